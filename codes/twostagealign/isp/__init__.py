@@ -1,0 +1,36 @@
+"""The camera as pure functions on tensors: from sRGB to noisy raw planes and back."""
+
+from .bayer import CFA_ORDERS, demosaic, mosaic, pack, unmosaic, unpack
+from .camera import Camera, protocol_camera, random_camera
+from .cfa import extend_to_rggb, red_position
+from .noise import PROTOCOL_LEVELS, add_noise, noise_map, protocol_noise, random_noise_levels
+from .process import apply_gains, compress_gamma, process, tone_curve
+from .unprocess import apply_matrix, expand_gamma, invert_gains, invert_tone_curve, unprocess
+
+__all__ = [
+    "CFA_ORDERS",
+    "PROTOCOL_LEVELS",
+    "Camera",
+    "add_noise",
+    "apply_gains",
+    "apply_matrix",
+    "compress_gamma",
+    "demosaic",
+    "expand_gamma",
+    "extend_to_rggb",
+    "invert_gains",
+    "invert_tone_curve",
+    "mosaic",
+    "noise_map",
+    "pack",
+    "process",
+    "protocol_camera",
+    "protocol_noise",
+    "random_camera",
+    "random_noise_levels",
+    "red_position",
+    "tone_curve",
+    "unmosaic",
+    "unpack",
+    "unprocess",
+]

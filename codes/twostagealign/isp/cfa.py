@@ -1,0 +1,52 @@
+"""Mosaics of any colour filter order and size, brought to whole RGGB cells."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from .bayer import CFA_ORDERS
+
+
+def red_position(cfa: str) -> tuple[int, int]:
+    """Rows and columns by which a mosaic must be extended at the top and left so that it starts with red.
+
+    Args:
+        cfa: colours of the upper left 2 x 2 cell, one of `CFA_ORDERS`.
+
+    Returns:
+        [y, x], each 0 or 1.
+
+    Raises:
+        ValueError: if the order is unknown.
+
+    Example:
+        >>> red_position("GRBG")
+        (0, 1)
+    """
+    if cfa not in CFA_ORDERS:
+        raise ValueError(f"cfa: {cfa!r} found, one of {', '.join(CFA_ORDERS)} expected")
+    row, column = divmod(cfa.index("R"), 2)
+    return row, column
+
+
+def extend_to_rggb(mosaics: Tensor, cfa: str) -> Tensor:
+    """Extend mosaics by mirrored rows and columns until they consist of whole RGGB cells.
+
+    Mirroring about the outermost samples keeps every colour in its place.
+
+    Args:
+        mosaics: (N, height, width), floating point, at least 2 x 2, odd sides too.
+        cfa: colours of the upper left 2 x 2 cell, one of `CFA_ORDERS`.
+
+    Returns:
+        (N, 2H, 2W); the given samples begin at `red_position(cfa)`.
+
+    Raises:
+        ValueError: if the order is unknown.
+
+    Source:
+        Liu et al., "Learning Raw Image Denoising with Bayer Pattern Unification and Bayer Preserving Augmentation",
+        CVPR Workshops 2019, section 3.1.
+    """
+    top, left = red_position(cfa)
+    height, width = mosaics.shape[-2:]
+    return F.pad(mosaics, (left, (left + width) % 2, top, (top + height) % 2), mode="reflect")
