@@ -1,0 +1,26 @@
+"""What the metrics share: from tensors to the arrays that scikit-image compares."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def to_arrays(image: Tensor, target: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Check two images and convert them to double precision.
+
+    Args:
+        image: (3, H, W), any device and dtype.
+        target: same shape.
+
+    Returns:
+        Both as arrays, (3, H, W), float64.
+
+    Raises:
+        ValueError: if the shapes differ or are not (3, H, W).
+    """
+    if image.ndim != 3 or image.shape[0] != 3:
+        raise ValueError(f"image: shape {tuple(image.shape)} found, (3, height, width) expected")
+    if target.shape != image.shape:
+        raise ValueError(f"target: shape {tuple(target.shape)} found, {tuple(image.shape)} expected")
+    restored, truth = (tensor.detach().cpu().to(torch.float64).numpy() for tensor in (image, target))
+    return restored, truth

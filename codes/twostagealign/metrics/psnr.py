@@ -1,0 +1,31 @@
+"""Peak signal-to-noise ratio."""
+
+import numpy as np
+from skimage.metrics import peak_signal_noise_ratio
+from torch import Tensor
+
+from .images import to_arrays
+
+
+def psnr(image: Tensor, target: Tensor, data_range: float = 1.0) -> float:
+    """Compute the peak signal-to-noise ratio over all pixels and channels, without cutting the border.
+
+    Args:
+        image: restored sRGB, (3, H, W), neither rounded nor clamped here.
+        target: ground truth, same shape.
+        data_range: largest possible value minus smallest: 1.0, or 255.0 for images in [0, 255].
+
+    Returns:
+        PSNR in dB; infinite for equal images.
+
+    Raises:
+        ValueError: if the shapes differ or are not (3, H, W).
+
+    Example:
+        >>> import torch
+        >>> round(psnr(torch.full((3, 8, 8), 0.6), torch.full((3, 8, 8), 0.5)), 4)
+        20.0
+    """
+    restored, truth = to_arrays(image, target)
+    with np.errstate(divide="ignore"):
+        return float(peak_signal_noise_ratio(truth, restored, data_range=data_range))

@@ -1,0 +1,50 @@
+"""Structural similarity."""
+
+from skimage.metrics import structural_similarity
+from torch import Tensor
+
+from .images import to_arrays
+
+# Width of scikit-image's Gaussian window for sigma 1.5.
+_WINDOW = 11
+
+
+def ssim(image: Tensor, target: Tensor, data_range: float = 1.0) -> float:
+    """Compute the structural similarity, averaged over pixels and channels.
+
+    Gaussian window of sigma 1.5, biased covariances, as in the paper of Wang et al.
+
+    Args:
+        image: restored sRGB, (3, H, W), at least 11 x 11, neither rounded nor clamped here.
+        target: ground truth, same shape.
+        data_range: largest possible value minus smallest: 1.0, or 255.0 for images in [0, 255].
+
+    Returns:
+        SSIM, at most 1.
+
+    Raises:
+        ValueError: if the shapes differ, are not (3, H, W) or are too small.
+
+    Source:
+        Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", IEEE TIP 2004.
+
+    Example:
+        >>> import torch
+        >>> ramp = torch.linspace(0, 1, 256).reshape(1, 16, 16).expand(3, -1, -1)
+        >>> ssim(ramp, ramp)
+        1.0
+    """
+    restored, truth = to_arrays(image, target)
+    if min(image.shape[1:]) < _WINDOW:
+        height, width = image.shape[1:]
+        raise ValueError(f"image: {height} x {width} pixels found, at least {_WINDOW} x {_WINDOW} expected")
+    similarity = structural_similarity(
+        truth,
+        restored,
+        data_range=data_range,
+        channel_axis=0,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+    )
+    return float(similarity)
