@@ -1,0 +1,42 @@
+# Needs Python 3.11 or newer, make and git. Another interpreter: make PYTHON=python3.12 setup
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint format clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## create .venv with the pinned packages and this one
+
+# Made anew only when the packages change: the file says that the installation below came to its end.
+$(STAMP): requirements.txt setup.py
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 setup" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -r requirements.txt
+	$(BIN)/python -m pip install --no-build-isolation --no-deps -e .
+	touch $@
+
+demo: setup  ## restore a burst with the shipped checkpoint
+	$(BIN)/python scripts/demo.py
+
+test: setup  ## run the quick tests
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: setup  ## run the slow tests
+	$(BIN)/python -m pytest -m slow
+
+lint: setup  ## check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup  ## put style and formatting right where that needs no thought
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove .venv and all caches; results and experiments stay
+	rm -rf $(VENV) build .pytest_cache .ruff_cache .hypothesis codes/*.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

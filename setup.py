@@ -1,0 +1,36 @@
+"""Packaging. requirements.txt holds the exact versions that this is tested with."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "codes/twostagealign/__init__.py").read_text(encoding="utf-8"))[1]
+
+setup(
+    name="twostagealign",
+    version=VERSION,
+    description="Burst denoising and demosaicking with two-stage alignment",
+    license="MIT",
+    python_requires=">=3.11",
+    package_dir={"": "codes"},
+    packages=find_packages("codes"),
+    install_requires=[
+        "torch>=2.6",
+        "torchvision>=0.21",
+        "numpy>=1.26",
+        "opencv-python-headless>=4.9",
+        "pyyaml>=6.0",
+        "pydantic>=2.7",
+        "lmdb>=1.4",
+        "h5py>=3.10",
+        "safetensors>=0.4",
+        "scikit-image>=0.22",
+        "tensorboard>=2.16",
+        "tqdm>=4.66",
+        "matplotlib>=3.8",
+        "Jinja2>=3.1",
+    ],
+    extras_require={"dev": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6"]},
+)
