@@ -27,6 +27,7 @@ setup(
         "h5py>=3.10",
         "safetensors>=0.4",
         "scikit-image>=0.22",
+        "pillow>=10",
         "tensorboard>=2.16",
         "tqdm>=4.66",
         "matplotlib>=3.8",

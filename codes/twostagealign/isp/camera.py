@@ -87,7 +87,7 @@ def random_camera(batch: int, generator: torch.Generator) -> Camera:
     weights = torch.rand(batch, 4, generator=generator)
     weights = weights / weights.sum(dim=1, keepdim=True)
     return Camera(
-        rgb2cam=_rgb2cam(torch.einsum("bk,kij->bij", weights, _XYZ2CAM)),
+        rgb2cam=rgb2cam_from_xyz2cam(torch.einsum("bk,kij->bij", weights, _XYZ2CAM)),
         red_gain=1.9 + 0.5 * torch.rand(batch, generator=generator),
         blue_gain=1.5 + 0.4 * torch.rand(batch, generator=generator),
         rgb_gain=1 / (0.8 + 0.1 * torch.randn(batch, generator=generator)),
@@ -108,14 +108,21 @@ def protocol_camera(batch: int = 1) -> Camera:
         tensor([2.])
     """
     return Camera(
-        rgb2cam=_rgb2cam(_XYZ2CAM[:1]).repeat(batch, 1, 1),
+        rgb2cam=rgb2cam_from_xyz2cam(_XYZ2CAM[:1]).repeat(batch, 1, 1),
         red_gain=torch.full((batch,), 2.0),
         blue_gain=torch.full((batch,), 1.7),
         rgb_gain=torch.ones(batch),
     )
 
 
-def _rgb2cam(xyz2cam: Tensor) -> Tensor:
-    """Colour matrix (B, 3, 3) of which every row sums to 1, so that white stays white."""
+def rgb2cam_from_xyz2cam(xyz2cam: Tensor) -> Tensor:
+    """Turn the colour matrix of a raw file into the one that unprocessing needs.
+
+    Args:
+        xyz2cam: XYZ -> camera RGB, (B, 3, 3), the ColorMatrix of a DNG.
+
+    Returns:
+        Linear sRGB -> camera RGB, (B, 3, 3); every row sums to 1, so that white stays white.
+    """
     matrix = xyz2cam @ _RGB2XYZ
     return matrix / matrix.sum(dim=-1, keepdim=True)

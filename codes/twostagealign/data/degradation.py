@@ -1,0 +1,70 @@
+"""From clean sRGB frames to noisy raw bursts, batched and on any device.
+
+Source: Brooks et al., "Unprocessing Images for Learned Raw Denoising", CVPR 2019.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from twostagealign.data.burst import Burst
+from twostagealign.isp import (
+    Camera,
+    add_noise,
+    mosaic,
+    noise_map,
+    protocol_camera,
+    protocol_noise,
+    random_camera,
+    random_noise_levels,
+    unprocess,
+)
+
+
+def _unprocess_frames(frames: Tensor, camera: Camera) -> Tensor:
+    """Clean uint8 sRGB (B, N, 3, 2H, 2W) to linear camera RGB of the same shape, float32 in [0, 1]."""
+    return unprocess(frames.float().div_(255), camera)
+
+
+def degrade(frames: Tensor, seed: int) -> Burst:
+    """Make training bursts: every burst gets a camera and a noise level of its own.
+
+    Args:
+        frames: clean sRGB frames, uint8, (B, N, 3, 2H, 2W), on the device where the burst is wanted.
+        seed: of all that is drawn here; the same seed gives the same bursts on the same device.
+
+    Returns:
+        The bursts, float32, with target and clean raw.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    camera = random_camera(len(frames), draw).to(device=frames.device)
+    shot, read = (level.to(frames.device) for level in random_noise_levels(len(frames), draw))
+    linear = _unprocess_frames(frames, camera)
+    clean_raw = mosaic(linear)
+    noise = torch.Generator(frames.device).manual_seed(seed)
+    lq = add_noise(clean_raw, shot, read, noise)
+    return Burst(lq, noise_map(lq, shot, read), camera, linear[:, frames.shape[1] // 2], clean_raw)
+
+
+def degrade_by_protocol(frames: Tensor, shot: float, read: float, frame_numbers: list[int]) -> Burst:
+    """Make one burst of the test protocol: fixed camera, noise that is the same in every run and on every machine.
+
+    Args:
+        frames: clean sRGB frames of one burst, uint8, (N, 3, 2H, 2W).
+        shot: shot noise, variance per unit of signal on the [0, 1] scale.
+        read: read noise, standard deviation on the [0, 1] scale.
+        frame_numbers: number of each frame in its clip, counted from 1; it seeds the frame's noise.
+
+    Returns:
+        The burst with a batch axis of one.
+
+    Source: Guo et al., CVPR 2022, section 4; its released test scripts.
+    """
+    camera = protocol_camera().to(device=frames.device)
+    linear = _unprocess_frames(frames[None], camera)
+    clean_raw = mosaic(linear)
+    noisy = [protocol_noise(raw, shot, read, k) for raw, k in zip(clean_raw[0], frame_numbers, strict=True)]
+    lq = torch.stack(noisy)[None].clamp_(0, 1)
+    levels = (torch.tensor([value], device=frames.device) for value in (shot, read))
+    return Burst(lq, noise_map(lq, *levels), camera, linear[:, len(frames) // 2], clean_raw)

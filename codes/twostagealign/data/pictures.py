@@ -1,0 +1,249 @@
+"""Ordinary pictures: reading them strictly, writing them atomically, and those that scikit-image brings along."""
+
+import importlib.resources
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from twostagealign.errors import UserError
+from twostagealign.files import write_atomically
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+_BUNDLED_FILES = {
+    "astronaut": "astronaut.png",
+    "chelsea": "chelsea.png",
+    "coffee": "coffee.png",
+    "hubble_deep_field": "hubble_deep_field.jpg",
+    "ihc": "ihc.png",
+    "motorcycle_left": "motorcycle_left.png",
+    "rocket": "rocket.jpg",
+}
+BUNDLED = tuple(_BUNDLED_FILES)
+"""Names of the colour photographs inside scikit-image's wheel, which `bundled_picture` reads."""
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Image.Image]:
+    """Open a file with Pillow, without decoding it; what is wrong with the file becomes a UserError."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as picture:
+                yield picture
+    except Image.UnidentifiedImageError as error:
+        raise UserError(f"{path}: {_no_picture(path)}, expected a picture file") from error
+    except OSError as error:
+        if error.errno is None:  # Pillow's own
+            raise UserError(f"{path}: truncated or damaged picture ({error})") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror}), expected a picture file") from error
+    except UserError:
+        raise
+    except Exception as error:  # Pillow's decoders raise many kinds of exception on broken files
+        raise UserError(f"{path}: truncated or damaged picture ({error})") from error
+
+
+def _no_picture(path: str | Path) -> str:
+    return "not a picture, or a truncated one" if Path(path).stat().st_size else "the file is empty"
+
+
+def read_pixels(path: str | Path, flags: int) -> np.ndarray:
+    """Decode a picture file with OpenCV, refusing a file that is incomplete.
+
+    Args:
+        path: the picture.
+        flags: `cv2.imdecode` flags, such as `cv2.IMREAD_UNCHANGED`.
+
+    Returns:
+        What OpenCV returns, uint8 or uint16: (H, W), or (H, W, channels) in the order B, G, R[, A].
+
+    Raises:
+        UserError: if the file is missing, unreadable, empty, truncated, not a picture, or not of 8 or 16 bits.
+    """
+    with _opened(path) as picture:
+        # OpenCV fills what a truncated file lacks with grey or black and says nothing; Pillow's decoders are strict.
+        # A PNG carries checksums, so it needs no second decoding.
+        if picture.format == "PNG":
+            picture.verify()
+        else:
+            picture.load()
+        if picture.mode == "F":
+            raise UserError(f"{path}: found float pixels, expected 8 or 16 bits per channel")
+    pixels = cv2.imdecode(np.fromfile(path, np.uint8), flags)
+    if pixels is None:
+        raise UserError(f"{path}: truncated or damaged picture, or a format that OpenCV cannot read")
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise UserError(f"{path}: found {pixels.dtype} pixels, expected 8 or 16 bits per channel")
+    return pixels
+
+
+def read_picture(path: str | Path) -> np.ndarray:
+    """Read a picture as 8-bit RGB.
+
+    Grey pictures are expanded, alpha is dropped, 16 bits are scaled down to 8, EXIF orientation is applied.
+
+    Args:
+        path: the picture.
+
+    Returns:
+        RGB, (height, width, 3) uint8.
+
+    Raises:
+        UserError: if the file is missing, empty, truncated or not a picture.
+    """
+    pixels = read_pixels(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    if pixels.dtype == np.uint16:
+        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+def stored_size(path: str | Path) -> tuple[int, int]:
+    """Size of a picture as its header gives it, before any EXIF orientation is applied.
+
+    Args:
+        path: the picture.
+
+    Returns:
+        Height and width.
+
+    Raises:
+        UserError: if the file is missing, empty or not a picture.
+    """
+    with _opened(path) as picture:
+        return picture.height, picture.width
+
+
+def check_equal_sizes(paths: Sequence[Path]) -> tuple[int, int]:
+    """Check by their headers that pictures are of one size.
+
+    Args:
+        paths: the picture files.
+
+    Returns:
+        Height and width.
+
+    Raises:
+        UserError: for the first picture of another size than the first one, or that is no picture.
+    """
+    size = stored_size(paths[0])
+    for path in paths[1:]:
+        found = stored_size(path)
+        if found != size:
+            raise UserError(
+                f"{path}: found {found[1]}x{found[0]} pixels, expected {size[1]}x{size[0]} as in {paths[0].name}"
+            )
+    return size
+
+
+def list_pictures(folder: str | Path) -> list[Path]:
+    """List the picture files of a folder in the order of their names.
+
+    Args:
+        folder: the folder; its subfolders are not entered, hidden files are left out.
+
+    Returns:
+        Paths of all files with one of `PICTURE_SUFFIXES`, in any case.
+
+    Raises:
+        UserError: if there is no such folder, or no picture in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder, expected a folder of pictures")
+    paths = [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    ]
+    if not paths:
+        raise UserError(f"{folder}: no picture in this folder, expected files *{', *'.join(PICTURE_SUFFIXES)}")
+    return sorted(paths, key=lambda path: path.name)
+
+
+def bundled_picture(name: str) -> np.ndarray:
+    """Read one of the photographs that come with scikit-image.
+
+    Args:
+        name: one of `BUNDLED`.
+
+    Returns:
+        RGB, (height, width, 3) uint8.
+
+    Raises:
+        UserError: if there is no bundled picture of that name.
+    """
+    return read_picture(bundled_path(name))
+
+
+def bundled_path(name: str) -> Path:
+    """Path of one of the photographs that come with scikit-image.
+
+    Args:
+        name: one of `BUNDLED`.
+
+    Returns:
+        Its file inside the installed package.
+
+    Raises:
+        UserError: if there is no bundled picture of that name.
+    """
+    if name not in _BUNDLED_FILES:
+        raise UserError(f"bundled picture: found {name!r}, expected one of {', '.join(BUNDLED)}")
+    return Path(str(importlib.resources.files("skimage") / "data" / _BUNDLED_FILES[name]))
+
+
+def write_picture(path: str | Path, picture: np.ndarray) -> None:
+    """Write a PNG file, whole or not at all.
+
+    Args:
+        path: where to; the suffix must be `.png`. An existing file is replaced.
+        picture: RGB (height, width, 3) or grey (height, width), uint8 or uint16.
+
+    Raises:
+        ValueError: if the array is not such a picture.
+        UserError: if the suffix is not `.png` or the file cannot be written.
+    """
+    if picture.dtype not in (np.uint8, np.uint16) or not (
+        picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)
+    ):
+        raise ValueError(
+            f"picture: found {picture.dtype} of shape {picture.shape}, expected uint8 or uint16 (H, W, 3) or (H, W)"
+        )
+    if Path(path).suffix.lower() != ".png":
+        raise UserError(f"{path}: pictures are written as PNG, expected a name that ends in .png")
+    if picture.ndim == 3:
+        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    encoded = cv2.imencode(".png", picture)[1].tobytes()
+    write_atomically(Path(path), lambda temporary: temporary.write_bytes(encoded))
+
+
+class PictureCache:
+    """Reads pictures and keeps the latest ones decoded, up to a number of bytes.
+
+    Args:
+        budget: how many bytes of decoded pictures to keep at most.
+    """
+
+    def __init__(self, budget: int) -> None:
+        self.budget = budget
+        self._held = 0
+        self._pictures: OrderedDict[Path, np.ndarray] = OrderedDict()
+
+    def read(self, path: Path) -> np.ndarray:
+        """Read a picture as `read_picture` does; the array is shared and read-only."""
+        if path in self._pictures:
+            self._pictures.move_to_end(path)
+            return self._pictures[path]
+        picture = read_picture(path)
+        picture.flags.writeable = False
+        self._pictures[path] = picture
+        self._held += picture.nbytes
+        while self._held > self.budget and len(self._pictures) > 1:
+            self._held -= self._pictures.popitem(last=False)[1].nbytes
+        return picture

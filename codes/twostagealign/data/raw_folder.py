@@ -1,0 +1,176 @@
+"""Raw bursts of a real camera: a folder of Bayer mosaics beside a camera.yml that describes them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import yaml
+from torch import Tensor
+
+from twostagealign.data.camera_file import read_camera_file
+from twostagealign.data.pictures import (
+    PICTURE_SUFFIXES,
+    check_equal_sizes,
+    list_pictures,
+    read_pixels,
+    write_picture,
+)
+from twostagealign.errors import UserError
+from twostagealign.files import write_atomically
+from twostagealign.isp import Camera, unpack
+
+CAMERA_FILE = "camera.yml"
+
+
+@dataclass(frozen=True)
+class RawFolder:
+    """A raw burst, or a longer raw clip, whose frames are read when asked for.
+
+    Attributes:
+        paths: the mosaics, in the order of their names.
+        height: of every mosaic in raw samples; odd sides, half cells, are allowed.
+        width: of every mosaic in raw samples.
+        cfa: colours of the upper left 2 x 2 cell, one of `isp.CFA_ORDERS`.
+        black_level: of R, of G in red rows, of G in blue rows and of B, in stored units.
+        white_level: in stored units.
+        camera: colour metadata, a batch of one.
+        shot: shot noise, variance per unit of signal on the [0, 1] scale.
+        read: read noise, standard deviation on the [0, 1] scale.
+    """
+
+    paths: list[Path]
+    height: int
+    width: int
+    cfa: str
+    black_level: tuple[float, float, float, float]
+    white_level: float
+    camera: Camera
+    shot: float
+    read: float
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        """Mosaic `index`, (height, width) float32: (stored - black) / (white - black), clamped to [0, 1]."""
+        path = self.paths[index]
+        stored = read_pixels(path, cv2.IMREAD_UNCHANGED)
+        if stored.ndim != 2:
+            raise UserError(f"{path}: found {stored.shape[2]} channels, expected a Bayer mosaic of one channel")
+        if self.white_level > np.iinfo(stored.dtype).max:
+            raise UserError(
+                f"{path}: found {stored.dtype} samples, expected 16-bit ones "
+                f"as {CAMERA_FILE} says white_level {self.white_level:g}"
+            )
+        black = _tile(self.black_level, self.cfa, *stored.shape)
+        return ((torch.from_numpy(stored.astype(np.float32)) - black) / (self.white_level - black)).clamp_(0, 1)
+
+    def frames(self, indices: Sequence[int]) -> Tensor:
+        """Several mosaics, (N, height, width) float32 in [0, 1].
+
+        Args:
+            indices: which, such as from `frame_window`.
+
+        Returns:
+            The mosaics in that order.
+
+        Raises:
+            UserError: if a mosaic cannot be read.
+        """
+        return torch.stack([self[index] for index in indices])
+
+
+def read_raw_folder(folder: str | Path) -> RawFolder:
+    """Open a folder of Bayer mosaics and its camera.yml.
+
+    Args:
+        folder: holds camera.yml, as `camera_file` describes it, and the mosaics: PNG or TIFF of one channel, of 8 or
+            16 bits, all of one size.
+
+    Returns:
+        The burst; its first mosaic has been read once, the others are read when asked for.
+
+    Raises:
+        UserError: if the folder, camera.yml or the mosaics are missing, if camera.yml is not as described, if the
+            mosaics differ in size or are smaller than 2 x 2, or if the first one cannot be read.
+    """
+    folder = Path(folder)
+    paths = list_pictures(folder)
+    described = read_camera_file(folder / CAMERA_FILE)
+    height, width = check_equal_sizes(paths)
+    if min(height, width) < 2:
+        raise UserError(f"{paths[0]}: found {width}x{height} samples, expected at least 2x2")
+    raw = RawFolder(
+        paths=paths,
+        height=height,
+        width=width,
+        cfa=described.cfa,
+        black_level=described.black_level,
+        white_level=described.white_level,
+        camera=described.camera,
+        shot=described.noise.shot,
+        read=described.noise.read,
+    )
+    raw[0]  # a folder of the wrong kind of pictures is refused here, not in the middle of the work
+    return raw
+
+
+def write_raw_folder(
+    folder: str | Path,
+    mosaics: Tensor,
+    camera: Camera,
+    shot: float,
+    read: float,
+    cfa: str = "RGGB",
+    black_level: Sequence[float] = (0, 0, 0, 0),
+    white_level: int = 65535,
+) -> None:
+    """Write a raw burst as 16-bit PNG mosaics and a camera.yml, as `read_raw_folder` reads it.
+
+    Args:
+        folder: is made if need be; must not hold pictures yet.
+        mosaics: (N, height, width) in [0, 1].
+        camera: colour metadata, a batch of one.
+        shot: shot noise, variance per unit of signal on the [0, 1] scale.
+        read: read noise, standard deviation on the [0, 1] scale.
+        cfa: colours of the upper left 2 x 2 cell.
+        black_level: of R, of G in red rows, of G in blue rows and of B, in stored units.
+        white_level: in stored units, at most 65535.
+
+    Raises:
+        ValueError: if there is more than one camera.
+        UserError: if the folder holds pictures already or cannot be written.
+    """
+    if len(camera) != 1:
+        raise ValueError(f"camera: found a batch of {len(camera)}, expected one")
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made ({error.strerror})") from error
+    if any(path.suffix.lower() in PICTURE_SUFFIXES for path in folder.iterdir()):
+        raise UserError(f"{folder}: found pictures in it, expected an empty folder to write a raw burst to")
+    black = _tile(black_level, cfa, *mosaics.shape[-2:])
+    for number, mosaic in enumerate(mosaics.cpu()):
+        stored = (black + mosaic * (white_level - black)).round().clamp(0, 65535)
+        write_picture(folder / f"{number:04d}.png", stored.numpy().astype(np.uint16))
+    described = {
+        "cfa": cfa,
+        "black_level": list(black_level),
+        "white_level": white_level,
+        "white_balance": {"red": camera.red_gain.item(), "blue": camera.blue_gain.item()},
+        "rgb2cam": camera.rgb2cam[0].tolist(),
+        "noise": {"shot": shot, "read": read},
+        "rgb_gain": camera.rgb_gain.item(),
+    }
+    text = yaml.safe_dump(described, sort_keys=False)
+    write_atomically(folder / CAMERA_FILE, lambda temporary: temporary.write_text(text))
+
+
+def _tile(levels: Sequence[float], cfa: str, height: int, width: int) -> Tensor:
+    """Per-plane levels, laid out as the mosaic of a CFA order, (height, width)."""
+    cell = unpack(torch.tensor(levels, dtype=torch.float32)[:, None, None], cfa)
+    return cell.repeat(height // 2 + 1, width // 2 + 1)[:height, :width]

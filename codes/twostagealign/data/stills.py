@@ -1,0 +1,210 @@
+"""Bursts out of still pictures: a hand-held walk over a picture, with a moving foreground at times."""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from twostagealign.data.motion import RGB_PER_RAW, Motion, footprint, hand_held_motion, look, to_tensor
+from twostagealign.data.pictures import BUNDLED, PictureCache, bundled_path, list_pictures
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """All that is random about one burst, drawn before any picture is read."""
+
+    picture: int
+    scale: float
+    quarter_turns: int
+    mirrored: bool
+    place: np.ndarray
+    motion: Motion
+
+
+class StillsInMotion(Dataset[Tensor]):
+    """Clean training bursts out of still pictures.
+
+    A burst looks at a downscaled, turned and mirrored picture from a hand-held camera; in some bursts a piece of
+    another picture moves across it on a walk of its own. Burst `i` is a function of `seed` and `i` alone, whatever the
+    order, the worker or the process that asks for it.
+
+    Args:
+        source: a folder of pictures, or "skimage" for the photographs that come with scikit-image.
+        frames: number of frames N of a burst.
+        size: height and width of a frame in RGB pixels, even; one number for a square.
+        max_shift: largest translation from a frame to the next, in raw pixels (2 RGB pixels each). The fastest step of
+            each burst is drawn from 0 to this, so that small motion is covered as well.
+        max_rotation: largest turn from a frame to the next, in degrees.
+        max_zoom: largest relative change of magnification from a frame to the next.
+        foreground_probability: share of the bursts with a moving foreground.
+        scale_range: smallest and largest factor by which a picture is downscaled before use, within (0, 1].
+            Where it then is smaller than a frame it is continued by its mirror image.
+        augment: turn the picture by a multiple of 90 degrees and mirror it, at random.
+        seed: all bursts are functions of it.
+        length: number of bursts.
+        cache_mb: how many MiB of decoded pictures each worker keeps at most.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+        UserError: if `source` is no folder of pictures; later, if a picture cannot be read.
+    """
+
+    def __init__(
+        self,
+        source: str | Path,
+        frames: int = 5,
+        size: int | tuple[int, int] = 320,
+        max_shift: float = 24.0,
+        max_rotation: float = 0.5,
+        max_zoom: float = 0.005,
+        foreground_probability: float = 0.3,
+        scale_range: tuple[float, float] = (0.55, 1.0),
+        augment: bool = True,
+        seed: int = 0,
+        length: int = 10_000,
+        cache_mb: int = 512,
+    ) -> None:
+        height, width = (size, size) if isinstance(size, int) else size
+        for name, value, holds, expected in (
+            ("frames", frames, frames >= 1, "at least 1"),
+            ("size", size, min(height, width) >= 2 and height % 2 == width % 2 == 0, "even numbers of at least 2"),
+            ("max_shift", max_shift, 0 <= max_shift < math.inf, "0 or more raw pixels"),
+            ("max_rotation", max_rotation, 0 <= max_rotation <= 10, "0 to 10 degrees"),
+            ("max_zoom", max_zoom, 0 <= max_zoom <= 0.1, "0 to 0.1"),
+            ("foreground_probability", foreground_probability, 0 <= foreground_probability <= 1, "0 to 1"),
+            ("scale_range", scale_range, 0 < scale_range[0] <= scale_range[1] <= 1, "0 < smallest <= largest <= 1"),
+            ("seed", seed, seed >= 0, "0 or more"),
+            ("length", length, length >= 1, "at least 1"),
+            ("cache_mb", cache_mb, cache_mb >= 0, "0 or more MiB"),
+        ):
+            if not holds:
+                raise ValueError(f"StillsInMotion: {name}: found {value}, expected {expected}")
+        self.pictures = [bundled_path(name) for name in BUNDLED] if source == "skimage" else list_pictures(source)
+        self.frames = frames
+        self.size = (height, width)
+        self.max_shift = max_shift
+        self.max_rotation = max_rotation
+        self.max_zoom = max_zoom
+        self.foreground_probability = foreground_probability
+        self.scale_range = scale_range
+        self.augment = augment
+        self.seed = seed
+        self.length = length
+        self._cache = PictureCache(cache_mb * 2**20)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Tensor:
+        """Burst `index`: clean sRGB frames, (N, 3, *size) uint8."""
+        if not 0 <= index < self.length:
+            raise IndexError(f"StillsInMotion: index: found {index}, expected 0 to {self.length - 1}")
+        rng = self._rng(index)
+        views = self._views(self._draw_scene(rng), self.size)
+        if rng.random() < self.foreground_probability:
+            self._add_foreground(views, rng)
+        return to_tensor(views)
+
+    def walk(self, index: int) -> np.ndarray:
+        """True motion of the background of burst `index`.
+
+        Args:
+            index: which burst.
+
+        Returns:
+            (N, 2) [y, x] in raw pixels: what lies in the middle of the reference frame lies `walk` further in a frame.
+        """
+        return self._draw_scene(self._rng(index)).motion.shift
+
+    def _rng(self, index: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, index])
+
+    def _draw_scene(self, rng: np.random.Generator) -> _Scene:
+        fastest = rng.uniform(0, self.max_shift)
+        return _Scene(
+            picture=int(rng.integers(len(self.pictures))),
+            scale=rng.uniform(*self.scale_range),
+            quarter_turns=int(rng.integers(4)) if self.augment else 0,
+            mirrored=self.augment and bool(rng.integers(2)),
+            place=rng.random(2),
+            motion=hand_held_motion(rng, self.frames, (fastest / 2, fastest), self.max_rotation, self.max_zoom),
+        )
+
+    def _views(self, scene: _Scene, size: tuple[int, int]) -> np.ndarray:
+        """The frames of a scene, (N, *size, 3) uint8."""
+        picture = _turn(self._cache.read(self.pictures[scene.picture]), scene)
+        low, high = footprint(scene.motion, size)
+        rows, top = _span(picture.shape[0], scene.scale, size[0], (low[0], high[0]), scene.place[0])
+        columns, left = _span(picture.shape[1], scene.scale, size[1], (low[1], high[1]), scene.place[1])
+        part = _turn_back(picture[rows, columns], scene)  # in memory order again: OpenCV would copy anything else
+        if scene.scale < 1:
+            part_size = [max(1, round(side * scene.scale)) for side in part.shape[1::-1]]
+            part = cv2.resize(part, part_size, interpolation=cv2.INTER_AREA)
+        part = np.ascontiguousarray(_turn(part, scene))
+        return look(part, scene.motion, (top, left), size)
+
+    def _add_foreground(self, views: np.ndarray, rng: np.random.Generator) -> None:
+        """Lay a piece of another picture over the frames, in place, moving on its own walk."""
+        side = round(min(self.size) * rng.uniform(0.25, 0.65))
+        middle = np.array(self.size) * rng.uniform(0.1, 0.9, 2)
+        scene = self._draw_scene(rng)
+        # The piece is rendered in a window that follows it by whole pixels: most of the frame it never touches.
+        travel = np.round(RGB_PER_RAW * scene.motion.shift).astype(int)
+        motion = replace(scene.motion, shift=scene.motion.shift - travel / RGB_PER_RAW)
+        textures = self._views(replace(scene, motion=motion), (side, side))
+        opacities = look(_random_blob(rng, side), motion, (0, 0), (side, side), border=cv2.BORDER_CONSTANT)
+        for view, texture, opacity, (top, left) in zip(
+            views, textures, np.clip(opacities, 0, 1), np.round(middle).astype(int) - side // 2 + travel, strict=True
+        ):
+            under = view[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
+            inside = np.s_[max(-top, 0) :, max(-left, 0) :]
+            texture, opacity = (x[inside][: under.shape[0], : under.shape[1]] for x in (texture, opacity))
+            if under.size:
+                under[:] = cv2.blendLinear(texture, under, opacity, 1 - opacity)
+
+
+def _turn(picture: np.ndarray, scene: _Scene) -> np.ndarray:
+    turned = np.rot90(picture, scene.quarter_turns)
+    return turned[:, ::-1] if scene.mirrored else turned
+
+
+def _turn_back(picture: np.ndarray, scene: _Scene) -> np.ndarray:
+    return np.rot90(picture[:, ::-1] if scene.mirrored else picture, -scene.quarter_turns)
+
+
+def _random_blob(rng: np.random.Generator, side: int) -> np.ndarray:
+    """Opacity of a random piece with a smooth edge: a polygon of 3 to 24 corners, float32 (side, side) in [0, 1]."""
+    corners = int(rng.integers(3, 25))
+    angle = 2 * math.pi * (np.arange(corners) + rng.uniform(-0.3, 0.3, corners)) / corners
+    # It ends well before the window does, so that turning and magnifying do not cut it off.
+    radius = side / 2 * rng.uniform(0.4, 0.8, 2) * rng.uniform(0.7, 1.0, (corners, 1))
+    outline = side / 2 + radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    blob = np.zeros((side, side), np.float32)
+    cv2.fillPoly(blob, [np.round(outline).astype(np.int32)], 1.0)
+    return cv2.GaussianBlur(blob, (0, 0), rng.uniform(0.7, 2.0))
+
+
+def _span(length: int, scale: float, size: int, seen: tuple[int, int], place: float) -> tuple[slice, int]:
+    """Choose, along one axis, where in a picture a burst is taken, with as little mirrored border as possible.
+
+    Args:
+        length: side of the picture before downscaling.
+        scale: factor of downscaling.
+        size: side of a frame.
+        seen: what the frames see (`footprint`), relative to the reference frame's first pixel.
+        place: 0 to 1, which of the possible places to take.
+
+    Returns:
+        The part of the picture to use, and where the reference frame begins in this part once downscaled.
+    """
+    available = max(1, round(length * scale))
+    first, last = sorted((-seen[0], available - seen[1]))
+    inside = sorted((0, available - size))
+    start = int(np.clip(round(first + place * (last - first)), *inside))
+    begin = max(0, math.floor((start + seen[0]) / scale))
+    end = min(length, math.ceil((start + seen[1]) / scale))
+    return slice(begin, end), start - round(begin * scale)

@@ -1,0 +1,188 @@
+import os
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from twostagealign.data.pictures import (
+    BUNDLED,
+    PictureCache,
+    bundled_picture,
+    check_equal_sizes,
+    list_pictures,
+    read_picture,
+    read_pixels,
+    write_picture,
+)
+from twostagealign.errors import UserError
+
+
+@pytest.fixture
+def rgb():
+    return np.random.default_rng(0).integers(0, 256, (48, 40, 3), dtype=np.uint8)
+
+
+def one_line(error, *words):
+    text = str(error.value)
+    assert "\n" not in text
+    for word in words:
+        assert word in text, text
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".webp"])
+def test_reads_channels_in_rgb_order(tmp_path, rgb, suffix):
+    path = tmp_path / f"a{suffix}"
+    cv2.imwrite(str(path), rgb[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, 101])
+    np.testing.assert_array_equal(read_picture(path), rgb)
+
+
+def test_reads_jpeg(tmp_path):
+    path = tmp_path / "a.jpg"
+    rgb = np.full((16, 16, 3), (200, 100, 30), np.uint8)
+    cv2.imwrite(str(path), rgb[..., ::-1])
+    assert np.abs(read_picture(path).astype(int) - rgb).max() <= 3
+
+
+def test_scales_16_bits_to_8_with_rounding(tmp_path, rgb):
+    path = tmp_path / "a.png"
+    write_picture(path, rgb.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(read_picture(path), rgb)
+    write_picture(path, np.minimum(rgb.astype(np.uint32) * 257 + 128, 65535).astype(np.uint16))
+    np.testing.assert_array_equal(read_picture(path), rgb)
+
+
+def test_grey_is_expanded_and_alpha_dropped(tmp_path, rgb):
+    cv2.imwrite(str(tmp_path / "grey.png"), rgb[..., 0])
+    np.testing.assert_array_equal(read_picture(tmp_path / "grey.png"), np.repeat(rgb[..., :1], 3, axis=2))
+    alpha = np.full((48, 40, 1), 7, np.uint8)
+    cv2.imwrite(str(tmp_path / "alpha.png"), np.concatenate([rgb[..., ::-1], alpha], axis=2))
+    np.testing.assert_array_equal(read_picture(tmp_path / "alpha.png"), rgb)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".webp"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
+def test_truncated_files_are_refused(tmp_path, rgb, suffix, share):
+    path = tmp_path / f"cut{suffix}"
+    cv2.imwrite(str(path), rgb)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(UserError) as error:
+        read_picture(path)
+    one_line(error, str(path), "truncated")
+
+
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_truncated_16_bit_tiff_is_refused(tmp_path, rgb, compression):
+    path = tmp_path / "cut.tiff"
+    tifffile.imwrite(path, rgb[..., 0].astype(np.uint16) * 200, compression=compression)
+    np.testing.assert_array_equal(read_pixels(path, cv2.IMREAD_UNCHANGED), rgb[..., 0].astype(np.uint16) * 200)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(UserError, match="truncated"):
+        read_pixels(path, cv2.IMREAD_UNCHANGED)
+
+
+def test_damaged_png_is_refused(tmp_path, rgb):
+    path = tmp_path / "a.png"
+    write_picture(path, rgb)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 255
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="damaged"):
+        read_picture(path)
+
+
+def test_other_broken_files_are_named(tmp_path):
+    with pytest.raises(UserError) as error:
+        read_picture(tmp_path / "none.png")
+    one_line(error, "none.png", "No such file")
+    with pytest.raises(UserError) as error:
+        read_picture(tmp_path)
+    one_line(error, str(tmp_path), "directory")
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(UserError) as error:
+        read_picture(tmp_path / "empty.png")
+    one_line(error, "empty.png", "the file is empty")
+    (tmp_path / "text.png").write_text("no picture, but of some length")
+    with pytest.raises(UserError) as error:
+        read_picture(tmp_path / "text.png")
+    one_line(error, "text.png", "not a picture")
+    tifffile.imwrite(tmp_path / "float.tif", np.zeros((4, 4), np.float32))
+    with pytest.raises(UserError) as error:
+        read_picture(tmp_path / "float.tif")
+    one_line(error, "float.tif", "float pixels", "8 or 16 bits")
+
+
+def test_list_pictures(tmp_path, rgb):
+    for name in ("b.PNG", "a.jpeg", "10.tif", "9.Bmp", ".hidden.png", "notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    assert [path.name for path in list_pictures(tmp_path)] == ["10.tif", "9.Bmp", "a.jpeg", "b.PNG"]
+    with pytest.raises(UserError, match="no such folder"):
+        list_pictures(tmp_path / "none")
+    with pytest.raises(UserError, match="no picture in this folder"):
+        list_pictures(tmp_path / "folder.png")
+
+
+def test_bundled_pictures_are_colour_photographs():
+    for name in BUNDLED:
+        picture = bundled_picture(name)
+        assert picture.ndim == 3
+        assert min(picture.shape[:2]) >= 300
+        assert picture.std(axis=2).mean() > 2, name
+    with pytest.raises(UserError, match="'lena', expected one of astronaut"):
+        bundled_picture("lena")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_write_then_read(tmp_path, dtype):
+    rgb = np.random.default_rng(1).integers(0, np.iinfo(dtype).max + 1, (6, 8, 3)).astype(dtype)
+    write_picture(tmp_path / "a.png", rgb)
+    np.testing.assert_array_equal(read_pixels(tmp_path / "a.png", cv2.IMREAD_UNCHANGED)[..., ::-1], rgb)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, rgb, monkeypatch):
+    path = tmp_path / "a.png"
+    write_picture(path, rgb)
+
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full_disk)
+    with pytest.raises(UserError, match=r"a\.png: cannot be written \(No space left on device\)"):
+        write_picture(path, 255 - rgb)
+    monkeypatch.undo()
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+    np.testing.assert_array_equal(read_picture(path), rgb)
+
+
+def test_write_errors(tmp_path, rgb):
+    with pytest.raises(UserError, match="cannot be written"):
+        write_picture(tmp_path / "none" / "a.png", rgb)
+    with pytest.raises(UserError, match=r"ends in \.png"):
+        write_picture(tmp_path / "a.jpg", rgb)
+    with pytest.raises(ValueError, match="float64"):
+        write_picture(tmp_path / "a.png", rgb / 255)
+
+
+def test_check_equal_sizes(tmp_path):
+    for name, size in (("a.png", (4, 6)), ("b.png", (4, 6)), ("c.png", (6, 4))):
+        write_picture(tmp_path / name, np.zeros((*size, 3), np.uint8))
+    paths = list_pictures(tmp_path)
+    assert check_equal_sizes(paths[:2]) == (4, 6)
+    with pytest.raises(UserError) as error:
+        check_equal_sizes(paths)
+    one_line(error, "c.png", "found 4x6", "expected 6x4", "a.png")
+
+
+def test_cache_keeps_the_latest_pictures_within_its_budget(tmp_path):
+    paths = [tmp_path / f"{i}.png" for i in range(3)]
+    for i, path in enumerate(paths):
+        write_picture(path, np.full((10, 10, 3), i, np.uint8))
+    cache = PictureCache(2 * 300)
+    first, second = cache.read(paths[0]), cache.read(paths[1])
+    assert cache.read(paths[0]) is first
+    assert cache.read(paths[2])[0, 0, 0] == 2  # the second is the oldest now, and goes
+    assert cache.read(paths[0]) is first
+    assert cache.read(paths[1]) is not second
+    with pytest.raises(ValueError, match="read-only"):
+        first[0] = 0
