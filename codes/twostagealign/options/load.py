@@ -1,0 +1,91 @@
+"""From an options file to `TrainOptions`, and back."""
+
+import difflib
+from collections.abc import Sequence
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from twostagealign.options import registry
+from twostagealign.options.messages import found, schema_error, user_error
+from twostagealign.options.schema import TrainOptions
+from twostagealign.options.yaml_file import dump_yaml, parse_yaml, read_yaml
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+_NODES = {
+    "network": registry.NETWORKS,
+    "features": registry.FEATURES,
+    "datasets.train": registry.DATASETS,
+    "datasets.val": registry.DATASETS,
+}
+
+
+def load_options(path: Path, overrides: Sequence[str] = ()) -> TrainOptions:
+    """Read and check an experiment's options.
+
+    Args:
+        path: a YAML file; a relative path is looked up from the current folder, then from the repository's root.
+        overrides: changes to the file, each `key=value` or `key:key:key=value` with a YAML value (`--force_yml`).
+
+    Returns:
+        The options. Their type nodes have been compared with the constructors' signatures.
+
+    Raises:
+        UserError: the file cannot be read, or the first problem in it: one line with file, key, what was found and what
+            is expected.
+    """
+    data = read_yaml(_find(path))
+    if not isinstance(data, dict):
+        raise user_error(f"{path}: found {found(data)}, expected a mapping of options")
+    for override in overrides:
+        _override(data, override)
+    source = " ".join([str(path), "--force_yml", *overrides]) if overrides else str(path)
+    try:
+        options = TrainOptions.model_validate(data)
+    except ValidationError as error:
+        raise schema_error(source, error, TrainOptions) from None
+    for key, table in _NODES.items():
+        node = attrgetter(key)(options)
+        node.prefix = f"{source}: {key}."
+        registry.check(table, node)
+    return options
+
+
+def dump_options(options: TrainOptions) -> str:
+    """Write options as YAML, defaults included; `load_options` reads the same from it."""
+    return dump_yaml(options.model_dump(mode="json"))
+
+
+def _find(path: Path) -> Path:
+    """The file itself: relative to the current folder or else to the repository's root."""
+    candidates = [path] if path.is_absolute() else [path, REPOSITORY / path]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    if path.is_dir():
+        raise user_error(f"{path}: found a folder, expected a YAML file")
+    there = [str(path.parent / file.name) for place in candidates for file in place.parent.glob("*.y*ml")]
+    close = difflib.get_close_matches(str(path), there, n=1)
+    question = f" (did you mean {close[0]!r}?)" if close else ""
+    raise user_error(f"{path}: found no such file, expected a YAML file{question}")
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    """Set one value in place."""
+    source = f"--force_yml {override}"
+    key, equals, text = override.partition("=")
+    *parents, last = key.split(":")
+    if not equals or not last or not all(parents):
+        raise user_error(f"{source}: found no key:key=value, expected for example train:total_iter=1000")
+    section = data
+    for depth, parent in enumerate(parents, start=1):
+        if section.get(parent) is None:
+            section[parent] = {}
+        section = section[parent]
+        if not isinstance(section, dict):
+            at = ".".join(parents[:depth])
+            raise user_error(f"{source}: {at}: found {found(section)}, expected a mapping of options")
+    section[last] = parse_yaml(text, source)

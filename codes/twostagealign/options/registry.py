@@ -1,0 +1,101 @@
+"""Which classes an options file may name, and how a type node becomes an object."""
+
+import inspect
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from torch import nn
+from torch.utils.data import Dataset
+
+from twostagealign.archs.downsampler import LowResolutionFeatures
+from twostagealign.archs.two_stage import TwoStageNet
+from twostagealign.data.stills import StillsInMotion
+from twostagealign.errors import UserError
+from twostagealign.options.messages import a_value_of, argument_error, found, one_of, user_error
+from twostagealign.options.schema import Node
+
+NETWORKS: dict[str, type[nn.Module]] = {"TwoStageNet": TwoStageNet}
+FEATURES: dict[str, type[nn.Module]] = {"LowResolutionFeatures": LowResolutionFeatures}
+DATASETS: dict[str, type[Dataset]] = {"StillsInMotion": StillsInMotion}
+ARCHS = NETWORKS | FEATURES
+
+T = TypeVar("T")
+
+
+def build(
+    table: Mapping[str, type[T]], node: Node | Mapping[str, Any], where: str | Path | None = None, /, **from_code: Any
+) -> T:
+    """Make the constructor call that a type node stands for.
+
+    Args:
+        table: the classes that may be named.
+        node: from the options, or the mapping itself.
+        where: the file that errors name, for a mapping that does not come from `load_options`.
+        **from_code: further arguments of the constructor; the file may not give them.
+
+    Returns:
+        The object.
+
+    Raises:
+        UserError: the type is not in the table, an argument is unknown, missing, of the wrong type or given by both
+            sides, or the constructor refuses it. The message names file and key.
+    """
+    if not isinstance(node, Node):
+        prefix = f"{where}: " if where else ""
+        try:
+            node = replace(Node.from_yaml(node), prefix=prefix)
+        except ValueError as error:
+            raise user_error(prefix + str(error)) from None
+    arguments = check(table, node, from_code)
+    try:
+        return table[node.type](**arguments, **from_code)
+    except (ValueError, UserError) as error:
+        raise user_error(f"{node.prefix.removesuffix('.').removesuffix(': ')}: {error}") from error
+
+
+def check(table: Mapping[str, type], node: Node, from_code: Collection[str] = ()) -> dict[str, Any]:
+    """Compare a type node with the constructor's signature, without calling it.
+
+    Args:
+        table: the classes that may be named.
+        node: the node.
+        from_code: names of the arguments that the caller will give.
+
+    Returns:
+        The arguments as the constructor's annotations want them: a list becomes a tuple, a text a Path.
+
+    Raises:
+        UserError: as `build`, but for what only the constructor can know.
+    """
+    if node.type not in table:
+        raise user_error(f"{node.prefix}type: found {found(node.type)}, expected {one_of(node.type, table)}")
+    constructor = table[node.type]
+    parameters = inspect.signature(constructor).parameters
+    hints = get_type_hints(constructor.__init__)
+    allowed = [name for name in parameters if name not in from_code]
+    for name in node.arguments:
+        if name in from_code:
+            raise user_error(f"{node.prefix}{name}: found in the file, expected to be left out: the program sets it")
+        if name not in allowed:
+            expected = one_of(name, allowed)
+            raise user_error(f"{node.prefix}{name}: found an unknown argument of {node.type}, expected {expected}")
+    for name in allowed:
+        if parameters[name].default is inspect.Parameter.empty and name not in node.arguments:
+            expected = a_value_of(hints.get(name, Any))
+            raise user_error(f"{node.prefix}{name}: found nothing, expected {expected}, which {node.type} needs")
+    return {
+        name: _argument(f"{node.prefix}{name}", value, hints.get(name, Any)) for name, value in node.arguments.items()
+    }
+
+
+def _argument(key: str, value: object, annotation: Any) -> Any:
+    """Check one value. As JSON, since JSON's strict rules fit YAML: "3" is no number, but a list may be a tuple."""
+    adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False))
+    try:
+        return adapter.validate_json(json.dumps(value, default=repr), strict=True)
+    except ValidationError as error:
+        raise argument_error(key, value, annotation, error) from None

@@ -1,0 +1,196 @@
+"""What an experiment's YAML file may hold: every key, its type, its range, its default.
+
+Sizes are in raw pixels (pixels of one raw plane). An unknown key, a text where a number is expected, or a number out of
+range is an error; `load_options` words it.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    Strict,
+    ValidationInfo,
+    field_validator,
+)
+
+
+@dataclass
+class Node:
+    """A type node `{type: Name, argument: value, ...}` of the YAML file: a constructor call still to be made.
+
+    Args:
+        type: name of a class in a table of `options.registry`.
+        arguments: keyword arguments of its constructor, as they stand in the file.
+        prefix: what an error message about the node begins with: the file and, if it is not the whole file, the key,
+            as in `"options/train/x.yml: network."`.
+    """
+
+    type: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    prefix: str = field(default="", compare=False)
+
+    @classmethod
+    def from_yaml(cls, value: object) -> Self:
+        """Split the mapping of a YAML file into the name and the arguments."""
+        if isinstance(value, cls):
+            return value
+        if not isinstance(value, Mapping) or not isinstance(value.get("type"), str):
+            raise ValueError(f"found {value!r:.60}, expected {{type: Name, argument: value, ...}}")
+        return cls(value["type"], {key: entry for key, entry in value.items() if key != "type"})
+
+    def node(self) -> dict[str, Any]:
+        """The mapping as it stands in a YAML file."""
+        return {"type": self.type, **self.arguments}
+
+
+TypeNode = Annotated[Node, BeforeValidator(Node.from_yaml), PlainSerializer(Node.node)]
+
+Count = Annotated[int, Field(gt=0)]
+Iteration = Annotated[int, Field(ge=0)]
+Weight = Annotated[float, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Beta = tuple[Fraction, Fraction]
+# Half the window must be whole pixels of the features, which have a quarter of the raw size.
+SearchWindow = Annotated[int, Field(gt=0, multiple_of=8)]
+
+
+class Section(BaseModel):
+    """One mapping of the file. Strict: `"3"` and `true` are no numbers; extra keys are errors; values do not change."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class PathOptions(Section):
+    """Where results go and where a training starts from."""
+
+    experiments_root: str = "experiments"  # results go to EXPERIMENTS_ROOT/NAME
+    pretrained: str | None = None  # checkpoint whose weights the training starts from
+
+
+class MatchingOptions(Section):
+    """Stage one: progressive block matching in training."""
+
+    search_window: SearchWindow = 64  # side of the searched square around a patch's position
+    temperature: Rate = 1e-2  # of the softmax over candidates
+    final_temperature: Rate = 1e-3  # the same from iteration `final_temperature_from` on
+    final_temperature_from: Iteration = 300_000
+
+
+class DatasetOptions(Section):
+    """Where bursts come from."""
+
+    train: TypeNode
+    val: TypeNode
+
+
+class OptimizerOptions(Section):
+    """Adam."""
+
+    lr: Rate = 1e-4  # learning rate of the network
+    features_lr: Weight = 1e-5  # learning rate of the low-resolution features
+    betas: Annotated[Beta, Strict(False)] = (0.9, 0.99)  # not strict: YAML has lists, no tuples
+
+
+class SchedulerOptions(Section):
+    """Cosine annealing with restarts."""
+
+    periods: list[Count] = Field(min_length=1)  # iterations of each cosine
+    restart_weights: list[Rate]  # factor on the learning rate at the start of each period
+    eta_min: Weight  # learning rate at the end of each period
+
+    @field_validator("restart_weights")
+    @classmethod
+    def _one_per_period(cls, weights: list[float], info: ValidationInfo) -> list[float]:
+        periods = info.data.get("periods", weights)
+        if len(weights) != len(periods):
+            raise ValueError(f"found {len(weights)} entries, expected {len(periods)}, one per entry of periods")
+        return weights
+
+
+class MatchSupervision(Section):
+    """Scores on noisy features follow those on the clean raw."""
+
+    weight: Weight = 1e3
+    until: Iteration | None = 200_000  # first iteration without this loss; null: never
+
+
+class LossOptions(Section):
+    """Weights of the losses; 0 switches one off."""
+
+    linear: Weight = 1.0  # Charbonnier on linear RGB
+    srgb: Weight = 1.0  # Charbonnier on sRGB
+    srgb_gamma_offset: Weight = 0.0  # added before the gamma of the sRGB loss, bounds its gradient in the dark
+    interpolation: Weight = 1.0  # both of the above for the interpolation branch, weighted by edges
+    match_supervision: MatchSupervision = MatchSupervision()
+    one_hot: Weight = 1e5  # matching weights lean towards one candidate
+
+
+class TrainingOptions(Section):
+    """The training loop."""
+
+    total_iter: Count  # optimiser steps in all
+    batch_size: Count = 1  # bursts per step (and per process)
+    patch_size: Annotated[int, Field(gt=0, multiple_of=4)] = 64  # side of the patch cut from each burst
+    workers: Iteration = 2  # processes that load data; 0: the training process itself
+    optimizer: OptimizerOptions = OptimizerOptions()
+    scheduler: SchedulerOptions
+    ema_decay: Fraction = 0.999  # of the running average of the weights; 0: no averaging
+    grad_clip: Rate | None = None  # largest gradient norm; null: no clipping
+    losses: LossOptions = LossOptions()
+
+    @field_validator("scheduler")
+    @classmethod
+    def _reaches_the_end(cls, scheduler: SchedulerOptions, info: ValidationInfo) -> SchedulerOptions:
+        length, total = sum(scheduler.periods), info.data.get("total_iter", 0)
+        if length < total:
+            raise ValueError(f"found periods that sum to {length}, expected at least train.total_iter, {total}")
+        return scheduler
+
+
+class ValidationOptions(Section):
+    """Validation during training."""
+
+    every: Count  # iterations between two validations
+    batch_size: Count = 1
+    noise: Literal["high", "low"] = "high"  # level of the test protocol
+    pictures: Iteration = 2  # how many bursts are drawn
+    search_window: SearchWindow = 48
+
+
+class LoggerOptions(Section):
+    """What is written down, and when."""
+
+    print_every: Count = 100  # iterations between two lines of the log
+    checkpoint_every: Count  # iterations between two checkpoints
+    tensorboard: bool = True
+
+
+class TrainOptions(Section):
+    """A whole experiment."""
+
+    name: str  # of the experiment, and of its folder
+    seed: Iteration = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: cuda where there is one
+    path: PathOptions = PathOptions()
+    network: TypeNode
+    features: TypeNode
+    matching: MatchingOptions = MatchingOptions()
+    datasets: DatasetOptions
+    train: TrainingOptions
+    val: ValidationOptions
+    logger: LoggerOptions
+
+    @field_validator("name")
+    @classmethod
+    def _fit_for_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise ValueError(f"found {name!r}, expected letters, digits, '.', '_', '-', a letter or digit first")
+        return name

@@ -1,0 +1,203 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twostagealign.errors import UserError
+from twostagealign.options import TrainOptions, dump_options, load_options
+from twostagealign.options.load import REPOSITORY
+
+EXPERIMENT = """
+name: small
+network: {type: TwoStageNet, nf: 16}
+features: {type: LowResolutionFeatures}
+datasets:
+  train: {type: StillsInMotion, source: skimage, scale_range: [0.5, 1]}
+  val: {type: StillsInMotion, source: skimage, length: 4}
+train:
+  total_iter: 600
+  scheduler: {periods: [300, 300], restart_weights: [1, 1], eta_min: 1e-7}
+val: {every: 100}
+logger: {checkpoint_every: 100}
+"""
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yml"
+    path.write_text(EXPERIMENT)
+    return path
+
+
+def message_of(path: Path, *overrides: str) -> str:
+    with pytest.raises(UserError) as caught:
+        load_options(path, overrides)
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    return message
+
+
+def test_values_and_defaults(experiment: Path) -> None:
+    options = load_options(experiment)
+    assert options.train.scheduler.eta_min == 1e-7
+    assert options.train.optimizer.betas == (0.9, 0.99)
+    assert options.train.losses.match_supervision.until == 200_000
+    assert (options.matching.search_window, options.val.search_window) == (64, 48)
+    assert options.network.node() == {"type": "TwoStageNet", "nf": 16}
+
+
+def test_section_given_in_part_keeps_the_other_defaults(experiment: Path) -> None:
+    losses = load_options(experiment, ["train:losses={match_supervision: {weight: 1}}"]).train.losses
+    assert (losses.match_supervision.weight, losses.match_supervision.until) == (1, 200_000)
+    assert losses.one_hot == 1e5
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("train:total_itr=5", "train.total_itr: found an unknown key, expected one of total_iter, .*'total_iter'?)"),
+        ("trian:total_iter=5", "trian: found an unknown key, expected one of name, .*(did you mean 'train'?)"),
+        (
+            "train:losses:match_supervision:untl=2",
+            "train.losses.match_supervision.untl: .*(did you mean 'until'?)",
+        ),
+        ("train:total_iter='5'", "train.total_iter: found '5', expected an integer"),
+        ("train:total_iter=500.0", "train.total_iter: found 500.0, expected an integer"),
+        ("train:total_iter=true", "train.total_iter: found True, expected an integer"),
+        ("train:optimizer:lr=fast", "train.optimizer.lr: found 'fast', expected a number"),
+        ("train:optimizer:lr=false", "train.optimizer.lr: found False, expected a number"),
+        ("train:optimizer:lr=.inf", "train.optimizer.lr: found inf, expected a finite number"),
+        ("train:optimizer:betas=[0.9]", "train.optimizer.betas.1: found no such entry in [0.9], expected one"),
+        ("train:optimizer:betas=[0.9, 1.0]", "train.optimizer.betas.1: found 1.0, expected a number less than 1"),
+        ("train:optimizer:betas=[0.9, 0, 0]", "train.optimizer.betas: found [0.9, 0, 0], expected a list of at most 2"),
+        ("train:batch_size=0", "train.batch_size: found 0, expected a number greater than 0"),
+        ("train:ema_decay=1.0", "train.ema_decay: found 1.0, expected a number less than 1"),
+        ("train:patch_size=62", "train.patch_size: found 62, expected a multiple of 4"),
+        ("matching:search_window=60", "matching.search_window: found 60, expected a multiple of 8"),
+        ("val:search_window=0", "val.search_window: found 0, expected a number greater than 0"),
+        ("val:noise=hihg", "val.noise: found 'hihg', expected 'high' or 'low' (did you mean 'high'?)"),
+        ("device=cud", "device: found 'cud', expected 'auto', 'cpu' or 'cuda' (did you mean 'cuda'?)"),
+        ("logger:tensorboard=1", "logger.tensorboard: found 1, expected true or false"),
+        ("logger=", "logger: found None, expected a mapping of options"),
+        ("logger={}", "logger.checkpoint_every: found nothing, expected an integer"),
+        ("train:scheduler={}", "train.scheduler.periods: found nothing, expected a list of entries, each an integer"),
+        ("train:scheduler:periods=[]", "train.scheduler.periods: found [], expected a list of at least 1"),
+        ("train:scheduler:periods=300", "train.scheduler.periods: found 300, expected a list"),
+        ("train:scheduler:restart_weights=[1]", "train.scheduler.restart_weights: found 1 entries, expected 2"),
+        ("train:total_iter=601", "train.scheduler: found periods that sum to 600, expected at least train.total_iter"),
+        ("name=a/b", "name: found 'a/b', expected letters, digits"),
+        ("name=..", "name: found '..', expected letters, digits"),
+        ("name=12e3", "name: found 12000.0, expected a text"),
+        ("network=TwoStageNet", "network: found 'TwoStageNet', expected {type: Name, argument: value, ...}"),
+        ("network={nf: 8}", "network: found {'nf': 8}, expected {type: Name, argument: value, ...}"),
+        ("network:type=TwoStageNt", "network.type: found 'TwoStageNt', expected one of TwoStageNet (did you mean"),
+        ("network:type=LowResolutionFeatures", "network.type: found 'LowResolutionFeatures', expected one of TwoStage"),
+        ("network:nf='16'", "network.nf: found '16', expected an integer"),
+        ("network:fn=16", "network.fn: found an unknown argument of TwoStageNet, expected one of nf, groups"),
+        ("datasets:val={type: StillsInMotion}", "datasets.val.source: found nothing, expected a text or a path"),
+        ("datasets:val:size=[1, 2, 3]", "datasets.val.size: found [1, 2, 3], expected an integer or a list of 2"),
+        ("datasets:train:scale_range=[a, 1]", "datasets.train.scale_range.0: found 'a', expected a number"),
+    ],
+)
+def test_problem_is_one_line_with_file_key_found_and_expected(experiment: Path, override: str, expected: str) -> None:
+    message = message_of(experiment, override)
+    source = f"{experiment} --force_yml {override}: "
+    assert message.startswith(source)
+    start, _, rest = expected.partition(".*")
+    assert message[len(source) :].startswith(start)
+    assert message.endswith(rest)
+
+
+@pytest.mark.parametrize(
+    ("sound", "broken", "expected"),
+    [
+        ("total_iter", "total_itr", "train.total_itr: found an unknown key, expected one of total_iter, "),
+        ("  total_iter: 600\n", "", "train.total_iter: found nothing, expected an integer"),
+        ("nf: 16", "nf: 16.0", "network.nf: found 16.0, expected an integer"),
+        ("{every: 100}", "{every: 1, every: 2}", "line 11: found the key 'every' a second time"),
+        ("[300, 300]", "[300, 300", "line 10: while parsing a flow sequence, expected ',' or ']'"),
+        ("name: small", "name: 'a\n\nb'", "name: found 'a\\nb', expected letters"),
+    ],
+)
+def test_problem_in_the_file_itself(experiment: Path, sound: str, broken: str, expected: str) -> None:
+    experiment.write_text(EXPERIMENT.replace(sound, broken))
+    assert message_of(experiment).startswith(f"{experiment}: {expected}")
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [(b"", "None"), (b"- a", "['a']"), (b"3", "3"), (b"\xff\xfe\xfa", "bytes that are no UTF-8"), (b"a: \x00", "")],
+)
+def test_file_that_holds_no_options(experiment: Path, content: bytes, found: str) -> None:
+    experiment.write_bytes(content)
+    message = message_of(experiment)
+    assert message.startswith(f"{experiment}: ")
+    assert found in message
+
+
+@pytest.mark.parametrize("override", ["train", "=3", "train:=3", ":train=3", "train::lr=3", "", "name:x=3", "seed=[1"])
+def test_override_that_is_none(experiment: Path, override: str) -> None:
+    assert message_of(experiment, override).startswith(f"--force_yml {override}: ")
+
+
+def test_overrides(experiment: Path) -> None:
+    overrides = [
+        "train:optimizer:lr=2e-4",
+        "train:total_iter=7",
+        "network:nf=8",
+        "path:pretrained=a=b.pth",
+        "train:seed=1",
+    ]
+    assert "train.seed" in message_of(experiment, *overrides)
+    options = load_options(experiment, [*overrides[:-1], "train:total_iter=9", "val:noise=low", "train:grad_clip=~"])
+    assert options.train.optimizer.lr == 2e-4
+    assert options.train.total_iter == 9
+    assert options.network.arguments == {"nf": 8}
+    assert options.path.pretrained == "a=b.pth"
+    assert options.val.noise == "low"
+
+
+def test_path_from_the_current_folder_then_from_the_repository(
+    experiment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = experiment.parent / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.setattr("twostagealign.options.load.REPOSITORY", experiment.parent)
+    monkeypatch.chdir(elsewhere)
+    assert load_options(Path("small.yml")).name == "small"
+    (elsewhere / "small.yml").write_text(EXPERIMENT.replace("small", "nearer"))
+    assert load_options(Path("small.yml")).name == "nearer"
+
+
+def test_missing_file(experiment: Path) -> None:
+    path = experiment.with_name("smal.yml")
+    assert message_of(path) == f"{path}: found no such file, expected a YAML file (did you mean '{experiment}'?)"
+    assert message_of(experiment.parent) == f"{experiment.parent}: found a folder, expected a YAML file"
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "options/train").glob("*.yml")), ids=lambda path: path.name)
+def test_the_project_s_own_experiments_load(path: Path) -> None:
+    options = load_options(path)
+    assert options.name == path.stem
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    name=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,11}", fullmatch=True),
+    rate=st.floats(min_value=1e-300, max_value=1e300),
+    pretrained=st.none() | st.text(),
+    until=st.none() | st.integers(min_value=0),
+)
+def test_dump_then_load_gives_the_same(
+    tmp_path_factory: pytest.TempPathFactory, name: str, rate: float, pretrained: str | None, until: int | None
+) -> None:
+    folder = tmp_path_factory.mktemp("round")
+    path = folder / "experiment.yml"
+    path.write_text(EXPERIMENT)
+    values = load_options(path).model_dump()
+    values |= {"name": name, "path": {"pretrained": pretrained}}
+    values["train"]["optimizer"]["lr"] = rate
+    values["train"]["losses"]["match_supervision"]["until"] = until
+    options = TrainOptions.model_validate(values)
+    path.write_text(dump_options(options), encoding="utf-8")
+    assert load_options(path) == options
