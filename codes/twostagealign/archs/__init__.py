@@ -1,0 +1,39 @@
+"""The networks: what is computed, with which weights."""
+
+from twostagealign.archs.bigru import BidirectionalGRU
+from twostagealign.archs.block_matching import (
+    SoftMatch,
+    blend_patches,
+    cut_patches,
+    hard_match,
+    score_candidates,
+    soft_match,
+)
+from twostagealign.archs.blocks import AttentionBlock, SimpleBlock, initialise
+from twostagealign.archs.downsampler import LowResolutionFeatures
+from twostagealign.archs.pcd_align import PCDAlignment
+from twostagealign.archs.reconstruction import ReconstructionUNet
+from twostagealign.archs.released import from_released, infer_network_arguments, is_released, to_released
+from twostagealign.archs.two_stage import FrameFeatures, TwoStageNet
+
+__all__ = [
+    "AttentionBlock",
+    "BidirectionalGRU",
+    "FrameFeatures",
+    "LowResolutionFeatures",
+    "PCDAlignment",
+    "ReconstructionUNet",
+    "SimpleBlock",
+    "SoftMatch",
+    "TwoStageNet",
+    "blend_patches",
+    "cut_patches",
+    "from_released",
+    "hard_match",
+    "infer_network_arguments",
+    "initialise",
+    "is_released",
+    "score_candidates",
+    "soft_match",
+    "to_released",
+]

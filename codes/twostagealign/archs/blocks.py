@@ -1,0 +1,86 @@
+"""The convolution blocks that the networks are made of, and how their weights start."""
+
+import torch
+from torch import Tensor, nn
+
+SLOPE = 0.1  # of every LeakyReLU
+
+
+class SimpleBlock(nn.Sequential):
+    """``depth`` 3x3 convolutions with LeakyReLU between them; only the first one has a bias.
+
+    Args:
+        depth: number of convolutions, at least 2.
+        in_channels: channels of the input.
+        mid_channels: channels between the convolutions.
+        out_channels: channels of the output.
+
+    Raises:
+        ValueError: if ``depth`` is less than 2.
+
+    Shape:
+        (B, in_channels, H, W) -> (B, out_channels, H, W).
+    """
+
+    def __init__(self, depth: int, in_channels: int, mid_channels: int, out_channels: int) -> None:
+        if depth < 2:
+            raise ValueError(f"depth of a SimpleBlock is {depth}, expected at least 2")
+        layers: list[nn.Module] = [nn.Conv2d(in_channels, mid_channels, 3, padding=1)]
+        for _ in range(depth - 2):
+            layers += [
+                nn.LeakyReLU(SLOPE, inplace=True),
+                nn.Conv2d(mid_channels, mid_channels, 3, padding=1, bias=False),
+            ]
+        layers += [nn.LeakyReLU(SLOPE, inplace=True), nn.Conv2d(mid_channels, out_channels, 3, padding=1, bias=False)]
+        super().__init__(*layers)
+
+
+class AttentionBlock(nn.Module):
+    """Three residual refinements, then a gate per channel and a gate per pixel, both added to the identity.
+
+    Args:
+        channels: channels of input and output, even.
+
+    Shape:
+        (B, channels, H, W) -> the same.
+
+    Source:
+        Guo et al., CVPR 2022, section 3.3 (the block of GCP-Net, IEEE TIP 2021).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.square = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.extract = nn.Conv2d(channels, channels, 3, padding=1)
+        self.activation = nn.LeakyReLU(SLOPE, inplace=True)
+        self.refine1 = SimpleBlock(2, channels, channels, channels)
+        self.refine2 = SimpleBlock(2, channels, channels, channels)
+        self.squeeze = nn.Conv2d(channels, channels // 2, 1)
+        self.excite = nn.Conv2d(channels // 2, channels, 1)
+        self.spatial = nn.Conv2d(channels, 1, 7, padding=3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Refine and gate, (B, channels, H, W) -> the same."""
+        return self.gate(x + self.extract(self.activation(self.square(x))))
+
+    def gate(self, x: Tensor) -> Tensor:
+        """The second half of the block: two refinements and the two gates."""
+        x = x + self.refine1(x)
+        x = x + self.refine2(x)
+        mean = x.mean(dim=(2, 3), keepdim=True)
+        channel_gate = torch.sigmoid(self.excite(self.activation(self.squeeze(mean))))
+        pixel_gate = torch.sigmoid(self.spatial(x))
+        return x * (1 + channel_gate + pixel_gate)
+
+
+def initialise(module: nn.Module) -> None:
+    """Make every convolution in ``module`` orthogonal and every bias zero.
+
+    Args:
+        module: changed in place; transposed convolutions included.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.orthogonal_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

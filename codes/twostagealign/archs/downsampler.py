@@ -1,0 +1,51 @@
+"""The small network whose features block matching compares."""
+
+from torch import Tensor, nn
+
+from twostagealign.archs.blocks import SLOPE, initialise
+
+
+class LowResolutionFeatures(nn.Module):
+    """Features of noisy raw frames at a quarter of their size, for block matching.
+
+    Args:
+        channels: number of features.
+
+    Source:
+        Guo et al., CVPR 2022, section 3.2.
+    """
+
+    scale = 4
+
+    def __init__(self, channels: int = 16) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(4, channels, 3, stride=2, padding=1, bias=False),
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.LeakyReLU(SLOPE, inplace=True),
+            nn.Conv2d(channels, channels, 3, stride=2, padding=1, bias=False),
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.LeakyReLU(SLOPE, inplace=True),
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.InstanceNorm2d(channels),
+        )
+        initialise(self)
+
+    def forward(self, raw: Tensor) -> Tensor:
+        """Compute the features of every frame.
+
+        Args:
+            raw: noisy raw planes in [0, 1], (..., 4, H, W); H and W multiples of 4.
+
+        Returns:
+            (..., channels, H / 4, W / 4), each channel of each frame with mean 0 and variance 1.
+
+        Raises:
+            ValueError: if ``raw`` has not four planes, or a side that 4 does not divide.
+        """
+        if raw.dim() < 3 or raw.shape[-3] != 4 or raw.shape[-2] % self.scale or raw.shape[-1] % self.scale:
+            raise ValueError(
+                f"raw has shape {tuple(raw.shape)}, expected (..., 4, H, W) with H and W multiples of {self.scale}"
+            )
+        features = self.layers(raw.reshape(-1, *raw.shape[-3:]))
+        return features.view(*raw.shape[:-3], *features.shape[-3:])

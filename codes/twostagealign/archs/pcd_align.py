@@ -1,0 +1,156 @@
+"""Pixel-level alignment: a pyramid of modulated deformable convolutions."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from twostagealign.archs.blocks import SLOPE, initialise
+from twostagealign.ops import deform_conv2d
+
+
+class PCDAlignment(nn.Module):
+    """Align the features of every frame to the reference frame, from coarse to fine over three pyramid levels.
+
+    The reference is aligned to itself like any other frame. EDVR's last (cascading) deformable convolution is left out.
+
+    Args:
+        nf: number of feature channels.
+        groups: groups of channels that share their offsets; divides ``nf``.
+
+    Source:
+        Wang et al., "EDVR", CVPR Workshops 2019, section 3.2; Guo et al., CVPR 2022, section 3.3.
+    """
+
+    def __init__(self, nf: int, groups: int) -> None:
+        super().__init__()
+        self.down2 = _halve(nf)
+        self.down3 = _halve(nf)
+        self.level3 = CoarsestLevel(nf, groups)
+        self.level2 = FinerLevel(nf, groups)
+        self.level1 = FinerLevel(nf, groups)
+        self.activation = nn.LeakyReLU(SLOPE, inplace=True)
+        initialise(self)
+        for level in (self.level1, self.level2, self.level3):
+            level.deform.reset_offsets()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Align all frames to frame N // 2.
+
+        Args:
+            features: (B, N, nf, H, W); H and W multiples of 4.
+
+        Returns:
+            Aligned features, the same shape.
+        """
+        batch, frames = features.shape[:2]
+        frames1 = features.flatten(0, 1)
+        frames2 = self.down2(frames1)
+        frames3 = self.down3(frames2)
+
+        def with_reference(x: Tensor) -> Tensor:
+            x = x.unflatten(0, (batch, frames))
+            reference = x[:, frames // 2].unsqueeze(1).expand_as(x)
+            return torch.cat((x, reference), dim=2).flatten(0, 1)
+
+        aligned, motion = self.level3(frames3, with_reference(frames3))
+        aligned, motion = self.level2(frames2, with_reference(frames2), self.activation(aligned), motion)
+        aligned, motion = self.level1(frames1, with_reference(frames1), self.activation(aligned), motion)
+        return aligned.unflatten(0, (batch, frames))
+
+    def mean_offsets(self) -> dict[str, Tensor]:
+        """Mean absolute offset, in pixels of its level, of the latest forward pass in training mode.
+
+        Returns:
+            ``level1`` to ``level3`` -> scalar; empty before the first such pass.
+        """
+        levels = {"level1": self.level1, "level2": self.level2, "level3": self.level3}
+        return {
+            name: level.deform.mean_offset for name, level in levels.items() if level.deform.mean_offset is not None
+        }
+
+
+class CoarsestLevel(nn.Module):
+    """The level that starts from nothing: estimate motion, deform."""
+
+    def __init__(self, nf: int, groups: int) -> None:
+        super().__init__()
+        self.compare = nn.Conv2d(2 * nf, nf, 3, padding=1)
+        self.refine = nn.Conv2d(nf, nf, 3, padding=1)
+        self.deform = ModulatedDeformConv(nf, groups)
+        self.activation = nn.LeakyReLU(SLOPE, inplace=True)
+
+    def forward(self, frames: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
+        """Align ``frames`` (B, nf, H, W), given them concatenated with the reference (B, 2 nf, H, W).
+
+        Returns:
+            Aligned features before an activation, and the motion features that the offsets were predicted from.
+        """
+        motion = self.activation(self.compare(pairs))
+        motion = self.activation(self.refine(motion))
+        return self.deform(frames, motion), motion
+
+
+class FinerLevel(nn.Module):
+    """A level that takes motion and aligned features from the one below, half its size."""
+
+    def __init__(self, nf: int, groups: int) -> None:
+        super().__init__()
+        self.compare = nn.Conv2d(2 * nf, nf, 3, padding=1)
+        self.merge = nn.Conv2d(2 * nf, nf, 3, padding=1)
+        self.refine = nn.Conv2d(nf, nf, 3, padding=1)
+        self.deform = ModulatedDeformConv(nf, groups)
+        self.fuse = nn.Conv2d(2 * nf, nf, 3, padding=1)
+        self.activation = nn.LeakyReLU(SLOPE, inplace=True)
+
+    def forward(self, frames: Tensor, pairs: Tensor, below: Tensor, motion_below: Tensor) -> tuple[Tensor, Tensor]:
+        """Align as the coarsest level does, with (B, nf, H / 2, W / 2) aligned and motion features from below."""
+        motion = self.activation(self.compare(pairs))
+        # A displacement of one pixel below is one of two pixels here.
+        motion = self.activation(self.merge(torch.cat((motion, 2 * _double(motion_below)), dim=1)))
+        motion = self.activation(self.refine(motion))
+        aligned = self.deform(frames, motion)
+        return self.fuse(torch.cat((aligned, _double(below)), dim=1)), motion
+
+
+class ModulatedDeformConv(nn.Conv2d):
+    """A 3x3 deformable convolution whose offsets and masks are predicted from other features.
+
+    Args:
+        channels: channels of both inputs and of the output.
+        groups: groups of channels that share their offsets.
+
+    Attributes:
+        mean_offset: mean absolute offset in pixels of the latest forward pass in training mode, None before one.
+    """
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__(channels, channels, 3, padding=1)
+        self.offset_groups = groups
+        self.predictor = nn.Conv2d(channels, 3 * groups * 9, 3, padding=1)
+        self.mean_offset: Tensor | None = None
+        self.reset_offsets()
+
+    def reset_offsets(self) -> None:
+        """Predict offset 0 and mask 0.5 everywhere."""
+        nn.init.zeros_(self.predictor.weight)
+        nn.init.zeros_(self.predictor.bias)
+
+    def forward(self, x: Tensor, motion: Tensor) -> Tensor:
+        """Deform ``x`` (B, channels, H, W) as ``motion`` (the same shape) says."""
+        offset, mask = self.predictor(motion).split((2 * self.offset_groups * 9, self.offset_groups * 9), dim=1)
+        if self.training:
+            self.mean_offset = offset.detach().abs().mean()
+        return deform_conv2d(x, offset, self.weight, self.bias, padding=1, mask=torch.sigmoid(mask))
+
+
+def _halve(nf: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(nf, nf, 3, stride=2, padding=1),
+        nn.LeakyReLU(SLOPE, inplace=True),
+        nn.Conv2d(nf, nf, 3, padding=1),
+        nn.LeakyReLU(SLOPE, inplace=True),
+    )
+
+
+def _double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)

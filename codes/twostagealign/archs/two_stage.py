@@ -1,0 +1,89 @@
+"""The network of the second stage: from a coarsely aligned raw burst to linear RGB."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from twostagealign.archs.bigru import BidirectionalGRU
+from twostagealign.archs.blocks import AttentionBlock, SimpleBlock, initialise
+from twostagealign.archs.pcd_align import PCDAlignment
+from twostagealign.archs.reconstruction import ReconstructionUNet
+
+
+class FrameFeatures(nn.Sequential):
+    """Features of one raw frame and its noise map, (B, 8, H, W) -> (B, nf, H, W).
+
+    Args:
+        nf: number of feature channels, even.
+    """
+
+    def __init__(self, nf: int) -> None:
+        super().__init__()
+        self.stem = SimpleBlock(5, 8, nf, nf)
+        self.attention1 = AttentionBlock(nf)
+        self.attention2 = AttentionBlock(nf)
+        self.attention3 = AttentionBlock(nf)
+        self.attention4 = AttentionBlock(nf)
+        initialise(self)
+
+
+class TwoStageNet(nn.Module):
+    """Restore the reference frame of a raw burst: per-frame features, alignment, fusion over time, reconstruction.
+
+    Args:
+        nf: number of feature channels; positive, even, a multiple of ``groups``.
+        groups: groups of channels that share their offsets in the alignment.
+
+    Raises:
+        ValueError: if ``nf`` or ``groups`` is unfit.
+
+    Source:
+        Guo et al., "A Differentiable Two-stage Alignment Scheme for Burst Image Reconstruction with Large Shift",
+        CVPR 2022, section 3.3.
+
+    Example:
+        >>> lq = torch.rand(1, 5, 4, 8, 12)
+        >>> TwoStageNet(nf=8)(lq, torch.full_like(lq, 0.02)).shape
+        torch.Size([1, 3, 16, 24])
+    """
+
+    def __init__(self, nf: int = 64, groups: int = 8) -> None:
+        super().__init__()
+        if groups <= 0:
+            raise ValueError(f"groups is {groups}, expected a positive number")
+        if nf <= 0 or nf % 2 or nf % groups:
+            raise ValueError(f"nf is {nf}, expected a positive even multiple of groups = {groups}")
+        self.features = FrameFeatures(nf)
+        self.alignment = PCDAlignment(nf, groups)
+        self.fusion = BidirectionalGRU(nf)
+        self.reconstruction = ReconstructionUNet(nf)
+
+    def forward(self, lq: Tensor, noise_map: Tensor, interpolation: bool = False) -> Tensor:
+        """Restore frame c = N // 2.
+
+        Inside, H and W are extended to multiples of 4 by repeating the last row and column, and the result is cropped.
+
+        Args:
+            lq: noisy raw planes (R, G1, G2, B) in [0, 1], (B, N, 4, H, W).
+            noise_map: standard deviation of the noise of every value, the shape of ``lq``.
+            interpolation: also restore frame c from its neighbours alone (a training signal for the fusion).
+
+        Returns:
+            Linear camera RGB, (B, 3, 2H, 2W), or (2B, 3, 2H, 2W) with the interpolation branch stacked after the main
+            result.
+
+        Raises:
+            ValueError: if a shape is not the expected one.
+        """
+        if lq.dim() != 5 or lq.shape[2] != 4:
+            raise ValueError(f"lq has shape {tuple(lq.shape)}, expected (B, N, 4, H, W)")
+        if noise_map.shape != lq.shape:
+            raise ValueError(f"noise_map has shape {tuple(noise_map.shape)}, expected that of lq, {tuple(lq.shape)}")
+        batch, number, _, height, width = lq.shape
+        frames = torch.cat((lq, noise_map), dim=2).flatten(0, 1)
+        if height % 4 or width % 4:
+            frames = F.pad(frames, (0, -width % 4, 0, -height % 4), mode="replicate")
+        features = self.features(frames).unflatten(0, (batch, number))
+        aligned = self.alignment(features)
+        fused = self.fusion(aligned, interpolation)
+        return self.reconstruction(fused)[..., : 2 * height, : 2 * width]
