@@ -1,0 +1,36 @@
+"""Write clip folders to an LMDB: python scripts/create_lmdb.py --input CLIPS --output CLIPS.lmdb.
+
+Run again after an interruption, it goes on where it stopped. With --verify the store is read back and compared with its
+checksums; without --input that is all.
+"""
+
+import argparse
+from pathlib import Path
+
+from twostagealign.cli import run
+from twostagealign.data import verify_store, write_store
+from twostagealign.errors import UserError
+
+
+def main() -> None:
+    """Write, verify."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--input", type=Path, metavar="FOLDER", help="clip folders: FOLDER/000/00000000.png")
+    parser.add_argument("--output", type=Path, required=True, metavar="LMDB", help="the store, a folder")
+    parser.add_argument(
+        "--compression", choices=("none", "png", "webp"), default="none", help="lossless (default: none)"
+    )
+    parser.add_argument("--verify", action="store_true", help="read everything back")
+    arguments = parser.parse_args()
+    if arguments.input is None and not arguments.verify:
+        raise UserError("--input: found nothing, expected a folder of clip folders, or --verify")
+    if arguments.input is not None:
+        info = write_store(arguments.input, arguments.output, arguments.compression)
+        print(f"{arguments.output}: complete, {info}")
+    if arguments.verify:
+        info = verify_store(arguments.output)
+        print(f"{arguments.output}: intact, {info}")
+
+
+if __name__ == "__main__":
+    run(main)
