@@ -119,7 +119,7 @@ def soft_match(features: Tensor, origins: Tensor, size: int, radius: int, temper
         distances = _distances(maps, origins, frames, candidates, size, COARSE_STEP)
         scores = _scores(distances, valid)
         weights = (scores / temperature).masked_fill(~valid, -torch.inf).softmax(-1)
-        starts = _best(candidates, distances.detach(), valid)
+        starts = _best(candidates, distances, valid)
         parts = (part.unbind(2) for part in (starts, candidates, valid, scores, weights))
         found |= dict(zip(frames, zip(*parts, strict=True), strict=True))
     fields = zip(*(found[frame] for frame in sorted(found)), strict=True)

@@ -1,6 +1,7 @@
-"""Image quality metrics, computed by scikit-image."""
+"""Image quality metrics: PSNR and SSIM by scikit-image, LPIPS where it is installed."""
 
+from .perceptual import load_lpips
 from .psnr import psnr
 from .ssim import ssim
 
-__all__ = ["psnr", "ssim"]
+__all__ = ["load_lpips", "psnr", "ssim"]

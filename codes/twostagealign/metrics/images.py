@@ -5,6 +5,22 @@ import torch
 from torch import Tensor
 
 
+def check_images(image: Tensor, target: Tensor) -> None:
+    """Check the shapes of two images.
+
+    Args:
+        image: (3, H, W).
+        target: same shape.
+
+    Raises:
+        ValueError: if the shapes differ or are not (3, H, W).
+    """
+    if image.ndim != 3 or image.shape[0] != 3:
+        raise ValueError(f"image: shape {tuple(image.shape)} found, (3, height, width) expected")
+    if target.shape != image.shape:
+        raise ValueError(f"target: shape {tuple(target.shape)} found, {tuple(image.shape)} expected")
+
+
 def to_arrays(image: Tensor, target: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Check two images and convert them to double precision.
 
@@ -18,9 +34,6 @@ def to_arrays(image: Tensor, target: Tensor) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         ValueError: if the shapes differ or are not (3, H, W).
     """
-    if image.ndim != 3 or image.shape[0] != 3:
-        raise ValueError(f"image: shape {tuple(image.shape)} found, (3, height, width) expected")
-    if target.shape != image.shape:
-        raise ValueError(f"target: shape {tuple(target.shape)} found, {tuple(image.shape)} expected")
+    check_images(image, target)
     restored, truth = (tensor.detach().cpu().to(torch.float64).numpy() for tensor in (image, target))
     return restored, truth

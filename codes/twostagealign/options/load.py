@@ -1,16 +1,16 @@
 """From an options file to `TrainOptions`, and back."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from twostagealign.options import registry
 from twostagealign.options.messages import found, schema_error, user_error
-from twostagealign.options.schema import TrainOptions
+from twostagealign.options.schema import Section, TrainOptions
 from twostagealign.options.yaml_file import dump_yaml, parse_yaml, read_yaml
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -23,12 +23,29 @@ _NODES = {
 }
 
 
+Options = TypeVar("Options", bound=Section)
+
+
 def load_options(path: Path, overrides: Sequence[str] = ()) -> TrainOptions:
-    """Read and check an experiment's options.
+    """Read and check an experiment's options; see `read_options`."""
+    return read_options(path, overrides, TrainOptions, _NODES)
+
+
+def read_options(
+    path: Path,
+    overrides: Sequence[str],
+    model: type[Options],
+    nodes: Mapping[str, Mapping[str, type]],
+    from_code: Sequence[str] = (),
+) -> Options:
+    """Read a YAML file and check it against a schema.
 
     Args:
         path: a YAML file; a relative path is looked up from the current folder, then from the repository's root.
         overrides: changes to the file, each `key=value` or `key:key:key=value` with a YAML value (`--force_yml`).
+        model: the schema.
+        nodes: where its type nodes are, and the classes that each may name.
+        from_code: names of constructor arguments that the program gives, not the file.
 
     Returns:
         The options. Their type nodes have been compared with the constructors' signatures.
@@ -44,17 +61,17 @@ def load_options(path: Path, overrides: Sequence[str] = ()) -> TrainOptions:
         _override(data, override)
     source = " ".join([str(path), "--force_yml", *overrides]) if overrides else str(path)
     try:
-        options = TrainOptions.model_validate(data)
+        options = model.model_validate(data)
     except ValidationError as error:
-        raise schema_error(source, error, TrainOptions) from None
-    for key, table in _NODES.items():
+        raise schema_error(source, error, model) from None
+    for key, table in nodes.items():
         node = attrgetter(key)(options)
         node.prefix = f"{source}: {key}."
-        registry.check(table, node)
+        registry.check(table, node, from_code)
     return options
 
 
-def dump_options(options: TrainOptions) -> str:
+def dump_options(options: Section) -> str:
     """Write options as YAML, defaults included; `load_options` reads the same from it."""
     return dump_yaml(options.model_dump(mode="json"))
 

@@ -13,6 +13,10 @@ from torch.utils.data import Dataset
 
 from twostagealign.archs.downsampler import LowResolutionFeatures
 from twostagealign.archs.two_stage import TwoStageNet
+from twostagealign.data.clip_sets import ClipSet
+from twostagealign.data.evaluation_set import EvaluationSet
+from twostagealign.data.reds import REDS
+from twostagealign.data.sc_burst import SCBurst
 from twostagealign.data.stills import StillsInMotion
 from twostagealign.errors import UserError
 from twostagealign.options.messages import a_value_of, argument_error, found, one_of, user_error
@@ -20,7 +24,8 @@ from twostagealign.options.schema import Node
 
 NETWORKS: dict[str, type[nn.Module]] = {"TwoStageNet": TwoStageNet}
 FEATURES: dict[str, type[nn.Module]] = {"LowResolutionFeatures": LowResolutionFeatures}
-DATASETS: dict[str, type[Dataset]] = {"StillsInMotion": StillsInMotion}
+DATASETS: dict[str, type[Dataset]] = {"REDS": REDS, "StillsInMotion": StillsInMotion}
+EVALUATION_SETS: dict[str, type[EvaluationSet]] = {"ClipSet": ClipSet, "SCBurst": SCBurst}
 ARCHS = NETWORKS | FEATURES
 
 T = TypeVar("T")

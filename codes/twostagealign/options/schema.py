@@ -122,13 +122,20 @@ class MatchSupervision(Section):
     until: Iteration | None = 200_000  # first iteration without this loss; null: never
 
 
+class Interpolation(Section):
+    """The interpolation branch: both restoration losses on it, weighted by edges."""
+
+    weight: Weight = 1.0
+    until: Iteration | None = None  # first iteration without this branch; null: never
+
+
 class LossOptions(Section):
     """Weights of the losses; 0 switches one off."""
 
     linear: Weight = 1.0  # Charbonnier on linear RGB
     srgb: Weight = 1.0  # Charbonnier on sRGB
     srgb_gamma_offset: Weight = 0.0  # added before the gamma of the sRGB loss, bounds its gradient in the dark
-    interpolation: Weight = 1.0  # both of the above for the interpolation branch, weighted by edges
+    interpolation: Interpolation = Interpolation()
     match_supervision: MatchSupervision = MatchSupervision()
     one_hot: Weight = 1e5  # matching weights lean towards one candidate
 

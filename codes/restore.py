@@ -1,0 +1,37 @@
+"""Restore a burst of raw frames, or degrade a clip of ordinary pictures and restore it."""
+
+import argparse
+from pathlib import Path
+
+from twostagealign.cli import run
+from twostagealign.engine.checkpoint import PRETRAINED
+from twostagealign.engine.restoration import restore_folder, table
+from twostagealign.engine.tiling import add_tiling_arguments, pop_tiling
+from twostagealign.isp import PROTOCOL_LEVELS
+
+
+def main() -> None:
+    """Read the arguments, restore, print the measures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--input", type=Path, required=True, help="folder of Bayer mosaics with camera.yml; of pictures for --simulate")
+    add("--output", type=Path, required=True, help="folder for the results")
+    add("--simulate", choices=PROTOCOL_LEVELS, help="degrade ordinary pictures with this noise, restore and measure")
+    add("--checkpoint", type=Path, default=PRETRAINED, help="weights (default: %(default)s)")
+    add("--features-checkpoint", type=Path, help="weights of the feature net, where they are a file of their own")
+    add("--frames", type=int, help="frames that restore one picture (default: 5)")
+    add("--reference", type=int, help="index of the frame to restore, from 0 (default: the middle one)")
+    add("--sliding", action="store_true", help="restore every frame")
+    add("--linear", action="store_true", help="also write 16-bit linear camera RGB")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add("--dtype", choices=("float32", "bfloat16", "float16", "float64"), default="float32", help="of the network")
+    add_tiling_arguments(parser)
+    options = vars(parser.parse_args())
+    result = restore_folder(tiling=pop_tiling(options), **options)
+    if result:
+        print(table(result))
+    print(f"written to {options['output']}")
+
+
+if __name__ == "__main__":
+    run(main)

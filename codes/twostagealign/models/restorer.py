@@ -1,0 +1,96 @@
+"""Both stages together: features, block matching, network."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from twostagealign.archs.block_matching import SoftMatch, blend_patches, cut_patches, hard_match, soft_match
+
+
+class TwoStageRestorer(nn.Module):
+    """Match the patches of a burst to its reference frame, then restore them.
+
+    Sizes and positions of patches are in raw pixels and multiples of the scale of the feature net (4).
+
+    Args:
+        network: restores aligned patches, `(lq, noise_map, interpolation) -> linear RGB`.
+        features: makes the low-resolution feature maps that are matched; has the attribute `scale`.
+
+    Source: Guo et al., CVPR 2022, section 3.
+    """
+
+    def __init__(self, network: nn.Module, features: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.features = features
+
+    def forward(
+        self,
+        lq: Tensor,
+        noise_map: Tensor,
+        origins: Tensor,
+        size: int,
+        search_window: int,
+        temperature: float,
+        interpolation: bool = True,
+    ) -> tuple[Tensor, SoftMatch]:
+        """Differentiable matching and restoration, for training.
+
+        Args:
+            lq: noisy raw bursts, (B, N, 4, H, W).
+            noise_map: of the same shape.
+            origins: top-left corners [y, x] of the reference patches, (B, P, 2), long.
+            size: side of a patch.
+            search_window: width of the window that a patch is searched in from frame to frame.
+            temperature: of the softmax over candidates.
+            interpolation: also run the interpolation branch.
+
+        Returns:
+            Linear RGB of all patches, (B * P, 3, 2 * size, 2 * size), followed on the batch axis by that of the
+            interpolation branch; and the match that led to them.
+        """
+        scale = self.features.scale
+        match = soft_match(
+            self.features(lq), origins // scale, size // scale, search_window // (2 * scale), temperature
+        )
+        patches = blend_patches(torch.cat([lq, noise_map], dim=2), match, size, scale)
+        lq, noise_map = patches.flatten(0, 1).split(4, dim=2)
+        return self.network(lq, noise_map, interpolation), match
+
+    @torch.inference_mode()
+    def match(
+        self, feature_maps: Tensor, origins: Tensor, size: int, search_window: int, inclusive: bool = True
+    ) -> Tensor:
+        """Find the reference patches in the other frames.
+
+        Args:
+            feature_maps: of whole frames, (B, N, C, H / 4, W / 4), from `features`.
+            origins: top-left corners [y, x] of the reference patches, (B, P, 2), long.
+            size: side of a patch.
+            search_window: width of the window that a patch is searched in from frame to frame.
+            inclusive: whether the last candidates count; see `hard_match`.
+
+        Returns:
+            Top-left corner [y, x] of every patch in every frame, (B, P, N, 2), long.
+        """
+        scale = self.features.scale
+        radius = search_window // (2 * scale)
+        return scale * hard_match(feature_maps, origins // scale, size // scale, radius, inclusive)
+
+    @torch.inference_mode()
+    def restore(self, lq: Tensor, noise_map: Tensor, positions: Tensor, size: int) -> Tensor:
+        """Restore patches that lie at known positions.
+
+        Args:
+            lq: noisy raw bursts, (B, N, 4, H, W).
+            noise_map: of the same shape.
+            positions: top-left corner [y, x] of every patch in every frame, (B, P, N, 2), long.
+            size: side of a patch.
+
+        Returns:
+            Linear RGB, (B * P, 3, 2 * size, 2 * size), in the dtype of the network.
+        """
+        dtype = next(self.network.parameters()).dtype
+        patches = (cut_patches(maps, positions, size).flatten(0, 1).to(dtype) for maps in (lq, noise_map))
+        return self.network(*patches)

@@ -1,0 +1,72 @@
+"""What the option file of an evaluation may hold: a data set and the protocol that belongs to it.
+
+Sizes are in raw pixels (pixels of one raw plane), as in `options.schema`.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from twostagealign.options.load import read_options
+from twostagealign.options.registry import EVALUATION_SETS
+from twostagealign.options.schema import Count, Section, TypeNode
+
+FROM_CODE = ("folder", "frames")
+"""Arguments of a data set's constructor that the option file does not give: they come from `data` and `frames`."""
+
+FOLDER_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+
+
+class TilingOptions(Section):
+    """How a frame is divided; what the numbers mean, and which go, says `engine.tiling.Tiling`."""
+
+    patch: int
+    halo: int
+    search_window: int
+    batch: int = 4
+    overlap: int = 0
+    block_matching: bool = True
+
+
+class PaperOptions(Section):
+    """Figures of the paper, and what a data set must hold so that they can be compared with."""
+
+    psnr: dict[str, float]  # dB, by noise level
+    clips: list[str] = Field(min_length=1)  # names of all clips
+    frames: Count  # in each of them
+
+
+class EvaluationOptions(Section):
+    """A data set and its protocol."""
+
+    name: str  # in tables and in the name of the results
+    dataset: TypeNode  # a class of options.registry.EVALUATION_SETS
+    data: str  # the folder, unless --data gives another
+    clips: list[str] | None = None  # those of them that are in the folder are evaluated; null: all clips in it
+    frames: Annotated[int, Field(gt=0)] = 5  # length of a burst
+    noise: str | None = "high"  # high, low, both or SHOT,READ; null: the frames have noise of their own
+    tiling: TilingOptions
+    save_images: Annotated[int, Field(ge=0)] = 0  # frames per clip of which pictures are written
+    paper: PaperOptions | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _fit_for_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(FOLDER_NAME, name):
+            raise ValueError(f"found {name!r}, expected letters, digits, '.', '_', '-', a letter or digit first")
+        return name
+
+    @field_validator("frames")
+    @classmethod
+    def _odd(cls, frames: int) -> int:
+        if frames % 2 == 0:
+            raise ValueError(f"found {frames}, expected an odd number: the reference is in the middle")
+        return frames
+
+
+def load_evaluation_options(path: Path, overrides: Sequence[str] = ()) -> EvaluationOptions:
+    """Read and check the option file of an evaluation; see `read_options`."""
+    return read_options(path, overrides, EvaluationOptions, {"dataset": EVALUATION_SETS}, FROM_CODE)

@@ -1,0 +1,30 @@
+"""Turn any checkpoint that restore.py reads into one safetensors file with both networks."""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from twostagealign.archs import infer_network_arguments
+from twostagealign.cli import run
+from twostagealign.engine.checkpoint import load_weights, open_restorer, save_weights
+
+
+def main() -> None:
+    """Read the arguments, load strictly, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", type=Path, help="weights or training state (averaged weights go before raw ones)")
+    parser.add_argument("output", type=Path, help="file to write, .safetensors")
+    parser.add_argument("--features-checkpoint", type=Path, help="the feature net, where it is a file of its own")
+    parser.add_argument("--dtype", choices=("float16", "float32"), default="float16", help="default: %(default)s")
+    options = parser.parse_args()
+    restorer = open_restorer(options.checkpoint, options.features_checkpoint)
+    state = {name: value.to(getattr(torch, options.dtype)) for name, value in restorer.state_dict().items()}
+    _, metadata = load_weights(options.checkpoint)
+    inferred = {"type": "TwoStageNet", **infer_network_arguments(restorer.network.state_dict())}
+    save_weights(options.output, state, metadata or {"network": inferred, "features": {"type": "LowResolutionFeatures"}})
+    print(f"written to {options.output} ({options.output.stat().st_size / 1e6:.2f} MB)")
+
+
+if __name__ == "__main__":
+    run(main)

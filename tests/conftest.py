@@ -1,0 +1,87 @@
+"""What several tests share: a network that is small enough to train in a moment, and an experiment around it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from twostagealign.archs import LowResolutionFeatures, TwoStageNet
+from twostagealign.engine.checkpoint import save_weights
+from twostagealign.models import TwoStageRestorer
+
+TINY_EXPERIMENT = """
+name: tiny
+device: cpu
+path: {{experiments_root: {root}}}
+network: {{type: TwoStageNet, nf: 8, groups: 4}}
+features: {{type: LowResolutionFeatures, channels: 8}}
+matching: {{search_window: 16, final_temperature_from: 4}}
+datasets:
+  train: {{type: StillsInMotion, source: skimage, frames: 3, size: 48, max_shift: 6, seed: 1, length: 1000}}
+  val: {{type: StillsInMotion, source: skimage, frames: 3, size: 48, max_shift: 4, seed: 2, length: 1}}
+train:
+  total_iter: 6
+  batch_size: 2
+  patch_size: 8
+  workers: 0
+  optimizer: {{lr: 1e-3, features_lr: 1e-3}}
+  scheduler: {{periods: [4, 96], restart_weights: [1, 0.5], eta_min: 1e-7}}
+  ema_decay: 0.9
+  losses: {{match_supervision: {{weight: 1e3, until: 4}}}}
+val: {{every: 100, pictures: 1, search_window: 16}}
+logger: {{print_every: 2, checkpoint_every: 2, tensorboard: false}}
+"""
+
+NODES = {
+    "network": {"type": "TwoStageNet", "nf": 8, "groups": 4},
+    "features": {"type": "LowResolutionFeatures", "channels": 8},
+}
+
+
+def write_tiny_experiment(folder: Path) -> Path:
+    """Option file in `folder` of a training that takes a second; its results go to `folder / "experiments"`."""
+    path = folder / "tiny.yml"
+    path.write_text(TINY_EXPERIMENT.format(root=folder / "experiments"))
+    return path
+
+
+@pytest.fixture
+def tiny_experiment(tmp_path: Path) -> Path:
+    """Option file of a training that takes a second; its results go to `tmp_path / "experiments"`."""
+    return write_tiny_experiment(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def module_experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny_experiment` for all tests of a file."""
+    return write_tiny_experiment(tmp_path_factory.mktemp("module"))
+
+
+@pytest.fixture(scope="session")
+def make_restorer() -> Callable[..., TwoStageRestorer]:
+    """Makes restorers whose weights are all random, the offsets' too, and the same every time."""
+
+    def make(seed: int = 0, nf: int = 8, groups: int = 4, channels: int = 8) -> TwoStageRestorer:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            restorer = TwoStageRestorer(TwoStageNet(nf, groups), LowResolutionFeatures(channels))
+            for name, parameter in restorer.named_parameters():
+                if "predictor" in name or name.endswith("bias"):
+                    torch.nn.init.normal_(parameter, std=0.01)
+        return restorer.eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def nodes() -> dict[str, dict[str, object]]:
+    """Type nodes of the two networks that `make_restorer` makes."""
+    return NODES
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, make_restorer: Callable[..., TwoStageRestorer]) -> Path:
+    """Checkpoint of `make_restorer()`."""
+    path = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
+    save_weights(path, make_restorer().state_dict(), NODES)
+    return path

@@ -1,0 +1,213 @@
+from argparse import ArgumentParser
+from dataclasses import asdict
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from twostagealign.engine.tiling import Tiling, add_tiling_arguments, count_tiles, pop_tiling, restore_frame
+from twostagealign.errors import UserError
+from twostagealign.models import TwoStageRestorer
+
+
+class PixelNet(nn.Module):
+    """Looks at single pixels only: the mean of red over the frames, the reference's noise, the reference's blue."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+        self.seen = []
+
+    def forward(self, lq, noise_map):
+        self.seen.append((lq, noise_map))
+        middle = lq.shape[1] // 2
+        planes = torch.stack([lq[:, :, 0].mean(1), noise_map[:, middle, 1], lq[:, middle, 3]], dim=1)
+        return self.scale * F.interpolate(planes, scale_factor=2, mode="nearest")
+
+
+class MeanFeatures(nn.Module):
+    """What little there is to match: the mean of each 4 x 4 block."""
+
+    scale = 4
+
+    def forward(self, raw):
+        assert raw.dtype == torch.float32
+        return raw.unflatten(-1, (-1, 4)).unflatten(-3, (-1, 4)).mean((-3, -1))
+
+
+class NoFeatures(nn.Module):
+    scale = 4
+
+    def forward(self, raw):
+        raise AssertionError("features are computed for nothing")
+
+
+def stub(features: nn.Module | None = None) -> TwoStageRestorer:
+    return TwoStageRestorer(PixelNet(), features or MeanFeatures()).eval()
+
+
+def random_burst(frames: int, height: int, width: int, seed: int = 0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(2, frames, 4, height, width, generator=generator)
+
+
+def whole(lq, noise_map):
+    """What `PixelNet` makes of whole frames."""
+    return PixelNet()(lq[None], noise_map[None])[0].detach()
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    frames=st.integers(1, 4),
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    patch=st.sampled_from([4, 8, 12, 32]),
+    halo=st.sampled_from([0, 4, 8]),
+    overlap=st.sampled_from([0, 0, 4, 8]),
+    batch=st.integers(1, 7),
+)
+def test_tiles_reassemble_to_exactly_what_the_whole_frame_gives(
+    frames, height, width, patch, halo, overlap, batch
+) -> None:
+    lq, noise_map = random_burst(frames, height, width)
+    overlap = min(overlap, halo, patch // 8 * 4)
+    tiling = Tiling(patch=patch, halo=halo, overlap=overlap, batch=batch, block_matching=False)
+    finished = []
+    restored = restore_frame(stub(NoFeatures()), lq, noise_map, tiling, finished.append)
+    assert restored.image.shape == (3, 2 * height, 2 * width)
+    if overlap:
+        torch.testing.assert_close(restored.image, whole(lq, noise_map), rtol=0, atol=1e-6)
+    else:
+        assert torch.equal(restored.image, whole(lq, noise_map))
+
+    rows, columns = -(-height // patch), -(-width // patch)
+    assert count_tiles((height, width), tiling) == rows * columns == sum(finished)
+    assert all(0 < count <= batch for count in finished)
+    expected = [[row * patch, column * patch] for row in range(rows) for column in range(columns)]
+    assert restored.origins.tolist() == expected
+    assert restored.shifts.shape == (rows * columns, frames, 2)
+    assert not restored.shifts.any()  # every patch stays where it is
+
+
+@pytest.mark.parametrize(("height", "width"), [(56, 72), (53, 67), (9, 70)])
+@pytest.mark.parametrize("batch", [1, 3, 100])
+def test_matching_finds_what_moved(height, width, batch) -> None:
+    """Content that moves by steps of the coarse search is found wherever it stays in view."""
+    steps = torch.tensor([[16, -8], [8, -8], [0, 0], [0, 8], [-8, 16]])
+    scene = torch.rand(4, height + 80, width + 80, generator=torch.Generator().manual_seed(1))
+    lq = torch.stack([scene[:, 40 - y : 40 - y + height, 40 - x : 40 - x + width] for y, x in steps.tolist()])
+    tiling = Tiling(patch=8, halo=4, search_window=48, batch=batch)
+    restored = restore_frame(stub(), lq, torch.zeros_like(lq), tiling)
+
+    reach = 4 + 16  # of halo and motion
+    inside = ((restored.origins >= reach) & (restored.origins + 8 + reach <= torch.tensor([height, width]))).all(-1)
+    assert inside.any() == (height > 40)
+    assert (restored.shifts[inside] == steps).all()
+    assert not restored.shifts[:, 2].any()
+    for y, x in restored.origins[inside].tolist():
+        region = restored.image[:, 2 * y : 2 * y + 16, 2 * x : 2 * x + 16]
+        expected = whole(lq[2:3], torch.zeros(1, 4, height, width))[:, 2 * y : 2 * y + 16, 2 * x : 2 * x + 16]
+        torch.testing.assert_close(region, expected, rtol=0, atol=1e-6)
+
+
+def test_beyond_the_frame_a_tile_sees_zeros() -> None:
+    lq, noise_map = 1 + random_burst(3, 9, 14)
+    restorer = stub()
+    restore_frame(restorer, lq, noise_map, Tiling(patch=8, halo=4, batch=1, block_matching=False))
+    padded = F.pad(lq, (4, 2 + 4, 4, 7 + 4))
+    for index, (tile, noise) in enumerate(restorer.network.seen):
+        y, x = 8 * (index // 2), 8 * (index % 2)
+        assert torch.equal(tile[0], padded[..., y : y + 16, x : x + 16])
+        assert ((noise == 0) == (tile == 0)).all()
+    assert index == 3
+
+
+def test_matched_patches_take_their_noise_map_along() -> None:
+    lq = random_burst(5, 40, 40)[0]
+    restorer = stub()
+    restored = restore_frame(restorer, lq, 2 * lq, Tiling(patch=16, halo=4, search_window=32))
+    assert restored.shifts.any()
+    for tile, noise in restorer.network.seen:
+        assert torch.equal(noise, 2 * tile)
+
+
+@pytest.mark.parametrize(("height", "width"), [(21, 35), (6, 5)])
+def test_the_batch_of_tiles_does_not_change_the_picture(make_restorer, height, width) -> None:
+    restorer = make_restorer()
+    lq, noise_map = random_burst(3, height, width)
+    images = [
+        restore_frame(restorer, lq, 0.1 * noise_map, Tiling(16, 4, 16, batch)).image.double() for batch in (1, 4, 100)
+    ]
+    assert images[0].shape == (3, 2 * height, 2 * width)
+    assert images[0].std() > 0
+    for image in images[1:]:
+        torch.testing.assert_close(image, images[0], rtol=0, atol=1e-5 * images[0].abs().max().item())
+
+
+def test_the_network_s_dtype_is_its_own_affair() -> None:
+    lq, noise_map = random_burst(3, 12, 12)
+    restorer = stub()
+    restorer.network.to(torch.bfloat16)
+    restored = restore_frame(restorer, lq, noise_map, Tiling(8, 4, 16))
+    assert restorer.network.seen[0][0].dtype == torch.bfloat16
+    assert restored.image.dtype == torch.float32
+    torch.testing.assert_close(restored.image[1:], whole(lq, noise_map)[1:], rtol=1e-2, atol=1e-2)
+
+
+def test_overlapping_tiles_are_faded_into_each_other() -> None:
+    """Where two tiles disagree, their restorations give way to each other linearly; elsewhere each is kept as it is."""
+
+    class Numbering(PixelNet):
+        def forward(self, lq, noise_map):
+            self.seen.append(len(self.seen))
+            return torch.full((1, 3, 2 * lq.shape[-2], 2 * lq.shape[-1]), float(self.seen[-1]))
+
+    restorer = TwoStageRestorer(Numbering(), NoFeatures())
+    lq = torch.zeros(1, 4, 8, 32)
+    tiling = Tiling(patch=16, halo=8, overlap=4, batch=1, block_matching=False)
+    row = restore_frame(restorer, lq, lq, tiling).image[0, 3]
+    ramp = (torch.arange(16) + 0.5) / 16
+    torch.testing.assert_close(row, torch.cat([torch.zeros(24), ramp, torch.ones(24)]), rtol=0, atol=1e-5)
+
+
+def test_no_gradient_is_kept() -> None:
+    lq, noise_map = random_burst(3, 12, 12)
+    assert not restore_frame(stub(), lq, noise_map, Tiling(8, 4, 16)).image.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"patch": 0}, "patch: found 0, expected a multiple of 4, at least 4"),
+        ({"patch": 30}, "patch: found 30, expected a multiple of 4"),
+        ({"halo": -4}, "halo: found -4, expected a multiple of 4, at least 0"),
+        ({"halo": 2}, "halo: found 2"),
+        ({"search_window": 8}, "search_window: found 8, expected a multiple of 16, at least 16"),
+        ({"search_window": 24}, "search_window: found 24"),  # 0 would be no candidate
+        ({"batch": 0}, "batch: found 0, expected at least 1"),
+        ({"overlap": 2}, "overlap: found 2, expected a multiple of 4"),
+        ({"overlap": 8}, "overlap: found 8, expected at most 4, the halo and half the patch"),
+    ],
+)
+def test_bad_sizes(arguments, message) -> None:
+    with pytest.raises(ValueError, match=f"^{message}"):
+        Tiling(**arguments)
+    (name, value), text = *arguments.items(), message.partition(":")[2]
+    options = asdict(Tiling()) | {name: value}
+    with pytest.raises(UserError, match=f"^--{name.replace('_', '-')}:{text}"):
+        pop_tiling(options)
+
+
+def test_command_line() -> None:
+    parser = ArgumentParser()
+    parser.add_argument("--device", default="cpu")
+    add_tiling_arguments(parser)
+    options = vars(parser.parse_args([]))
+    assert pop_tiling(options) == Tiling()
+    assert options == {"device": "cpu"}  # the rest is left for others
+    line = "--patch 32 --halo 8 --search-window 16 --batch 2 --overlap 4 --no-block-matching --no-inclusive-search"
+    assert pop_tiling(vars(parser.parse_args(line.split()))) == Tiling(
+        patch=32, halo=8, search_window=16, batch=2, overlap=4, block_matching=False, inclusive_search=False
+    )

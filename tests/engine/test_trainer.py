@@ -1,0 +1,408 @@
+import logging
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+from functools import partial
+from itertools import pairwise
+
+import cv2
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from twostagealign.engine import checkpoint
+from twostagealign.engine import trainer as trainer_module
+from twostagealign.engine.checkpoint import load_torch_file, load_weights, open_restorer, save_weights
+from twostagealign.engine.evaluation import Quality
+from twostagealign.engine.trainer import Trainer
+from twostagealign.errors import UserError
+from twostagealign.isp import PROTOCOL_LEVELS
+from twostagealign.models import TwoStageRestorer
+from twostagealign.options import load_options
+
+
+def run_experiment(path, name: str, *overrides: str, resume: bool = False, stop: int | None = None):
+    """Run an experiment under a name, with further options, up to an iteration if it is to be stopped there."""
+    trainer = Trainer(load_options(path, [f"name={name}", *overrides]), resume)
+    step = trainer._step
+
+    def step_or_stop(frames):
+        if trainer.iteration == stop:
+            raise KeyboardInterrupt
+        return step(frames)
+
+    trainer._step = step_or_stop
+    if stop is None:
+        trainer.run()
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            trainer.run()
+    return trainer.experiment
+
+
+@pytest.fixture
+def train(tiny_experiment):
+    return partial(run_experiment, tiny_experiment)
+
+
+@pytest.fixture(scope="module")
+def whole(module_experiment):
+    """A run from begin to end, without a break, with all that can be written."""
+    return run_experiment(module_experiment, "whole", "logger:tensorboard=true", "val:every=3")
+
+
+def message_of(function, *arguments, **keywords) -> str:
+    with pytest.raises(UserError) as caught:
+        function(*arguments, **keywords)
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+def assert_same(found, expected, where: str = "") -> None:
+    """Equal to the bit, all the way down."""
+    assert type(found) is type(expected), where
+    if isinstance(expected, torch.Tensor):
+        assert torch.equal(found, expected), where
+    elif isinstance(expected, dict):
+        assert found.keys() == expected.keys(), where
+        for key in expected:
+            assert_same(found[key], expected[key], f"{where}/{key}")
+    elif isinstance(expected, list | tuple):
+        assert len(found) == len(expected), where
+        for index, entries in enumerate(zip(found, expected, strict=True)):
+            assert_same(*entries, f"{where}/{index}")
+    else:
+        assert found == expected, where
+
+
+def assert_same_end(found, expected) -> None:
+    """Weights, average, optimiser and schedule, and what is shipped of them."""
+    assert_same(load_torch_file(found.latest), load_torch_file(expected.latest))
+    for name in ("net_latest", "net_6"):
+        assert_same(*(load_weights(run.models / f"{name}.safetensors") for run in (found, expected)))
+
+
+class TestReproducibility:
+    def test_two_runs_of_one_seed_are_the_same_and_of_another_are_not(self, train, whole) -> None:
+        torch.rand(7)  # nor does it matter what was drawn before
+        assert_same_end(train("same"), whole)
+        other = train("other", "seed=1", "train:total_iter=2")
+        first, second = (load_weights(run.models / "net_2.safetensors")[0] for run in (whole, other))
+        assert not any(torch.equal(first[name], second[name]) for name in first if "weight" in name)
+
+    def test_training_changes_every_weight_and_the_average_is_another_one(self, whole) -> None:
+        states = [load_torch_file(whole.states / f"{label}.state") for label in (2, "latest")]
+        assert [state["iteration"] for state in states] == [2, 6]
+        for kind in ("model", "ema"):
+            for name, tensor in states[0][kind].items():
+                # The bias before the instance norm has no effect.
+                assert name == "features.layers.6.bias" or not torch.equal(tensor, states[1][kind][name]), name
+        assert any(not torch.equal(states[1]["ema"][name], states[1]["model"][name]) for name in states[1]["ema"])
+        # The average is what is shipped.
+        assert_same(load_weights(whole.models / "net_latest.safetensors")[0], dict(states[1]["ema"]))
+
+    def test_the_average_is_the_exponential_one(self, train) -> None:
+        run = train("tiny", "logger:checkpoint_every=1", "train:total_iter=3", "train:ema_decay=0.75")
+        states = [load_torch_file(run.states / f"{iteration}.state") for iteration in (1, 2, 3)]
+        assert_same(dict(states[0]["ema"]), dict(states[0]["model"]))
+        for before, after in pairwise(states):
+            for name, tensor in after["ema"].items():
+                expected = 0.75 * before["ema"][name] + 0.25 * after["model"][name]
+                torch.testing.assert_close(tensor, expected, rtol=1e-5, atol=1e-7)
+
+
+class TestResuming:
+    def test_a_run_that_was_stopped_and_resumed_ends_as_if_it_had_not_been(self, train, whole) -> None:
+        """What was done since the last checkpoint is done again."""
+        train("parts", stop=3)
+        resumed = train("parts", resume=True)
+        assert_same_end(resumed, whole)
+        assert not list(resumed.folder.parent.glob("*_archived_*"))
+        assert "from iteration 2" in (resumed.folder / "train.log").read_text()
+
+    def test_resuming_a_run_of_fewer_iterations(self, train, whole) -> None:
+        train("parts", "train:total_iter=4", "logger:checkpoint_every=3")
+        assert_same_end(train("parts", resume=True), whole)
+
+    def test_resuming_a_finished_run_leaves_it_as_it_is(self, train) -> None:
+        run = train("tiny", "train:total_iter=1")
+        before = {path: path.read_bytes() for path in run.folder.rglob("*.s*") if path.is_file()}
+        train("tiny", "train:total_iter=1", resume=True)
+        assert {path: path.read_bytes() for path in run.folder.rglob("*.s*") if path.is_file()} == before
+
+    def test_resuming_where_nothing_is_starts_anew(self, train, whole) -> None:
+        run = train("new", "train:total_iter=2", resume=True)
+        assert_same(*(load_torch_file(run.states / "2.state") for run in (run, whole)))
+
+    def test_after_the_process_was_killed(self, train, whole, tiny_experiment) -> None:
+        """Killed between two checkpoints, where no handler and no `finally` runs."""
+        program = f"""
+            import os, signal
+            from pathlib import Path
+            from twostagealign.engine import trainer as trainer_module
+from twostagealign.engine.evaluation import Quality
+from twostagealign.engine.trainer import Trainer
+            from twostagealign.isp import PROTOCOL_LEVELS
+from twostagealign.models import TwoStageRestorer
+from twostagealign.options import load_options
+            trainer = Trainer(load_options(Path({str(tiny_experiment)!r}), ["name=killed"]))
+            step = trainer._step
+            def killed(frames):
+                result = step(frames)
+                if trainer.iteration == 5:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return result
+            trainer._step = killed
+            trainer.run()
+        """
+        finished = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, check=False)
+        assert finished.returncode == -signal.SIGKILL, finished.stderr
+        resumed = train("killed", resume=True)
+        assert "from iteration 4" in (resumed.folder / "train.log").read_text()
+        assert_same_end(resumed, whole)
+
+    def test_after_a_checkpoint_that_did_not_come_to_its_end(self, train, whole, monkeypatch) -> None:
+        """The second checkpoint stops when its weights, but not its state, are the latest."""
+        writes = []
+
+        def stop(path, write):
+            writes.append(path)
+            if len(writes) == 4 + 4:
+                raise KeyboardInterrupt
+            original(path, write)
+
+        original = checkpoint.write_atomically
+        monkeypatch.setattr(checkpoint, "write_atomically", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train("parts")
+        monkeypatch.undo()
+        assert_same_end(train("parts", resume=True), whole)
+
+    def test_a_state_of_another_network(self, train) -> None:
+        run = train("tiny", "train:total_iter=1")
+        message = message_of(train, "tiny", "network:nf=16", resume=True)
+        assert message.startswith(f"{run.latest}: does not fit TwoStageRestorer: ")
+
+    def test_a_damaged_state(self, train) -> None:
+        run = train("tiny", "train:total_iter=1")
+        run.latest.write_bytes(run.latest.read_bytes()[:1000])
+        assert message_of(train, "tiny", resume=True).startswith(f"{run.latest}: damaged or of another kind")
+
+    @pytest.mark.slow
+    def test_fifty_steps_resumed_at_thirty(self, train) -> None:
+        long = [
+            "train:total_iter=50",
+            "logger:checkpoint_every=10",
+            "val:every=20",
+            "matching:final_temperature_from=25",
+        ]
+        whole = train("whole", *long)
+        train("parts", *long, stop=33)
+        resumed = train("parts", *long, resume=True)
+        assert_same(load_torch_file(resumed.latest), load_torch_file(whole.latest))
+        assert load_torch_file(whole.latest)["iteration"] == 50
+
+
+class TestWhatIsWritten:
+    def test_files(self, whole, module_experiment) -> None:
+        run = whole
+        written = {str(path.relative_to(run.folder)) for path in run.folder.rglob("*") if path.is_file()}
+        (events,) = (name for name in written if name.startswith("tb/"))
+        assert written == {
+            events,
+            "options.yml",
+            "train.log",
+            *(f"models/net_{label}.safetensors" for label in (2, 4, 6, "latest")),
+            *(f"training_states/{label}.state" for label in (2, 4, 6, "latest")),
+            "visualization/3/000.png",
+            "visualization/6/000.png",
+        }
+        assert load_options(run.folder / "options.yml") == load_options(
+            module_experiment, ["name=whole", "logger:tensorboard=true", "val:every=3"]
+        )
+        assert cv2.imread(str(run.visualization / "6" / "000.png")).shape == (48, 3 * 48, 3)
+        metadata = load_weights(run.models / "net_latest.safetensors")[1]
+        assert metadata["iteration"] == 6
+        assert_same(
+            dict(open_restorer(run.models / "net_6.safetensors").state_dict()), dict(load_torch_file(run.latest)["ema"])
+        )
+
+    def test_log_and_curves_name_every_term(self, whole) -> None:
+        lines = [line.partition(" INFO: ")[2] for line in (whole.folder / "train.log").read_text().splitlines()]
+        assert re.fullmatch(r"whole: \d+ parameters, cpu, from iteration 0", lines[0])
+        reports = {}
+        for line in lines:
+            if found := re.fullmatch(r"iteration (\d+): (lr .+)", line):
+                reports[int(found[1])] = dict(entry.split(" ") for entry in found[2].split(", "))
+        terms = {"linear", "srgb", "interpolation_linear", "interpolation_srgb", "match_supervision", "one_hot"}
+        assert reports.keys() == {2, 4, 6}
+        for iteration, report in reports.items():
+            expected = terms if iteration <= 4 else terms - {"match_supervision"}
+            assert report.keys() == {"lr", "loss", "gradient_norm"} | expected
+            values = {name: float(value) for name, value in report.items()}
+            assert sum(values[name] for name in expected) == pytest.approx(values["loss"], rel=1e-3)
+            assert all(value > 0 for name, value in values.items() if name != "one_hot")  # which may have won
+        assert sum("validation PSNR" in line for line in lines) == 2
+
+        events = EventAccumulator(str(whole.tensorboard))
+        events.Reload()
+        assert set(events.Tags()["scalars"]) == {
+            *(f"train/{name}" for name in terms | {"lr", "loss", "gradient_norm"}),
+            "val/psnr",
+            "val/ssim",
+        }
+        assert [event.step for event in events.Scalars("train/loss")] == [2, 4, 6]
+        assert [event.step for event in events.Scalars("val/psnr")] == [3, 6]
+        rates = [event.value for event in events.Scalars("train/lr")]
+        assert rates == pytest.approx([float(reports[step]["lr"]) for step in (2, 4, 6)], rel=1e-2)
+
+    def test_a_second_run_of_the_name_archives_the_first(self, train) -> None:
+        run = train("tiny", "train:total_iter=1")
+        (run.folder / "notes.txt").write_text("mine")
+        train("tiny", "train:total_iter=1")
+        assert not (run.folder / "notes.txt").exists()
+        (archived,) = run.folder.parent.glob("tiny_archived_*")
+        assert (archived / "notes.txt").read_text() == "mine"
+        assert (archived / "models" / "net_1.safetensors").exists()
+
+    def test_the_last_iteration_is_reported_validated_and_saved(self, train) -> None:
+        run = train("tiny", "train:total_iter=3", "logger:print_every=100", "logger:checkpoint_every=100")
+        log = (run.folder / "train.log").read_text()
+        assert "iteration 3: lr" in log
+        assert "iteration 3: validation" in log
+        assert {path.name for path in run.states.iterdir()} == {"3.state", "latest.state"}
+
+
+class TestSteps:
+    def test_a_gradient_that_is_not_finite_is_skipped(self, train, monkeypatch) -> None:
+        original = Trainer._step
+
+        def step(self, frames):
+            if self.iteration == 1:
+                self.restorer.network.fusion.merge.weight.register_hook(lambda gradient: gradient * torch.nan)
+            if self.iteration == 2:
+                self.restorer.network.fusion.merge.weight._backward_hooks.clear()
+            return original(self, frames)
+
+        monkeypatch.setattr(Trainer, "_step", step)
+        options = ["logger:checkpoint_every=1", "logger:print_every=1", "train:total_iter=3"]
+        run = train("tiny", *options)
+        states = [load_torch_file(run.states / f"{iteration}.state") for iteration in (1, 2, 3)]
+        for key in ("model", "ema"):
+            assert_same(dict(states[1][key]), dict(states[0][key]))
+        assert not torch.equal(
+            states[2]["model"]["network.fusion.merge.weight"], states[1]["model"]["network.fusion.merge.weight"]
+        )
+        lines = (run.folder / "train.log").read_text().splitlines()
+        assert any("WARNING: iteration 2: the gradient is not finite, the step is skipped" in line for line in lines)
+        assert any(re.search(r"iteration 2: lr [\d.e-]+$", line) for line in lines)
+
+    def test_gradients_are_clipped(self, train) -> None:
+        """Adam does not see the scale of gradients, so look at what it has averaged of them."""
+        options = ["train:total_iter=1", "train:optimizer:betas=[0.0, 0.9]"]
+        norms = []
+        for name, clip in (("free", "null"), ("clipped", "0.5")):
+            state = load_torch_file(train(name, *options, f"train:grad_clip={clip}").latest)["optimizer"]["state"]
+            norms.append(torch.stack([entry["exp_avg"].norm() for entry in state.values()]).norm().item())
+        assert norms[0] > 10
+        assert norms[1] == pytest.approx(0.5, rel=1e-3)
+
+    def test_a_rate_of_zero_freezes_the_feature_net(self, train) -> None:
+        run = train("tiny", "train:optimizer:features_lr=0", "train:total_iter=2", "logger:checkpoint_every=1")
+        states = [load_torch_file(run.states / f"{iteration}.state")["model"] for iteration in (1, 2)]
+        for name, tensor in states[0].items():
+            assert torch.equal(tensor, states[1][name]) == name.startswith("features."), name
+
+    def test_what_changes_in_the_course_of_a_run(self, train, monkeypatch) -> None:
+        """Temperature, interpolation branch and match supervision, each from the iteration that its option names."""
+        temperatures = []
+        original = TwoStageRestorer.forward
+
+        def forward(self, lq, noise_map, origins, size, search_window, temperature, interpolation):
+            temperatures.append(temperature)
+            assert (size, search_window, origins.unique().tolist()) == (8, 16, [8])
+            return original(self, lq, noise_map, origins, size, search_window, temperature, interpolation)
+
+        monkeypatch.setattr(TwoStageRestorer, "forward", forward)
+        losses = ["train:losses:interpolation={until: 1}", "train:losses:match_supervision={until: 2}"]
+        matching = ["matching:temperature=0.5", "matching:final_temperature=0.25", "matching:final_temperature_from=2"]
+        run = train("tiny", "train:total_iter=3", "logger:print_every=1", *losses, *matching)
+        assert temperatures == [0.5, 0.5, 0.25]
+        lines = [line for line in (run.folder / "train.log").read_text().splitlines() if ": lr" in line]
+        assert ["interpolation_linear" in line for line in lines] == [True, False, False]
+        assert ["interpolation_srgb" in line for line in lines] == [True, False, False]
+        assert ["match_supervision" in line for line in lines] == [True, True, False]
+
+    def test_validation_is_of_the_average_and_as_the_options_say(self, train, monkeypatch) -> None:
+        calls = []
+
+        def validate(restorer, bursts, noise, tiling, folder, pictures):
+            calls.append((restorer.state_dict(), restorer.training, len(bursts), noise, tiling.search_window, pictures))
+            return [Quality(20.0, 0.5), Quality(30.0, 0.7)]
+
+        monkeypatch.setattr(trainer_module, "validate", validate)
+        options = ["val={every: 2, noise: low, pictures: 3, search_window: 32}", "datasets:val:length=2"]
+        run = train("tiny", "train:total_iter=2", *options)
+        ((weights, training, *rest),) = calls
+        assert_same(dict(weights), dict(load_torch_file(run.latest)["ema"]))
+        assert not training
+        assert rest == [2, PROTOCOL_LEVELS["low"], 32, 3]
+        assert "iteration 2: validation PSNR 25.000 dB, SSIM 0.6000" in (run.folder / "train.log").read_text()
+
+    def test_a_training_set_that_is_too_short_is_gone_through_again(self, train, monkeypatch) -> None:
+        seen = []
+        original = Trainer._step
+        monkeypatch.setattr(Trainer, "_step", lambda self, frames: seen.append(frames) or original(self, frames))
+        train("tiny", "datasets:train:length=2", "train:total_iter=3", "train:batch_size=1")
+        assert torch.equal(seen[2], seen[0])
+        assert not torch.equal(seen[1], seen[0])
+
+    def test_pretrained_weights(self, train, tiny_checkpoint, tmp_path, make_restorer) -> None:
+        options = ["train:total_iter=1", "train:optimizer:lr=1e-12", "train:optimizer:features_lr=0"]
+        run = train("tiny", *options, f"path:pretrained={tiny_checkpoint}", "train:scheduler:eta_min=0")
+        model = load_torch_file(run.latest)["model"]
+        for name, tensor in make_restorer().state_dict().items():
+            torch.testing.assert_close(model[name], tensor, rtol=0, atol=1e-8)
+
+    def test_workers_do_not_change_the_result(self, train) -> None:
+        options = ["train:total_iter=2"]
+        one, many = (train(name, *options, f"train:workers={n}") for name, n in (("one", 0), ("many", 2)))
+        assert_same(load_torch_file(many.latest), load_torch_file(one.latest))
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("override", "message"),
+        [
+            ("datasets:train:size=40", "datasets.train.size: found 40, expected at least 48 RGB pixels: twice "),
+            ("datasets:train:size=[56, 40]", "datasets.train.size: found 40, expected at least 48 RGB pixels: twice "),
+            ("datasets:train:size=50", "datasets.train.size: found 50x50, expected multiples of 8 RGB pixels"),
+            ("val:search_window=24", "val.search_window: found 24, expected a multiple of 16"),
+            (
+                "train:losses={linear: 0, srgb: 0, match_supervision: {weight: 0}, one_hot: 0}",
+                "train.losses: found nothing but zeros",
+            ),
+        ],
+    )
+    def test_options_that_do_not_fit_together(self, train, tmp_path, override, message) -> None:
+        assert message_of(train, "tiny", override).startswith(message)
+        assert not (tmp_path / "experiments").exists()
+
+    def test_pretrained_weights_of_another_width(self, train, tmp_path, make_restorer) -> None:
+        path = tmp_path / "wide.safetensors"
+        save_weights(path, make_restorer(nf=16).state_dict(), {})
+        message = message_of(train, "tiny", f"path:pretrained={path}")
+        assert message.startswith(f"{path}: does not fit TwoStageRestorer: ")
+        assert not (tmp_path / "experiments").exists()
+
+    def test_a_failed_start_leaves_the_older_run_in_its_place(self, train, tmp_path) -> None:
+        run = train("tiny", "train:total_iter=1")
+        message_of(train, "tiny", f"path:pretrained={tmp_path}/none.pth")
+        assert [path.name for path in (tmp_path / "experiments").iterdir()] == ["tiny"]
+        assert run.latest_state()["iteration"] == 1
+
+    def test_nothing_is_left_on_the_logger(self, train) -> None:
+        train("tiny", "train:total_iter=1")
+        logger = logging.getLogger("twostagealign")
+        assert logger.handlers == []

@@ -1,0 +1,127 @@
+import pytest
+import torch
+from torch import nn
+from twostagealign.archs import LowResolutionFeatures
+from twostagealign.models import TwoStageRestorer
+
+
+class Recorder(nn.Module):
+    """Stands in for the network: keeps what it is given, returns the reference's green."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, lq, noise_map, interpolation=False):
+        self.lq, self.noise_map, self.interpolation = lq, noise_map, interpolation
+        green = lq[:, lq.shape[1] // 2, 1:2].repeat(1, 3, 2, 2) * self.weight
+        return torch.cat([green, -green]) if interpolation else green
+
+
+class BlockMeans(nn.Module):
+    """Mean of each 4 x 4 block of every plane."""
+
+    scale = 4
+
+    def forward(self, raw):
+        return raw.unflatten(-1, (-1, 4)).unflatten(-3, (-1, 4)).mean((-3, -1))
+
+
+SHIFTS = torch.tensor(
+    [[[16, -16], [8, -16], [0, 0], [-8, 0], [-8, 16]], [[0, 24], [8, 8], [0, 0], [0, -24], [16, -16]]]
+)
+"""Steps of multiples of 8 raw pixels, which the coarse search visits."""
+
+
+@pytest.fixture
+def moving():
+    """Two bursts of five frames, each with a walk of its own: `SHIFTS`."""
+    scene = torch.rand(2, 4, 176, 192, generator=torch.Generator().manual_seed(0))
+    return torch.stack(
+        [
+            torch.stack([scene[b][:, 40 - y : 136 - y, 40 - x : 152 - x] for y, x in SHIFTS[b].tolist()])
+            for b in range(2)
+        ]
+    )
+
+
+ORIGINS = torch.tensor([[[32, 40], [40, 56], [44, 36]], [[36, 40], [40, 40], [32, 52]]])
+
+
+def cut(maps, b: int, frame: int, position, size: int):
+    y, x = position.tolist()
+    return maps[b, frame, :, y : y + size, x : x + size]
+
+
+def test_match_is_in_raw_pixels(moving) -> None:
+    restorer = TwoStageRestorer(Recorder(), BlockMeans())
+    positions = restorer.match(restorer.features(moving), ORIGINS, 16, 48)
+    assert torch.equal(positions, ORIGINS[:, :, None] + SHIFTS[:, None])
+
+
+def test_the_search_window_bounds_the_step_from_frame_to_frame(moving) -> None:
+    """A window of 16 reaches 8 pixels to each side, and the fine search 8 more."""
+    restorer = TwoStageRestorer(Recorder(), BlockMeans())
+    positions = restorer.match(restorer.features(moving), ORIGINS, 16, 16)
+    steps = positions.diff(dim=2).abs()
+    assert steps.max() <= 16
+    assert not torch.equal(positions[0, :, 1], ORIGINS[0] + SHIFTS[0, 1])  # it lies 16 away
+
+
+def test_restore_cuts_frames_and_noise_maps_at_the_positions(moving) -> None:
+    restorer = TwoStageRestorer(Recorder(), BlockMeans())
+    positions = ORIGINS[:, :, None] + SHIFTS[:, None]
+    restored = restorer.restore(moving, 0.1 * moving, positions, 16)
+    assert restored.shape == (6, 3, 32, 32)
+    assert not restorer.network.interpolation
+    for b in range(2):
+        for p in range(3):
+            for frame in range(5):
+                expected = cut(moving, b, frame, positions[b, p, frame], 16)
+                assert torch.equal(restorer.network.lq[3 * b + p, frame], expected)
+                assert torch.equal(restorer.network.noise_map[3 * b + p, frame], 0.1 * expected)
+
+
+def test_restore_computes_in_the_network_s_dtype_and_keeps_no_gradient(moving) -> None:
+    restorer = TwoStageRestorer(Recorder().to(torch.bfloat16), BlockMeans())
+    restored = restorer.restore(moving, moving, ORIGINS[:, :, None].expand(-1, -1, 5, -1), 16)
+    assert restored.dtype == restorer.network.lq.dtype == restorer.network.noise_map.dtype == torch.bfloat16
+    assert not restored.requires_grad
+
+
+def test_at_a_low_temperature_training_restores_what_testing_does(moving) -> None:
+    """Motion by whole coarse steps: the best candidate has all the weight, and is the one that testing finds."""
+    restorer = TwoStageRestorer(Recorder(), BlockMeans())
+    prediction, match = restorer(moving, 0.1 * moving, ORIGINS, 16, 48, 1e-4)
+    assert torch.equal(4 * match.positions, ORIGINS[:, :, None] + SHIFTS[:, None])
+    assert restorer.network.interpolation
+    trained = restorer.network.lq, restorer.network.noise_map
+    tested = restorer.restore(moving, 0.1 * moving, 4 * match.positions, 16)
+    torch.testing.assert_close(trained, (restorer.network.lq, restorer.network.noise_map), rtol=0, atol=1e-5)
+    torch.testing.assert_close(prediction, torch.cat([tested, -tested]), rtol=0, atol=1e-5)
+
+
+def test_without_the_interpolation_branch(moving) -> None:
+    restorer = TwoStageRestorer(Recorder(), BlockMeans())
+    prediction, _ = restorer(moving, 0.1 * moving, ORIGINS, 16, 48, 0.1, interpolation=False)
+    assert not restorer.network.interpolation
+    assert prediction.shape == (6, 3, 32, 32)
+
+
+def test_noise_maps_are_blended_as_the_frames_are(moving) -> None:
+    restorer = TwoStageRestorer(Recorder(), BlockMeans())
+    restorer(moving, 0.1 * moving, ORIGINS, 16, 48, 1.0)
+    torch.testing.assert_close(restorer.network.noise_map, 0.1 * restorer.network.lq, rtol=0, atol=1e-6)
+    own = torch.stack([cut(moving, b, 2, ORIGINS[b, p], 16) for b in range(2) for p in range(3)])
+    torch.testing.assert_close(restorer.network.lq[:, 2], own)  # the reference is not blended
+    assert restorer.network.lq[:, 1].std() < 0.5 * own.std()  # a neighbour is, nearly evenly here
+
+
+def test_the_gradient_reaches_network_and_features(moving) -> None:
+    restorer = TwoStageRestorer(Recorder(), LowResolutionFeatures(8))
+    prediction, _ = restorer(moving, 0.1 * moving, ORIGINS, 16, 16, 0.1)
+    (restorer.network.lq.square().mean() + prediction.square().mean()).backward()
+    for name, parameter in restorer.named_parameters():
+        # The bias before the instance norm has no effect.
+        assert name == "features.layers.6.bias" or parameter.grad.abs().max() > 0, name
+        assert parameter.grad.isfinite().all()

@@ -1,0 +1,80 @@
+"""Imports go down only, as CONTRIBUTING.md draws it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import twostagealign
+
+PACKAGE = Path(twostagealign.__file__).parent
+GROUND = {"isp", "ops", "losses", "metrics"}
+OWN_EXCEPTION = {"errors", "files"}
+ALLOWED = {
+    **{folder: set() for folder in GROUND},
+    "archs": GROUND | OWN_EXCEPTION,
+    "data": GROUND | OWN_EXCEPTION,
+    "models": GROUND | OWN_EXCEPTION | {"archs", "data"},
+}
+"""Folder -> what else of the package it may import."""
+
+
+def imported(source: str, module: str) -> set[str]:
+    """Names of the package's folders and modules that a module imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = module.split(".")[: -node.level] if node.level else []
+            base += node.module.split(".") if node.module else []
+            found |= {".".join([*base, alias.name]) for alias in node.names}
+    return {name.split(".")[1] for name in found if name.startswith("twostagealign.")}
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import twostagealign.engine.trainer", {"engine"}),
+        ("import numpy, twostagealign.data as d", {"data"}),
+        ("from twostagealign import models, isp", {"models", "isp"}),
+        ("from twostagealign.options.load import load_options", {"options"}),
+        ("def f():\n    from ..engine import tiling", {"engine"}),
+        ("from .camera import Camera", {"isp"}),
+        ("from . import camera", {"isp"}),
+        ("from .. import archs", {"archs"}),
+        ("import torch\nfrom torch import nn", set()),
+        ("import twostagealignment.engine", set()),
+    ],
+)
+def test_every_way_to_import_is_seen(source: str, expected: set[str]) -> None:
+    assert imported(source, "twostagealign.isp.process") == expected
+
+
+def modules(folder: str) -> list[Path]:
+    return sorted((PACKAGE / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize("folder", ALLOWED)
+def test_imports_go_down(folder: str) -> None:
+    assert modules(folder)
+    for path in modules(folder):
+        module = ".".join(["twostagealign", *path.relative_to(PACKAGE).with_suffix("").parts])
+        forbidden = imported(path.read_text(encoding="utf-8"), module) - ALLOWED[folder] - {folder}
+        assert not forbidden, f"{path} imports {', '.join(sorted(forbidden))}"
+
+
+def test_only_the_top_knows_the_entry_points() -> None:
+    """Scripts are started, not imported: nothing in the package imports a file beside it."""
+    scripts = {path.stem for path in PACKAGE.parent.glob("*.py")}
+    assert "train" in scripts
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            assert not scripts & {name.split(".")[0] for name in names}, path
+
+
+@pytest.mark.parametrize("module", ["errors", "files"])
+def test_what_everything_may_import_imports_nothing_above(module: str) -> None:
+    assert imported((PACKAGE / f"{module}.py").read_text(encoding="utf-8"), f"twostagealign.{module}") <= {"errors"}
