@@ -1,0 +1,282 @@
+"""Compare the package with reference numbers: python scripts/verify_golden.py DIR.
+
+Prints a row per file with the largest error relative to the largest value, and exits with code 1 if any file disagrees
+or if DIR holds none. Every array of a file takes part: what is no result is an input of one.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from twostagealign.archs import (
+    LowResolutionFeatures,
+    TwoStageNet,
+    from_released,
+    to_released,
+)
+from twostagealign.archs.block_matching import blend_patches, hard_match, soft_match
+from twostagealign.cli import run
+from twostagealign.data import PADDINGS, frame_window
+from twostagealign.engine.schedule import cosine_restarts
+from twostagealign.errors import UserError
+from twostagealign.isp import (
+    PROTOCOL_LEVELS,
+    Camera,
+    expand_gamma,
+    invert_tone_curve,
+    mosaic,
+    noise_map,
+    process,
+    protocol_noise,
+    tone_curve,
+    unprocess,
+)
+from twostagealign.losses import charbonnier, edge_map
+from twostagealign.metrics import psnr, ssim
+
+TOLERANCE = 1e-4
+
+Pairs = Iterator[tuple[str, object, object]]
+"""Name, what the package computes, what the file says."""
+
+
+class Arrays(Mapping[str, Tensor]):
+    """The arrays of an .npz file as tensors; remembers which have been used."""
+
+    def __init__(self, path: Path) -> None:
+        with np.load(path, allow_pickle=False) as file:
+            self._arrays = {name: torch.from_numpy(np.asarray(file[name])) for name in file.files}
+        self.unused = set(self._arrays)
+
+    def __getitem__(self, name: str) -> Tensor:
+        self.unused.discard(name)
+        return self._arrays[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def below(self, prefix: str) -> dict[str, Tensor]:
+        """All arrays whose names begin with a prefix, by the rest of their names."""
+        return {name.removeprefix(prefix): self[name] for name in self if name.startswith(prefix)}
+
+
+def check_isp(golden: Arrays) -> Pairs:
+    camera = Camera(golden["rgb2cam"][None], golden["red_gain"], golden["blue_gain"], golden["rgb_gain"])
+    curve = invert_tone_curve(golden["srgb"])
+    linear = golden["linear"]
+    srgb = process(linear[None], camera)
+    yield "cam2rgb", camera.cam2rgb[0], golden["cam2rgb"]
+    yield "step_inverse_smoothstep", curve, golden["step_inverse_smoothstep"]
+    yield "step_gamma_expansion", expand_gamma(curve), golden["step_gamma_expansion"]
+    yield "linear", unprocess(golden["srgb"][None], camera)[0], linear
+    yield "mosaic", mosaic(linear), golden["mosaic"]
+    yield "process_train", process(linear[None], camera, with_rgb_gain=False)[0], golden["process_train"]
+    yield "process_test", srgb[0], golden["process_test"]
+    yield "process_test_tone_mapped", tone_curve(srgb)[0], golden["process_test_tone_mapped"]
+
+
+def check_test_noise(golden: Arrays) -> Pairs:
+    for level, (shot, read) in PROTOCOL_LEVELS.items():
+        for seed in (1, 2):
+            noisy = protocol_noise(golden["mosaic"], shot, read, seed)
+            deviation = noise_map(noisy.clamp(0, 1)[None], shot, read)[0]
+            yield f"{level}/seed{seed}/noisy", noisy, golden[f"{level}/seed{seed}/noisy_unclipped"]
+            yield f"{level}/seed{seed}/noise_map", deviation, golden[f"{level}/seed{seed}/noise_map"]
+
+
+def check_downsampler(golden: Arrays) -> Pairs:
+    net = LowResolutionFeatures()
+    net.load_state_dict(from_released(golden.below("state/"))[1])
+    yield "output", net(golden["input"]), golden["output"]
+
+
+def check_block_matching(golden: Arrays) -> Pairs:
+    features, origins = golden["features"][None], golden["origins"][None]
+    size, radius, scale = (int(golden[name]) for name in ("size", "radius", "scale"))
+    found = hard_match(features, origins, size, radius)[0]
+    yield "positions", found, golden["positions"]
+    # Windows whose content stays in view everywhere are found exactly where it went.
+    goals = golden["origins"][:, None] + golden["true_shift"]
+    room = torch.tensor(features.shape[-2:]) - size
+    in_view = ((goals >= 0) & (goals <= room)).all(-1).all(-1)
+    yield "true_shift", found[in_view] if in_view.any() else torch.zeros(0), goals[in_view]
+
+    for origin, temperature in sorted({tuple(name.split("/")[1:3]) for name in golden if name.startswith("soft/")}):
+        key = f"soft/{origin}/{temperature}"
+        match = soft_match(features, origins[:, [int(origin)]], size, radius, float(temperature))
+        for frame in (0, 1, 3, 4):
+            valid = match.valid[0, 0, frame]
+            for name in ("candidates", "scores", "weights"):
+                values = getattr(match, name)[0, 0, frame][valid]
+                yield f"{key}/frame{frame}/{name}", values, golden[f"{key}/frame{frame}/{name}"]
+        aligned = blend_patches(golden["frames"].float()[None], match, scale * size, scale)[0, 0]
+        yield f"{key}/mean", aligned.mean((-1, -2)), golden[f"{key}/aligned_mean_per_frame_channel"]
+        yield f"{key}/corner", aligned[..., :8, :8], golden[f"{key}/aligned_corner_8x8"]
+
+
+def _network(golden: Arrays) -> TwoStageNet:
+    network = TwoStageNet(int(golden["nf"]), int(golden["groups"]))
+    network.load_state_dict(from_released(golden.below("state/"))[1])
+    return network
+
+
+def check_network(golden: Arrays) -> Pairs:
+    network = _network(golden)
+    yield "output_eval", network(golden["lq"], golden["noise_map"]), golden["output_eval"]
+    yield "output_train", network(golden["lq"], golden["noise_map"], interpolation=True), golden["output_train"]
+
+
+def check_network_gradients(golden: Arrays, path: Path) -> Pairs:
+    beside = path.with_name("network_nf8.npz")
+    if not beside.exists():
+        raise UserError(f"{beside}: no such file, expected the weights that {path.name} belongs to")
+    weights = Arrays(beside)
+    network = _network(weights)
+    with torch.enable_grad():
+        output = network(weights["lq"], weights["noise_map"], interpolation=True)
+        charbonnier(output, torch.zeros_like(output)).backward()
+    norms = to_released("network", {name: value.grad.norm() for name, value in network.named_parameters()})
+    yield "parameters", sorted(norms), sorted(golden)
+    found, expected = (torch.stack([values[name] for name in golden]) for values in (norms, golden))
+    yield "gradient norms", found, expected
+    # The loss has a kink at 0 and small norms are what is left of large sums, so single precision fixes a single norm
+    # to about 1e-3 only (a float64 run differs by 1.2e-3): the tolerance holds for the set, and each must be close.
+    off = (found - expected).abs() > 1e-2 * expected
+    yield "norms off by over 1 %", [name for name, bad in zip(golden, off.tolist(), strict=True) if bad], []
+
+
+def check_losses(golden: Arrays) -> Pairs:
+    prediction, target = golden["prediction"], golden["target"]
+    edges = edge_map(prediction)
+    yield "charbonnier_sum", charbonnier(prediction, target), golden["charbonnier_sum"]
+    yield "edge_map_of_prediction", edges, golden["edge_map_of_prediction"]
+    yield "charbonnier_masked_sum", charbonnier(prediction, target, edges), golden["charbonnier_masked_sum"]
+
+
+def check_lr_schedule(golden: Arrays) -> Pairs:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=float(golden["base_lr"]))
+    periods, weights = golden["periods"].tolist(), golden["restart_weights"].tolist()
+    scheduler = cosine_restarts(optimizer, periods, weights, float(golden["eta_min"]))
+    rates = []
+    for _ in golden["lr_after_step"]:
+        optimizer.step()
+        scheduler.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+    found, expected = torch.tensor(rates, dtype=torch.float64), golden["lr_after_step"]
+    yield "lr_after_step", found, expected
+    yield "lowest rate", found.min(), expected.min()  # against the highest one, an error here would not show
+
+
+def check_metrics(golden: Arrays) -> Pairs:
+    images = [golden[name].permute(2, 0, 1) for name in ("image1", "image2")]
+    yield "psnr", psnr(*images, data_range=255), golden["psnr"]
+    yield "ssim", ssim(*images, data_range=255), golden["ssim"]
+
+
+def check_frame_windows(path: Path) -> Pairs:
+    entries = json.loads(path.read_text(encoding="utf-8"))
+    yield "padding modes", sorted({entry["padding"] for entry in entries}), sorted(PADDINGS)
+    for entry in entries:
+        indices = entry.pop("indices")
+        yield str(entry), frame_window(**entry), indices
+
+
+def check_released_keys(path: Path) -> Pairs:
+    files = json.loads(path.read_text(encoding="utf-8"))
+    with torch.device("meta"):  # names and shapes are all that counts
+        network, features = TwoStageNet(), LowResolutionFeatures()
+    for file, kind, module in (("600000_G.pth", "network", network), ("600000_DSNet.pth", "features", features)):
+        ours = to_released(kind, module.state_dict())
+        yield file, {name: list(value.shape) for name, value in ours.items()}, dict(files[file])
+
+
+ARRAY_CHECKS: dict[str, Callable[[Arrays], Pairs]] = {
+    "isp.npz": check_isp,
+    "test_noise.npz": check_test_noise,
+    "downsampler.npz": check_downsampler,
+    "block_matching.npz": check_block_matching,
+    "network_nf8.npz": check_network,
+    "losses.npz": check_losses,
+    "lr_schedule.npz": check_lr_schedule,
+    "metrics.npz": check_metrics,
+}
+PATH_CHECKS: dict[str, Callable[[Path], Pairs]] = {
+    "frame_windows.json": check_frame_windows,
+    "released_checkpoint_keys.json": check_released_keys,
+}
+
+
+def _pairs(path: Path) -> Pairs:
+    if path.name in PATH_CHECKS:
+        yield from PATH_CHECKS[path.name](path)
+        return
+    golden = Arrays(path)
+    if path.name == "network_nf8_grad.npz":
+        yield from check_network_gradients(golden, path)
+    else:
+        yield from ARRAY_CHECKS[path.name](golden)
+    yield "arrays that no check uses", sorted(golden.unused), []
+
+
+def _error(found: object, expected: object) -> float:
+    """Largest absolute error over the largest absolute value; infinite where exactness is asked for and not met."""
+    if isinstance(expected, Tensor) and expected.is_floating_point():
+        found = torch.as_tensor(found, dtype=torch.float64)
+        if found.shape != expected.shape:
+            return float("inf")
+        error = (found - expected).abs().max() / expected.abs().max().clamp_min(1e-30)
+        return float(error) if error.isfinite() else float("inf")
+    if isinstance(expected, Tensor):
+        equal = isinstance(found, Tensor) and found.shape == expected.shape and bool((found == expected).all())
+        equal = equal and expected.numel() > 0
+    else:
+        equal = found == expected
+    return 0.0 if equal else float("inf")
+
+
+@torch.no_grad()
+def verify(path: Path) -> tuple[float, str]:
+    """Largest error in a file, and the name of the entry that it occurs in."""
+    try:
+        errors = [(_error(found, expected), name) for name, found, expected in _pairs(path)]
+    except UserError:
+        raise
+    except Exception as error:  # whatever a damaged file leads to
+        return float("inf"), f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    return max(errors)
+
+
+def main() -> int:
+    """Check all files, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder with the reference numbers")
+    folder = parser.parse_args().folder
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder, expected one with reference numbers")
+    known = {*ARRAY_CHECKS, *PATH_CHECKS, "network_nf8_grad.npz"}
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".npz", ".json"))
+    covered, failed = 0, 0
+    print(f"{'file':32}{'largest error':>14}  verdict")
+    for path in files:
+        if path.name not in known:
+            print(f"{path.name:32}{'':>14}  not covered")
+            continue
+        covered += 1
+        error, where = verify(path)
+        agrees = error <= TOLERANCE
+        failed += not agrees
+        print(f"{path.name:32}{error:14.2e}  {'agrees' if agrees else f'DISAGREES in {where}'}", flush=True)
+    if not covered:
+        print(f"{folder}: holds no file of reference numbers that is known here")
+    return int(failed > 0 or covered == 0)
+
+
+if __name__ == "__main__":
+    run(main)
