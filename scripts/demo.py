@@ -1,0 +1,31 @@
+"""Make a noisy raw burst out of a photograph, restore it and draw the result next to classical methods."""
+
+import argparse
+from pathlib import Path
+
+from twostagealign.cli import run
+from twostagealign.data import BUNDLED
+from twostagealign.engine.checkpoint import PRETRAINED
+from twostagealign.engine.demo import run_demo, table
+from twostagealign.isp import PROTOCOL_LEVELS
+
+
+def main() -> None:
+    """Read the arguments, run the demo, print the measures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--output", type=Path, default=Path("results/demo"), help="folder for the results (default: %(default)s)")
+    add("--checkpoint", type=Path, default=PRETRAINED, help="weights (default: %(default)s)")
+    names = f"one of {', '.join(BUNDLED)} (default: %(default)s)"
+    add("--picture", default="motorcycle_left", dest="source", metavar="NAME", help=names)
+    add("--noise", choices=PROTOCOL_LEVELS, default="high", help="level of the test protocol (default: %(default)s)")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add("--seed", type=int, default=0, help="of the camera's walk (default: %(default)s)")
+    options = vars(parser.parse_args())
+    result = run_demo(**options)
+    print(table(result))
+    print(f"{result['seconds']:.0f} s; written to {options['output']}: see comparison.png first")
+
+
+if __name__ == "__main__":
+    run(main)
