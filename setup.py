@@ -16,6 +16,7 @@ setup(
     python_requires=">=3.11",
     package_dir={"": "codes"},
     packages=find_packages("codes"),
+    package_data={"twostagealign.engine": ["templates/*"]},
     install_requires=[
         "torch>=2.6",
         "torchvision>=0.21",
@@ -33,5 +34,5 @@ setup(
         "matplotlib>=3.8",
         "Jinja2>=3.1",
     ],
-    extras_require={"dev": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6"]},
+    extras_require={"dev": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6", "selenium>=4.20"]},
 )

@@ -21,8 +21,10 @@ def main() -> None:
     restorer = open_restorer(options.checkpoint, options.features_checkpoint)
     state = {name: value.to(getattr(torch, options.dtype)) for name, value in restorer.state_dict().items()}
     _, metadata = load_weights(options.checkpoint)
-    inferred = {"type": "TwoStageNet", **infer_network_arguments(restorer.network.state_dict())}
-    save_weights(options.output, state, metadata or {"network": inferred, "features": {"type": "LowResolutionFeatures"}})
+    if not metadata:  # released weights
+        network = {"type": "TwoStageNet", **infer_network_arguments(restorer.network.state_dict())}
+        metadata = {"network": network, "features": {"type": "LowResolutionFeatures"}}
+    save_weights(options.output, state, metadata)
     print(f"written to {options.output} ({options.output.stat().st_size / 1e6:.2f} MB)")
 
 

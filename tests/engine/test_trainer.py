@@ -140,12 +140,8 @@ class TestResuming:
         program = f"""
             import os, signal
             from pathlib import Path
-            from twostagealign.engine import trainer as trainer_module
-from twostagealign.engine.evaluation import Quality
-from twostagealign.engine.trainer import Trainer
-            from twostagealign.isp import PROTOCOL_LEVELS
-from twostagealign.models import TwoStageRestorer
-from twostagealign.options import load_options
+            from twostagealign.engine.trainer import Trainer
+            from twostagealign.options import load_options
             trainer = Trainer(load_options(Path({str(tiny_experiment)!r}), ["name=killed"]))
             step = trainer._step
             def killed(frames):

@@ -81,8 +81,8 @@ class EvaluationClip(Protocol):
 class EvaluationSet(Protocol):
     """Clips to evaluate on. To add a data set, write such a class and name it in `options.registry`.
 
-    The constructor takes `folder: Path`, the data set's folder, `frames: int`, the length of a burst, and what the
-    option file says beside `type`.
+    The constructor takes the data set's `folder: Path`, the length of a burst, `frames: int`, and what the option file
+    says beside `type`.
 
     Attributes:
         clips: names of all clips, sorted.

@@ -1,0 +1,21 @@
+"""Evaluate checkpoints on SC_burst: raw bursts without ground truth; docs/EVALUATION.md explains it all."""
+
+from pathlib import Path
+
+from twostagealign.cli import run
+from twostagealign.engine.protocol import evaluate
+from twostagealign.engine.summary import table
+from twostagealign.evaluation_cli import read_request
+
+
+def main() -> None:
+    """Read the arguments, evaluate, print the table."""
+    found = evaluate(read_request(__doc__, Path("options/test/SC_burst.yml")))
+    if found:  # on rank 0
+        folder, results = found
+        print(table(results))
+        print(f"written to {folder}")
+
+
+if __name__ == "__main__":
+    run(main)

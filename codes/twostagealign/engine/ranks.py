@@ -1,0 +1,68 @@
+"""The processes of one job, as torchrun starts them."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+from torch import distributed
+
+from twostagealign.cli import pick_device
+
+T = TypeVar("T")
+
+PATIENCE = timedelta(days=30)
+"""How long a process waits for the others: a frame of one may take long while the others have none left."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Which of how many processes this one is.
+
+    Attributes:
+        rank: of this process, from 0.
+        count: of processes.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    def share(self, items: Sequence[T]) -> Sequence[T]:
+        """The part of `items` that is this process's: every `count`-th."""
+        return items[self.rank :: self.count]
+
+    def gather(self, items: Sequence[T]) -> list[T]:
+        """The items of all processes, on every process; waits for all of them."""
+        if self.count == 1:
+            return list(items)
+        parts: list[Sequence[T]] = [[] for _ in range(self.count)]
+        distributed.all_gather_object(parts, items)
+        return [item for part in parts for item in part]
+
+    def wait(self) -> None:
+        """Go on when all processes have come here."""
+        self.gather([])
+
+    def device(self, name: str) -> torch.device:
+        """The device for this process; see `pick_device`. Processes on one machine share out its GPUs."""
+        device = pick_device(name)
+        if device.type == "cuda" and self.count > 1:
+            return torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+        return device
+
+
+@contextmanager
+def join_ranks() -> Iterator[Ranks]:
+    """Join the other processes where torchrun started several; elsewhere this one is alone."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield Ranks()
+        return
+    # gloo, with GPUs too: what is exchanged are a few Python objects.
+    distributed.init_process_group("gloo", timeout=PATIENCE)
+    try:
+        yield Ranks(distributed.get_rank(), distributed.get_world_size())
+    finally:
+        distributed.destroy_process_group()

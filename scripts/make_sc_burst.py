@@ -1,0 +1,36 @@
+"""Make a scene of the structure of SC_burst out of any clip.
+
+python scripts/make_sc_burst.py --input CLIP --output datasets/SC_burst/Scene01
+"""
+
+import argparse
+from pathlib import Path
+
+from twostagealign.cli import run
+from twostagealign.data.clip_sets import DegradedClip
+from twostagealign.data.evaluation_set import NoiseLevel
+from twostagealign.data.sc_burst_writer import write_scene
+from twostagealign.errors import UserError
+from twostagealign.isp import PROTOCOL_LEVELS
+
+
+def main() -> None:
+    """Degrade the frames by the test protocol, write them as .mat files."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--input", type=Path, required=True, help="folder of numbered pictures")
+    add("--output", type=Path, required=True, help="folder of the scene")
+    add("--noise", choices=PROTOCOL_LEVELS, default="high", help="(default: %(default)s)")
+    add("--frames", type=int, default=5, help="length of the burst (default: %(default)s)")
+    arguments = parser.parse_args()
+    if arguments.frames < 1:
+        raise UserError(f"--frames: found {arguments.frames}, expected at least 1")
+    noise = NoiseLevel(arguments.noise, *PROTOCOL_LEVELS[arguments.noise])
+    clip = DegradedClip(arguments.input, arguments.frames)
+    frames = [clip.read(index, noise).raw for index in range(arguments.frames)]
+    for path in write_scene(arguments.output, frames, noise.shot, noise.read):
+        print(path)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,80 @@
+"""Measure what division into tiles changes: python scripts/measure_seams.py --input CLIP.
+
+Every way of dividing the crop is compared with one tile that holds all of it; block matching is left out, since one
+tile would have one shift. A row: PSNR; mean difference to the one tile, in 8-bit levels, by distance from the border of
+the tile in RGB pixels; and the step of that difference across borders, and across other columns, averaged over pieces
+of 32 pixels along the border, as the eye does.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from twostagealign.cli import run
+from twostagealign.data import Clip, degrade_by_protocol
+from twostagealign.engine.checkpoint import PRETRAINED, open_restorer
+from twostagealign.engine.evaluation import develop, measure
+from twostagealign.engine.tiling import Tiling, restore_frame
+from twostagealign.errors import UserError
+from twostagealign.isp import PROTOCOL_LEVELS
+
+DISTANCES = (0, 1, 2, 4, 8, 16, 32)
+PIECE = 32
+WAYS = [(64, 0, 0), (64, 4, 0), (64, 4, 4), (64, 8, 0), (64, 8, 4), (64, 16, 0), (128, 16, 0)]
+"""Patch, halo, overlap in raw pixels."""
+
+
+def steps(difference: Tensor, columns: list[int]) -> float:
+    """Mean absolute step of a difference (3, height, width) on its way to these columns, piece by piece."""
+    step = difference[:, :, columns] - difference[:, :, [column - 1 for column in columns]]
+    pieces = step.unflatten(1, (-1, PIECE)).mean(2)
+    return float(pieces.abs().mean())
+
+
+def row(restored: Tensor, whole: Tensor, truth: Tensor, side: int) -> str:
+    difference = 255 * (restored - whole)
+    place = torch.arange(difference.shape[2]) % side
+    distance = torch.minimum(place, side - 1 - place)
+    profile = [float(difference[:, :, distance == d].abs().mean()) for d in DISTANCES]
+    borders = list(range(side, difference.shape[2], side))
+    others = [column for column in range(3, difference.shape[2], 7) if column % side]
+    numbers = [*profile, steps(difference, borders), steps(difference, others)]
+    return f"{measure(restored, truth).psnr:8.3f}" + "".join(f"{number:8.3f}" for number in numbers)
+
+
+def main() -> None:
+    """Restore one crop in several ways, print a row for each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--input", type=Path, required=True, help="folder of at least five pictures")
+    add("--checkpoint", type=Path, default=PRETRAINED, help="(default: %(default)s)")
+    add("--noise", choices=PROTOCOL_LEVELS, default="high", help="(default: %(default)s)")
+    add("--size", type=int, default=512, help="side of the crop, RGB pixels, a multiple of 256 (default: %(default)s)")
+    arguments = parser.parse_args()
+    size = arguments.size
+    if size < 512 or size % 256:
+        raise UserError(f"--size: found {size}, expected a multiple of 256, at least 512")
+    restorer, clip = open_restorer(arguments.checkpoint), Clip(arguments.input)
+    if len(clip) < 5 or min(clip.height, clip.width) < size:
+        found = f"{len(clip)} pictures of {clip.width}x{clip.height}"
+        raise UserError(f"{arguments.input}: found {found}, expected at least 5 of {size}x{size}")
+    first = len(clip) // 2 - 2
+    frames = clip.frames(range(first, first + 5))[..., :size, :size]
+    burst = degrade_by_protocol(frames, *PROTOCOL_LEVELS[arguments.noise], list(range(first + 1, first + 6)))
+    truth = develop(burst.target[0], burst.camera)
+
+    def restore(patch: int, halo: int, overlap: int) -> Tensor:
+        tiling = Tiling(patch, halo, batch=1, overlap=overlap, block_matching=False)
+        return develop(restore_frame(restorer, burst.lq[0], burst.noise_map[0], tiling).image, burst.camera)
+
+    whole = restore(size // 2, 16, 0)
+    print(f"one tile: PSNR {measure(whole, truth).psnr:.3f}")
+    names = ["patch", "halo", "overlap", "PSNR", *(f"at {d}" for d in DISTANCES), "borders", "others"]
+    print("".join(f"{name:>8}" for name in names))
+    for way in WAYS:
+        print("".join(f"{number:8}" for number in way) + row(restore(*way), whole, truth, 2 * way[0]), flush=True)
+
+
+if __name__ == "__main__":
+    run(main)
