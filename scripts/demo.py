@@ -17,7 +17,7 @@ def main() -> None:
     add("--output", type=Path, default=Path("results/demo"), help="folder for the results (default: %(default)s)")
     add("--checkpoint", type=Path, default=PRETRAINED, help="weights (default: %(default)s)")
     names = f"one of {', '.join(BUNDLED)} (default: %(default)s)"
-    add("--picture", default="motorcycle_left", dest="source", metavar="NAME", help=names)
+    add("--picture", default="astronaut", dest="source", metavar="NAME", help=names)
     add("--noise", choices=PROTOCOL_LEVELS, default="high", help="level of the test protocol (default: %(default)s)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     add("--seed", type=int, default=0, help="of the camera's walk (default: %(default)s)")

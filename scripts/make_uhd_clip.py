@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+
 from twostagealign.cli import output_folder, run
 from twostagealign.data import BUNDLED, bundled_picture, list_pictures, write_picture
 from twostagealign.data.motion import hand_held_motion, look

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+
 from twostagealign.cli import run
 from twostagealign.data import Clip, degrade_by_protocol
 from twostagealign.engine.checkpoint import PRETRAINED, open_restorer

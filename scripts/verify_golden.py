@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+
 from twostagealign.archs import (
     LowResolutionFeatures,
     TwoStageNet,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from twostagealign.archs import LowResolutionFeatures, TwoStageNet
 from twostagealign.engine.checkpoint import save_weights
 from twostagealign.models import TwoStageRestorer

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from twostagealign.cli import output_folder, pick_device, run
 from twostagealign.errors import UserError
 

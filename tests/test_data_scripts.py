@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from twostagealign.benchmarks import data as benchmark
 from twostagealign.data import open_clips
 

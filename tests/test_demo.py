@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+
 from twostagealign.data import bundled_picture, burst_from_picture, degrade_by_protocol
 from twostagealign.engine import demo
 from twostagealign.engine.classical import demosaicked

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from twostagealign.archs import to_released
 from twostagealign.data import write_picture, write_raw_folder
 from twostagealign.engine.checkpoint import load_torch_file

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
 from twostagealign.data import bundled_picture, write_picture
 from twostagealign.engine.results import Results, read_results
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from twostagealign.data import bundled_picture, list_pictures, read_picture, write_picture
 from twostagealign.engine import contenders
 from twostagealign.engine.results import Results, read_results

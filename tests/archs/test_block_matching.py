@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
+
 from twostagealign.archs import block_matching
 from twostagealign.archs.block_matching import (
     blend_patches,

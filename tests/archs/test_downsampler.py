@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from twostagealign.archs import LowResolutionFeatures, from_released
 
 DATA = Path(__file__).parents[1] / "data"

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+
 from twostagealign.archs import (
     LowResolutionFeatures,
     TwoStageNet,

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Tensor
+
 from twostagealign.archs.block_matching import hard_match
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
 from twostagealign.archs import BidirectionalGRU, PCDAlignment, TwoStageNet, from_released, to_released
 
 DATA = Path(__file__).parents[1] / "data"

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from twostagealign.data import ClipSource, open_clips
 from twostagealign.data.clip_folders import ClipFolders
 from twostagealign.data.pictures import write_picture

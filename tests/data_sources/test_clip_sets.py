@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from twostagealign.data import Clip, bundled_picture, degrade_by_protocol, write_picture
 from twostagealign.data.clip_sets import BAND, ClipSet, DegradedClip
 from twostagealign.data.evaluation_set import NoiseLevel

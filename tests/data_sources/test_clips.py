@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from twostagealign.data.clips import PADDINGS, Clip, frame_window
 from twostagealign.data.pictures import write_picture
 from twostagealign.errors import UserError

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from twostagealign.data import degrade, degrade_by_protocol
 from twostagealign.isp import PROTOCOL_LEVELS, mosaic, protocol_camera, unprocess
 

@@ -7,6 +7,7 @@ import cv2
 import lmdb
 import numpy as np
 import pytest
+
 from twostagealign.data import REDS, open_clips
 from twostagealign.data.clip_folders import ClipFolders
 from twostagealign.errors import UserError

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import lmdb
 import numpy as np
 import pytest
+
 from twostagealign.data import lmdb_writer as writer
 from twostagealign.data import open_clips, verify_store, write_store
 from twostagealign.data.clip_folders import ClipFolders

@@ -4,6 +4,7 @@ import pytest
 import scipy.ndimage
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from twostagealign.data.motion import (
     Motion,
     burst_from_picture,

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+
 from twostagealign.data.pictures import (
     BUNDLED,
     PictureCache,

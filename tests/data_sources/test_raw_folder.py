@@ -4,6 +4,7 @@ import pytest
 import tifffile
 import torch
 import yaml
+
 from twostagealign.data.pictures import write_picture
 from twostagealign.data.raw_folder import read_raw_folder, write_raw_folder
 from twostagealign.errors import UserError

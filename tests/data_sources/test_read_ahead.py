@@ -1,6 +1,7 @@
 import threading
 
 import pytest
+
 from twostagealign.data.read_ahead import read_ahead
 
 

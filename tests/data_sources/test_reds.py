@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
+
 from twostagealign.data import REDS, StillsInMotion, check_no_overlap, clip_source, write_store
 from twostagealign.errors import UserError
 from twostagealign.options import DATASETS, build, load_options

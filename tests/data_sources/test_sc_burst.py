@@ -5,6 +5,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+
 from twostagealign.data.sc_burst import SCBurst, Scene
 from twostagealign.data.sc_burst_writer import write_scene
 from twostagealign.errors import UserError

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
+
 from twostagealign.data.pictures import bundled_picture, list_pictures, read_picture, write_picture
 from twostagealign.data.stills import StillsInMotion
 from twostagealign.errors import UserError

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+
 from twostagealign.archs import to_released
 from twostagealign.engine import checkpoint
 from twostagealign.engine.checkpoint import (

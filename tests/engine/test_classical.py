@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from twostagealign.data import Burst, degrade_by_protocol
 from twostagealign.engine.classical import demosaicked, noise_level, non_local_means
 from twostagealign.engine.evaluation import develop, measure

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+
 from twostagealign.engine.complexity import count_flops, count_parameters
 from twostagealign.engine.memory import give_back_memory, memory_used
 

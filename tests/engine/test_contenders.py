@@ -2,6 +2,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from twostagealign.engine.contenders import label_checkpoints
 from twostagealign.engine.ranks import Ranks
 from twostagealign.errors import UserError

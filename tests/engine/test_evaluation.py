@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+
 from twostagealign.data import degrade_by_protocol
 from twostagealign.engine import evaluation
 from twostagealign.engine.evaluation import Quality, develop, measure, picture, validate

@@ -2,6 +2,7 @@ import logging
 
 import pytest
 import torch
+
 from twostagealign.engine import checkpoint, experiment
 from twostagealign.engine.checkpoint import load_torch_file, load_weights, save_torch_file
 from twostagealign.engine.experiment import Experiment

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
 from twostagealign.data import (
     Clip,
     bundled_picture,

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
 from twostagealign.data import write_picture
 from twostagealign.engine.report import choose_frames, write_report
 from twostagealign.engine.report_pictures import CROP, find_detail

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+
 from twostagealign.data import bundled_picture, frame_window, write_picture, write_raw_folder
 from twostagealign.engine import restoration
 from twostagealign.engine.checkpoint import open_restorer

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from twostagealign.engine.schedule import cosine_restarts
 
 DATA = Path(__file__).parents[1] / "data"

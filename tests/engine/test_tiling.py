@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+
 from twostagealign.engine.tiling import Tiling, add_tiling_arguments, count_tiles, pop_tiling, restore_frame
 from twostagealign.errors import UserError
 from twostagealign.models import TwoStageRestorer

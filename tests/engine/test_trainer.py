@@ -11,6 +11,7 @@ import cv2
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
 from twostagealign.engine import checkpoint
 from twostagealign.engine import trainer as trainer_module
 from twostagealign.engine.checkpoint import load_torch_file, load_weights, open_restorer, save_weights

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from twostagealign.isp import Camera, protocol_camera, random_camera
 
 DATA = Path(__file__).parents[1] / "data"

@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from twostagealign.isp import CFA_ORDERS, extend_to_rggb, pack, red_position
 
 SIZES = st.integers(2, 7)

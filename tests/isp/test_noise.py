@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from twostagealign.isp import PROTOCOL_LEVELS, add_noise, noise_map, protocol_noise, random_noise_levels
 
 DATA = Path(__file__).parents[1] / "data"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+
 from twostagealign.isp import Camera, apply_gains, compress_gamma, expand_gamma, process, random_camera, tone_curve
 
 DATA = Path(__file__).parents[1] / "data"

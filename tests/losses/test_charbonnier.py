@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+
 from twostagealign.losses import charbonnier
 
 DATA = Path(__file__).parents[1] / "data"

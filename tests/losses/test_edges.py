@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from twostagealign.losses import edge_map
 
 DATA = Path(__file__).parents[1] / "data"

@@ -5,6 +5,7 @@ from types import ModuleType
 import pytest
 import torch
 from torch import nn
+
 from twostagealign.metrics import load_lpips
 
 CPU = torch.device("cpu")

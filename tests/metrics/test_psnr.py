@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from twostagealign.metrics import psnr
 
 DATA = Path(__file__).parents[1] / "data"

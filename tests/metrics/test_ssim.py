@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
 from twostagealign.metrics import ssim
 
 DATA = Path(__file__).parents[1] / "data"

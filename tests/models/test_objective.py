@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import convolve
+
 from twostagealign.archs.block_matching import soft_match
 from twostagealign.data import Burst, degrade
 from twostagealign.models import TwoStageObjective

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import nn
+
 from twostagealign.archs import LowResolutionFeatures
 from twostagealign.models import TwoStageRestorer
 

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.ops import deform_conv2d as reference
+
 from twostagealign.ops import deform_conv, deform_conv2d
 
 

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from twostagealign.data.evaluation_set import NoiseLevel
 from twostagealign.errors import UserError
 from twostagealign.evaluation_cli import parse_noise, read_request

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from twostagealign.errors import UserError
 from twostagealign.options import TrainOptions, dump_options, load_options
 from twostagealign.options.load import REPOSITORY

@@ -3,6 +3,7 @@ from typing import Literal
 
 import pytest
 import torch
+
 from twostagealign.archs.downsampler import LowResolutionFeatures
 from twostagealign.data.stills import StillsInMotion
 from twostagealign.errors import UserError

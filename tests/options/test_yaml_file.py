@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from twostagealign.errors import UserError
 from twostagealign.options.yaml_file import dump_yaml, parse_yaml
 

@@ -1,0 +1,35 @@
+"""The shipped checkpoint does what it is shipped for."""
+
+import pytest
+
+from twostagealign.data import bundled_picture, burst_from_picture, degrade_by_protocol
+from twostagealign.engine.checkpoint import PRETRAINED, open_restorer
+from twostagealign.engine.classical import demosaicked
+from twostagealign.engine.evaluation import develop, measure
+from twostagealign.engine.tiling import Tiling, restore_frame
+from twostagealign.isp import PROTOCOL_LEVELS
+
+
+@pytest.fixture(scope="module")
+def burst():
+    frames, _ = burst_from_picture(bundled_picture("astronaut"), size=(256, 256), speed=(16, 24), seed=3)
+    return degrade_by_protocol(frames, *PROTOCOL_LEVELS["high"], [1, 2, 3, 4, 5])
+
+
+def _psnr(burst, **tiling):
+    restored = restore_frame(open_restorer(PRETRAINED), burst.lq[0], burst.noise_map[0], Tiling(**tiling)).image
+    return measure(develop(restored, burst.camera), develop(burst.target[0], burst.camera)).psnr
+
+
+def test_it_is_small_and_has_a_card():
+    assert PRETRAINED.stat().st_size <= 4e6
+    assert PRETRAINED.with_suffix(".md").exists()
+
+
+def test_it_removes_noise(burst):
+    noisy = measure(demosaicked(burst), develop(burst.target[0], burst.camera)).psnr
+    assert _psnr(burst) > noisy + 4
+
+
+def test_large_shifts_need_stage_one(burst):
+    assert _psnr(burst) > _psnr(burst, block_matching=False) + 0.2
