@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from twostagealign.data import bundled_picture, frame_window, write_picture, write_raw_folder
+from twostagealign.data import bundled_picture, degrade_by_protocol, frame_window, write_picture, write_raw_folder
 from twostagealign.engine import restoration
 from twostagealign.engine.checkpoint import open_restorer
 from twostagealign.engine.evaluation import develop, measure, picture
@@ -115,6 +115,16 @@ class TestSimulated:
         assert result["frames"] == [{"name": "003", "psnr": quality.psnr, "ssim": quality.ssim}]
         assert result["mean"] == {"psnr": quality.psnr, "ssim": quality.ssim}
         np.testing.assert_array_equal(read(tmp_path / "out" / "003.png"), picture(srgb))
+
+    def test_frames_keep_the_order_of_the_window_and_the_noise_of_their_place_in_the_clip(self, clip) -> None:
+        indices = [4, 3, 0, 1, 2]
+        burst = restoration.SimulatedSource(clip, PROTOCOL_LEVELS["high"]).burst(indices)
+        frames = np.stack([read(clip / f"{index:03d}.png") for index in indices])
+        expected = degrade_by_protocol(
+            torch.from_numpy(frames).permute(0, 3, 1, 2), *PROTOCOL_LEVELS["high"], [5, 4, 1, 2, 3]
+        )
+        assert torch.equal(burst.lq, expected.lq)
+        assert torch.equal(burst.target, expected.target)
 
     def test_the_truth_is_the_clip_s_own_frame(self, restore, clip, demosaicing, tmp_path) -> None:
         """Demosaicing alone comes near it, and nearer where there is less noise."""
@@ -238,6 +248,14 @@ class TestRaw:
         assert quality > 25
         assert psnr_of(cut[1:], whole[:-1], border=16) < 10
         assert psnr_of(cut[:, 1:], whole[:, :-1], border=16) < 10
+
+    def test_frames_keep_the_order_of_the_window(self, tmp_path) -> None:
+        raw_folder(tmp_path / "raw", "RGGB", 8, 12)
+        burst = restoration.RawSource(tmp_path / "raw").burst([2, 0, 1])
+        stored = [cv2.imread(str(tmp_path / "raw" / f"000{i}.png"), cv2.IMREAD_UNCHANGED) / 65535 for i in (2, 0, 1)]
+        planes = np.stack([[raw[y::2, x::2] for y in (0, 1) for x in (0, 1)] for raw in stored])
+        np.testing.assert_allclose(burst.lq[0], planes, atol=1e-5)
+        np.testing.assert_allclose(burst.noise_map[0], np.sqrt(1e-4 * planes + 1e-6), rtol=1e-3)
 
     def test_metadata_of_the_folder_is_used(self, restore, demosaicing, tmp_path) -> None:
         raw_folder(tmp_path / "raw", "RGGB", 40, 48)
