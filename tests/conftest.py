@@ -1,7 +1,11 @@
 """What several tests share: a network that is small enough to train in a moment, and an experiment around it."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+
+# The tensors of the tests are small: a second thread only waits, on a busy machine for long. Children inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
