@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from twostagealign.cli import output_folder, pick_device, run
+from twostagealign.cli import run
+from twostagealign.engine.device import pick_device
 from twostagealign.errors import UserError
+from twostagealign.files import output_folder
 
 
 def raising(error: BaseException):

@@ -1,13 +1,9 @@
-"""What every entry point needs: errors for people, a device, a folder for results."""
+"""What every entry point needs: errors for people."""
 
 import os
 import sys
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
-from typing import Literal, NoReturn
-
-import torch
+from typing import NoReturn
 
 from twostagealign.errors import UserError
 
@@ -35,37 +31,3 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     sys.exit(status)
-
-
-def pick_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    """The device to compute on.
-
-    Args:
-        name: "auto" for cuda where there is one and the CPU elsewhere.
-
-    Raises:
-        UserError: cuda is asked for and there is none.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("device: found no usable CUDA device, expected one for 'cuda' (use 'cpu' or 'auto')")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
-
-
-def output_folder(path: Path) -> Path:
-    """Create a folder, with its parents, and make sure that files can be written there.
-
-    Returns:
-        The path as given.
-
-    Raises:
-        UserError: it cannot be created or written.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path) as trial:
-            trial.write(b"trial")
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}, expected a folder that can be written to") from error
-    return path

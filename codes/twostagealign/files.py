@@ -1,6 +1,7 @@
 """Files that matter are written whole or not at all."""
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,3 +29,21 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def output_folder(path: Path) -> Path:
+    """Create a folder, with its parents, and make sure that files can be written there.
+
+    Returns:
+        The path as given.
+
+    Raises:
+        UserError: it cannot be created or written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path) as trial:
+            trial.write(b"trial")
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}, expected a folder that can be written to") from error
+    return path

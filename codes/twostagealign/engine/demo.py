@@ -7,15 +7,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from twostagealign.cli import output_folder, pick_device
 from twostagealign.data import bundled_picture, burst_from_picture, degrade_by_protocol, write_picture
 from twostagealign.engine.checkpoint import open_restorer
 from twostagealign.engine.classical import demosaicked, noise_level, non_local_means
 from twostagealign.engine.comparison import Panel, compare_offsets, draw_comparison
+from twostagealign.engine.device import pick_device
 from twostagealign.engine.evaluation import develop, measure, picture
 from twostagealign.engine.tiling import Tiling, count_tiles, restore_frame
 from twostagealign.errors import UserError
-from twostagealign.files import write_atomically
+from twostagealign.files import output_folder, write_atomically
 from twostagealign.isp import PROTOCOL_LEVELS
 
 FRAMES = 5

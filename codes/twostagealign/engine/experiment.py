@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from twostagealign.cli import output_folder
 from twostagealign.engine.checkpoint import load_torch_file, save_torch_file, save_weights
 from twostagealign.errors import UserError
+from twostagealign.files import output_folder
 
 
 class Experiment:

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from twostagealign.cli import output_folder
 from twostagealign.data.evaluation_set import NoiseLevel, RawFrame
 from twostagealign.data.read_ahead import read_ahead
 from twostagealign.engine.compare import compare
@@ -24,6 +23,7 @@ from twostagealign.engine.results_folder import ResultsFolder
 from twostagealign.engine.summary import summarise_clip, summarise_clips
 from twostagealign.engine.tiling import Tiling, count_tiles
 from twostagealign.errors import UserError
+from twostagealign.files import output_folder
 from twostagealign.metrics import load_lpips
 from twostagealign.options.evaluation import FROM_CODE, EvaluationOptions
 from twostagealign.options.registry import EVALUATION_SETS, check

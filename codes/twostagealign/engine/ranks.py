@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import distributed
 
-from twostagealign.cli import pick_device
+from twostagealign.engine.device import pick_device
 
 T = TypeVar("T")
 

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from twostagealign.cli import output_folder, pick_device
 from twostagealign.data import Burst, Clip, degrade_by_protocol, frame_window, read_raw_folder, write_picture
 from twostagealign.engine.checkpoint import open_restorer
+from twostagealign.engine.device import pick_device
 from twostagealign.engine.evaluation import develop, measure, picture
 from twostagealign.engine.tiling import Tiling, count_tiles, restore_frame
 from twostagealign.errors import UserError
-from twostagealign.files import write_atomically
+from twostagealign.files import output_folder, write_atomically
 from twostagealign.isp import PROTOCOL_LEVELS, extend_to_rggb, noise_map, pack, red_position
 
 WINDOW = 5

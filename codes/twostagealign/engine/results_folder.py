@@ -15,11 +15,10 @@ from typing import Any
 from pydantic import ValidationError
 from torch.utils.tensorboard import SummaryWriter
 
-from twostagealign.cli import output_folder
 from twostagealign.engine.results import METRICS, FrameResult, Results, write_record
 from twostagealign.engine.summary import frames_csv
 from twostagealign.errors import UserError
-from twostagealign.files import write_atomically
+from twostagealign.files import output_folder, write_atomically
 from twostagealign.options.yaml_file import dump_yaml
 
 IDENTITY = "identity.json"

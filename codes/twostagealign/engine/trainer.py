@@ -18,9 +18,9 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from twostagealign.cli import pick_device
 from twostagealign.data import Burst, degrade
 from twostagealign.engine.checkpoint import load_into, load_strictly
+from twostagealign.engine.device import pick_device
 from twostagealign.engine.evaluation import validate
 from twostagealign.engine.experiment import Experiment
 from twostagealign.engine.schedule import cosine_restarts

@@ -166,7 +166,6 @@ class ValidationOptions(Section):
     """Validation during training."""
 
     every: Count  # iterations between two validations
-    batch_size: Count = 1
     noise: Literal["high", "low"] = "high"  # level of the test protocol
     pictures: Iteration = 2  # how many bursts are drawn
     search_window: SearchWindow = 48
