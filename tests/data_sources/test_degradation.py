@@ -40,7 +40,7 @@ class TestTraining:
     def test_a_burst_is_what_its_description_says(self, batch, frames, seed) -> None:
         clean = random_frames(batch, frames, 3, 12, 16)
         before = clean.clone()
-        burst = degrade(clean, seed)
+        burst = degrade(clean, range(seed, seed + batch))
         assert torch.equal(clean, before)
         linear = unprocess(clean.float() / 255, burst.camera)
         torch.testing.assert_close(burst.target, linear[:, frames // 2], rtol=0, atol=1e-6)
@@ -57,16 +57,31 @@ class TestTraining:
 
     def test_the_seed_is_all_there_is_to_chance(self) -> None:
         clean = random_frames(2, 3, 3, 8, 8)
-        burst = degrade(clean, 7)
+        burst = degrade(clean, [7, 8])
         torch.rand(3)  # the global generator is not used
-        assert_same(degrade(clean, 7), burst)
-        other = degrade(clean, 8)
+        assert_same(degrade(clean, [7, 8]), burst)
+        other = degrade(clean, [9, 10])
         assert not torch.equal(other.lq, burst.lq)
         assert not torch.equal(other.camera.red_gain, burst.camera.red_gain)
         assert not torch.allclose(levels(other), levels(burst), rtol=1e-3)
 
+    def test_a_burst_does_not_depend_on_its_batch(self) -> None:
+        clean = random_frames(3, 2, 3, 8, 8)
+        batch = degrade(clean, [4, 5, 6])
+        alone = degrade(clean[1:2], [5])
+        assert torch.equal(alone.lq[0], batch.lq[1])
+        assert torch.equal(alone.camera.rgb2cam[0], batch.camera.rgb2cam[1])
+
+    def test_camera_and_noise_do_not_share_their_random_numbers(self) -> None:
+        # Grey frames: the noise of the first values, normalised, against the numbers that follow the seed.
+        seeds = range(200)
+        burst = degrade(torch.full((200, 1, 3, 8, 8), 128, dtype=torch.uint8), seeds)
+        noise = ((burst.lq - burst.clean_raw) / burst.noise_map).flatten(1)[:, :16]
+        stream = torch.stack([torch.rand(16, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+        assert torch.corrcoef(torch.cat([noise, stream], dim=1).T)[:16, 16:].abs().max() < 0.4
+
     def test_every_burst_of_a_batch_has_a_camera_noise_level_and_noise_of_its_own(self) -> None:
-        burst = degrade(random_frames(1, 3, 3, 16, 16).expand(2, -1, -1, -1, -1), 0)
+        burst = degrade(random_frames(1, 3, 3, 16, 16).expand(2, -1, -1, -1, -1), [0, 1])
         for name in ("rgb2cam", "red_gain", "blue_gain", "rgb_gain"):
             first, second = getattr(burst.camera, name)
             assert not torch.equal(first, second)
@@ -78,7 +93,7 @@ class TestTraining:
         assert (torch.corrcoef(frames) - torch.eye(3)).abs().max() < 0.3
 
     def test_the_noise_has_the_deviation_that_the_noise_map_says(self) -> None:
-        burst = degrade(torch.full((8, 5, 3, 64, 64), 180, dtype=torch.uint8), 3)
+        burst = degrade(torch.full((8, 5, 3, 64, 64), 180, dtype=torch.uint8), range(8))
         shot, variance = levels(burst).float().reshape(8, 2, 1, 1, 1, 1).unbind(1)
         deviation = (shot * burst.clean_raw + variance).sqrt()
         normalised = ((burst.lq - burst.clean_raw) / deviation).flatten(1)

@@ -207,3 +207,24 @@ def test_index_out_of_range(folder):
     for index in (3, -1):
         with pytest.raises(IndexError, match="expected 0 to 2"):
             bursts[index]
+
+
+def test_recolouring_permutes_channels_and_scales_saturation_and_leaves_grey(tmp_path):
+    """Every channel of a recoloured burst is an affine mix of the original ones; the motion is the same."""
+    coloured = np.full((80, 80, 3), (90, 120, 150), np.uint8)
+    write_picture(tmp_path / "a.png", coloured)
+    plain = StillsInMotion(tmp_path, size=16, foreground_probability=0, length=60)
+    vivid = StillsInMotion(tmp_path, size=16, foreground_probability=0, length=60, recolour_probability=0.5)
+    found = np.stack([vivid[i][0, :, 0, 0].numpy() for i in range(60)]).astype(float)
+    same = (found == coloured[0, 0]).all(axis=1)
+    assert 15 < same.sum() < 45
+    orders = {tuple(np.argsort(colour)) for colour in found}
+    assert len(orders) == 6
+    spread = np.ptp(found[~same], axis=1)
+    assert 28 <= spread.min() < 45
+    assert 85 < spread.max() <= 121
+    assert plain[0].shape == vivid[0].shape
+
+    write_picture(tmp_path / "a.png", np.full((80, 80, 3), 120, np.uint8))
+    grey = StillsInMotion(tmp_path, size=16, foreground_probability=0, length=9, recolour_probability=1)
+    assert all((grey[i].numpy() == 120).all() for i in range(9))

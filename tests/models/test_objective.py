@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import convolve
 
-from twostagealign.archs.block_matching import soft_match
+from twostagealign.archs.block_matching import score_candidates, soft_match
 from twostagealign.data import Burst, degrade
 from twostagealign.models import TwoStageObjective
 
@@ -19,7 +19,7 @@ class Step:
     def __init__(self, burst: Burst | None = None) -> None:
         draw = torch.Generator().manual_seed(0)
         frames = torch.randint(0, 256, (2, 3, 3, 48, 48), generator=draw, dtype=torch.uint8)
-        self.burst = burst or degrade(frames, 0)
+        self.burst = burst or degrade(frames, [0, 1])
         self.origins = torch.tensor([[[8, 0]], [[4, 12]]])
         self.prediction = torch.rand(4, 3, 2 * SIZE, 2 * SIZE, generator=draw).requires_grad_()
         self.features = torch.randn(2, 3, 5, 6, 6, generator=draw).requires_grad_()
@@ -195,3 +195,17 @@ def test_the_restoration_terms_teach_the_feature_net(make_restorer) -> None:
     for name, parameter in restorer.features.named_parameters():
         # The bias before the instance norm has no effect.
         assert name == "layers.6.bias" or parameter.grad.abs().max() > 0, name
+
+
+def test_antialiased_supervision_blurs_the_clean_raw_with_a_triangle(step) -> None:
+    objective = TwoStageObjective(0, 0, interpolation=0, one_hot=0, match_supervision_antialias=True)
+    found = step.terms(objective)["match_supervision"]
+    side = step.burst.clean_raw.shape[-1]
+    centres = SCALE * (np.arange(side // SCALE) + 0.5) - 0.5
+    triangle = (1 - np.abs(np.arange(side) - centres[:, None]) / SCALE).clip(0)
+    triangle = torch.tensor(triangle / triangle.sum(1, keepdims=True), dtype=torch.float32)
+    clean = torch.einsum("ih,bnchw,jw->bncij", triangle, step.burst.clean_raw, triangle)
+    scores = score_candidates(clean, step.origins // SCALE, step.match, SIZE // SCALE)
+    expected = 1e3 * charbonnier((step.match.scores - scores)[step.match.valid].detach().numpy()) / 2
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+    assert float(step.terms(replace(objective, match_supervision_antialias=False))["match_supervision"]) != float(found)

@@ -5,6 +5,8 @@ Source: Brooks et al., "Unprocessing Images for Learned Raw Denoising", CVPR 201
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,7 @@ from twostagealign.data.burst import Burst
 from twostagealign.isp import (
     Camera,
     add_noise,
+    join_cameras,
     mosaic,
     noise_map,
     protocol_camera,
@@ -27,23 +30,28 @@ def _unprocess_frames(frames: Tensor, camera: Camera) -> Tensor:
     return unprocess(frames.float().div_(255), camera)
 
 
-def degrade(frames: Tensor, seed: int) -> Burst:
-    """Make training bursts: every burst gets a camera and a noise level of its own.
+def degrade(frames: Tensor, seeds: Sequence[int]) -> Burst:
+    """Make training bursts: every burst gets a camera, a noise level and noise of its own.
 
     Args:
-        frames: clean sRGB frames, uint8, (B, N, 3, 2H, 2W), on the device where the burst is wanted.
-        seed: of all that is drawn here; the same seed gives the same bursts on the same device.
+        frames: clean sRGB frames, uint8, (B, N, 3, 2H, 2W), on the device where the bursts are wanted.
+        seeds: one for each burst, of all that is drawn for it; a burst does not depend on the others of its batch. The
+            same seed gives the same burst on the same kind of device.
 
     Returns:
         The bursts, float32, with target and clean raw.
     """
-    draw = torch.Generator().manual_seed(seed)
-    camera = random_camera(len(frames), draw).to(device=frames.device)
-    shot, read = (level.to(frames.device) for level in random_noise_levels(len(frames), draw))
+    draws = [torch.Generator().manual_seed(seed) for seed in seeds]
+    camera = join_cameras([random_camera(1, draw) for draw in draws]).to(device=frames.device)
+    levels = [random_noise_levels(1, draw) for draw in draws]
+    shot, read = (torch.cat(level).to(frames.device) for level in zip(*levels, strict=True))
     linear = _unprocess_frames(frames, camera)
     clean_raw = mosaic(linear)
-    noise = torch.Generator(frames.device).manual_seed(seed)
-    lq = add_noise(clean_raw, shot, read, noise)
+    lq = torch.empty_like(clean_raw)
+    for i, draw in enumerate(draws):
+        # A seed drawn from the burst's own: with the seed itself, camera and noise would share their random numbers.
+        noise = torch.Generator(frames.device).manual_seed(int(torch.randint(2**62, (), generator=draw)))
+        lq[i] = add_noise(clean_raw[i, None], shot[i], read[i], noise)[0]
     return Burst(lq, noise_map(lq, shot, read), camera, linear[:, frames.shape[1] // 2], clean_raw)
 
 

@@ -12,6 +12,8 @@ from torch.utils.data import Dataset
 from twostagealign.data.motion import RGB_PER_RAW, Motion, footprint, hand_held_motion, look, to_tensor
 from twostagealign.data.pictures import BUNDLED, PictureCache, bundled_path, list_pictures
 
+LUMA = np.array([0.2989, 0.5870, 0.1140])  # of R, G, B (ITU-R BT.601)
+
 
 @dataclass(frozen=True)
 class _Scene:
@@ -44,6 +46,8 @@ class StillsInMotion(Dataset[Tensor]):
         scale_range: smallest and largest factor by which a picture is downscaled before use, within (0, 1].
             Where it then is smaller than a frame it is continued by its mirror image.
         augment: turn the picture by a multiple of 90 degrees and mirror it, at random.
+        recolour_probability: share of the bursts whose colour channels are permuted and whose saturation is scaled by
+            0.5 to 2. Few photographs hold strong reds and purples; this makes all colours equally frequent.
         seed: all bursts are functions of it.
         length: number of bursts.
         cache_mb: how many MiB of decoded pictures each worker keeps at most.
@@ -64,6 +68,7 @@ class StillsInMotion(Dataset[Tensor]):
         foreground_probability: float = 0.3,
         scale_range: tuple[float, float] = (0.55, 1.0),
         augment: bool = True,
+        recolour_probability: float = 0.0,
         seed: int = 0,
         length: int = 10_000,
         cache_mb: int = 512,
@@ -77,6 +82,7 @@ class StillsInMotion(Dataset[Tensor]):
             ("max_zoom", max_zoom, 0 <= max_zoom <= 0.1, "0 to 0.1"),
             ("foreground_probability", foreground_probability, 0 <= foreground_probability <= 1, "0 to 1"),
             ("scale_range", scale_range, 0 < scale_range[0] <= scale_range[1] <= 1, "0 < smallest <= largest <= 1"),
+            ("recolour_probability", recolour_probability, 0 <= recolour_probability <= 1, "0 to 1"),
             ("seed", seed, seed >= 0, "0 or more"),
             ("length", length, length >= 1, "at least 1"),
             ("cache_mb", cache_mb, cache_mb >= 0, "0 or more MiB"),
@@ -92,6 +98,7 @@ class StillsInMotion(Dataset[Tensor]):
         self.foreground_probability = foreground_probability
         self.scale_range = scale_range
         self.augment = augment
+        self.recolour_probability = recolour_probability
         self.seed = seed
         self.length = length
         self._cache = PictureCache(cache_mb * 2**20)
@@ -107,6 +114,8 @@ class StillsInMotion(Dataset[Tensor]):
         views = self._views(self._draw_scene(rng), self.size)
         if rng.random() < self.foreground_probability:
             self._add_foreground(views, rng)
+        if rng.random() < self.recolour_probability:
+            views = _recolour(views, rng)
         return to_tensor(views)
 
     def walk(self, index: int) -> np.ndarray:
@@ -174,6 +183,13 @@ def _turn(picture: np.ndarray, scene: _Scene) -> np.ndarray:
 
 def _turn_back(picture: np.ndarray, scene: _Scene) -> np.ndarray:
     return np.rot90(picture[:, ::-1] if scene.mirrored else picture, -scene.quarter_turns)
+
+
+def _recolour(views: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Permute the channels of sRGB frames and scale the saturation, (N, H, W, 3) uint8."""
+    saturation = 2 ** rng.uniform(-1, 1)
+    matrix = saturation * np.eye(3) + (1 - saturation) * LUMA  # grey stays grey
+    return cv2.transform(views.reshape(-1, *views.shape[2:]), matrix[:, rng.permutation(3)]).reshape(views.shape)
 
 
 def _random_blob(rng: np.random.Generator, side: int) -> np.ndarray:

@@ -60,11 +60,12 @@ class Trainer:
         self.train_set = build(DATASETS, options.datasets.train)
         self.val_set = build(DATASETS, options.datasets.val)
         self.origin = self._patch_origin()
-        self.val_tiling = self._val_tiling()
+        self.val_tiling = Tiling(search_window=options.val.search_window)
 
         losses = train.losses.model_dump()
         for name in ("interpolation", "match_supervision"):
-            losses |= {name: losses[name]["weight"], f"{name}_until": losses[name]["until"]}
+            section = losses.pop(name)
+            losses |= {name: section.pop("weight")} | {f"{name}_{key}": value for key, value in section.items()}
         if not any(losses[name] for name in ("linear", "srgb", "match_supervision", "one_hot")):
             raise UserError("train.losses: found nothing but zeros, expected a weight above 0")
         self.objective = TwoStageObjective(**losses)
@@ -102,12 +103,6 @@ class Trainer:
                 f"(patch_size {size} + search_window {window} * {frames // 2} frames)"
             )
         return (min(height, width) // 2 - size) // 2 // self.restorer.features.scale * self.restorer.features.scale
-
-    def _val_tiling(self) -> Tiling:
-        try:
-            return Tiling(search_window=self.options.val.search_window)
-        except ValueError as error:
-            raise UserError(f"val.{error}") from error
 
     def run(self) -> None:
         """Train to the last iteration."""
@@ -150,8 +145,12 @@ class Trainer:
 
     def _step(self, frames: Tensor) -> dict[str, float]:
         train, matching = self.options.train, self.options.matching
-        seed = int(np.random.SeedSequence([self.options.seed, self.iteration]).generate_state(1)[0])
-        burst: Burst = degrade(frames.to(self.device, non_blocking=True), seed)
+        first = self.iteration * train.batch_size
+        seeds = [
+            int(np.random.SeedSequence([self.options.seed, sample]).generate_state(1)[0])
+            for sample in range(first, first + len(frames))
+        ]
+        burst: Burst = degrade(frames.to(self.device, non_blocking=True), seeds)
         origins = torch.full((len(frames), 1, 2), self.origin, device=self.device)
         settled = self.iteration >= matching.final_temperature_from
         temperature = matching.final_temperature if settled else matching.temperature

@@ -1,7 +1,7 @@
 """The camera as pure functions on tensors: from sRGB to noisy raw planes and back."""
 
 from .bayer import CFA_ORDERS, demosaic, mosaic, pack, unmosaic, unpack
-from .camera import Camera, protocol_camera, random_camera, rgb2cam_from_xyz2cam
+from .camera import Camera, join_cameras, protocol_camera, random_camera, rgb2cam_from_xyz2cam
 from .cfa import extend_to_rggb, red_position
 from .noise import PROTOCOL_LEVELS, add_noise, noise_map, protocol_noise, random_noise_levels
 from .process import apply_gains, compress_gamma, process, tone_curve
@@ -20,6 +20,7 @@ __all__ = [
     "extend_to_rggb",
     "invert_gains",
     "invert_tone_curve",
+    "join_cameras",
     "mosaic",
     "noise_map",
     "pack",

@@ -1,5 +1,6 @@
 """What the camera did to a burst: colour matrix and gains."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -61,6 +62,11 @@ class Camera:
         """Pick bursts; a single index keeps the batch axis."""
         picked = [index] if isinstance(index, int) else index
         return Camera(*(getattr(self, field.name)[picked] for field in fields(self)))
+
+
+def join_cameras(cameras: Sequence[Camera]) -> Camera:
+    """Put the metadata of several batches one after another."""
+    return Camera(*(torch.cat([getattr(camera, field.name) for camera in cameras]) for field in fields(Camera)))
 
 
 def random_camera(batch: int, generator: torch.Generator) -> Camera:

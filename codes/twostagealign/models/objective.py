@@ -27,6 +27,8 @@ class TwoStageObjective:
         interpolation_until: iteration at which the branch ends; None: never.
         match_supervision: weight of the pull on the candidates' scores towards those that the clean raw frames give.
         match_supervision_until: iteration at which that pull ends; None: never.
+        match_supervision_antialias: blur the clean raw frames before they are made small. Without, as in the paper, fine
+            texture aliases, and the clean scores themselves prefer a wrong candidate at times.
         one_hot: weight of the pull on the candidates' weights towards a choice of one.
 
     Source: Guo et al., CVPR 2022, section 3.4.
@@ -39,6 +41,7 @@ class TwoStageObjective:
     interpolation_until: int | None = None
     match_supervision: float = 1e3
     match_supervision_until: int | None = 200_000
+    match_supervision_antialias: bool = False
     one_hot: float = 1e5
 
     def __call__(
@@ -61,7 +64,12 @@ class TwoStageObjective:
         """
         terms = self._restoration_terms(prediction, _cut_target(burst, origins, size), burst)
         if self.match_supervision and _before(iteration, self.match_supervision_until):
-            clean = F.interpolate(burst.clean_raw.flatten(0, 1), scale_factor=1 / scale, mode="bilinear")
+            clean = F.interpolate(
+                burst.clean_raw.flatten(0, 1),
+                scale_factor=1 / scale,
+                mode="bilinear",
+                antialias=self.match_supervision_antialias,
+            )
             clean = clean.unflatten(0, burst.clean_raw.shape[:2])
             clean_scores = score_candidates(clean, origins // scale, match, size // scale)
             terms["match_supervision"] = self.match_supervision * match_supervision(

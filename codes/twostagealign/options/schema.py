@@ -58,8 +58,9 @@ Weight = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Beta = tuple[Fraction, Fraction]
-# Half the window must be whole pixels of the features, which have a quarter of the raw size.
-SearchWindow = Annotated[int, Field(gt=0, multiple_of=8)]
+# Half the window must be an even number of pixels of the features, which have a quarter of the raw size: candidates lie
+# two apart, and offset 0 is to be one of them.
+SearchWindow = Annotated[int, Field(gt=0, multiple_of=16)]
 
 
 class Section(BaseModel):
@@ -120,6 +121,7 @@ class MatchSupervision(Section):
 
     weight: Weight = 1e3
     until: Iteration | None = 200_000  # first iteration without this loss; null: never
+    antialias: bool = False  # blur the clean raw before it is made small, so that texture does not alias
 
 
 class Interpolation(Section):
