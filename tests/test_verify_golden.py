@@ -77,6 +77,7 @@ def test_all_files_agree(main) -> None:
     code, out, err = main(DATA)
     verdicts = {line.split()[0]: line.split()[-1] for line in out.splitlines()[1:]}
     assert {name: verdicts.get(name) for name in FILES} == dict.fromkeys(FILES, "agrees")
+    assert ["GCP-Net", "600000_G.pth", "not", "covered"] in map(str.split, out.splitlines())
     assert (code, err) == (0, "")
 
 

@@ -159,6 +159,13 @@ def test_broken_content(scene, change, message) -> None:
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_reference_to_a_deleted_dataset(scene) -> None:
+    with h5py.File(scene / MIDDLE, "r+") as file:
+        del file[file[file["meta/UnknownTags/Value"][()].ravel()[7]].name]
+    with pytest.raises(UserError, match=r"Value\[7\]: found a reference that leads nowhere"):
+        Scene(scene, frames=5)
+
+
 @pytest.mark.parametrize("address", [1, 2**40])
 def test_dangling_reference(scene, address) -> None:
     with h5py.File(scene / MIDDLE) as file:

@@ -224,8 +224,11 @@ def test_killed_evaluation_goes_on(tmp_path, make_request, done, monkeypatch) ->
     assert not list(tmp_path.glob("*archived*"))
 
     (folder / "frames/first/high/a/00000024.json").write_text("{")  # a damaged record is no record
-    evaluate(make_request(tmp_path, resume=True, save_images=1))
+    evaluate(make_request(tmp_path, resume=True, save_images=1, report=True))
     assert computed == [0, 2, 2]  # and the frames that have no pictures yet
+    assert (folder / "report.html").exists()
+    evaluate(make_request(tmp_path, resume=True, limit=1))
+    assert not (folder / "report.html").exists()  # it would show what results.json no longer holds
 
 
 def test_resume_with_other_settings_is_refused(tmp_path, make_request, checkpoints) -> None:
@@ -289,7 +292,10 @@ def test_skip_bad_leaves_out_what_needs_it_and_says_so(tmp_path, make_request, d
         ("c", None),
     ]
     assert not results.complete
-    assert any("frame 00000026 of clip b was left out (--skip-bad)" in note for note in results.notes)
+    assert [note.partition(" (--skip-bad): ")[0] for note in results.notes] == [
+        "not complete: left out frames 00000026, 00000027 of clip b",
+        "not complete: left out clip c",
+    ]
     for index in (0, 1, 2):
         damage(data, f"a/{index + 24:08d}.png")
         damage(data, f"b/{index + 24:08d}.png")

@@ -190,12 +190,13 @@ class _File:
             )
             raise UserError(f"{self.path}: {name}: found {found}, expected at least {NOISE_PROFILE + 1} references")
         name = f"{name}[{NOISE_PROFILE}]"
+        nowhere = f"{self.path}: {name}: found a reference that leads nowhere, expected the noise profile"
         try:
             profile = self.file[entries[()].ravel()[NOISE_PROFILE]]
         except (KeyError, ValueError, OSError, RuntimeError) as error:
-            raise UserError(
-                f"{self.path}: {name}: found a reference that leads nowhere, expected the noise profile"
-            ) from error
+            raise UserError(nowhere) from error
+        if profile.name is None:  # what was deleted may still be found at its address
+            raise UserError(nowhere)
         if not isinstance(profile, h5py.Dataset):
             raise UserError(f"{self.path}: {name}: found a reference to a group, expected the noise profile")
         shot, variance = self.vector(name, profile, [2, 6])[:2]  # a pair for all colours, or one for each

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from twostagealign.data import bundled_picture, burst_from_picture, degrade_by_protocol, write_picture
 from twostagealign.engine.checkpoint import open_restorer
 from twostagealign.engine.classical import demosaicked, noise_level, non_local_means
-from twostagealign.engine.comparison import Panel, compare_offsets, draw_comparison
+from twostagealign.engine.demo_figure import Panel, compare_offsets, draw_comparison
 from twostagealign.engine.device import pick_device
 from twostagealign.engine.evaluation import develop, measure, picture
 from twostagealign.engine.tiling import Tiling, count_tiles, restore_frame

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 from twostagealign.data import frame_window
@@ -172,13 +173,15 @@ def describe_gaps(
         length: frames of each; None: however many there are.
         clips: that were evaluated.
         limit: frames per clip that were evaluated, if fewer than all.
-        skipped: what was left out.
+        skipped: what was left out, clip by clip.
 
     Returns:
         A line for each kind of gap; none if the data set is complete.
     """
     found = [clip.name for clip in clips]
-    missing, foreign = ([x for x in some if x not in others] for some, others in ((expected, found), (found, expected)))
+    left_out = [entry.clip for entry in skipped if entry.frame is None]  # has a line of its own
+    missing = [x for x in expected if x not in found and x not in left_out]
+    foreign = [x for x in found if x not in expected]
     lines = []
     if missing:
         lines.append(f"not complete: {len(missing)} of {len(expected)} clips are missing ({', '.join(missing)})")
@@ -189,7 +192,10 @@ def describe_gaps(
             lines.append(f"not complete: clip {clip.name} has {len(clip.frames)} frames, the data set {length}")
     if limit is not None and any(limit < len(clip.references) for clip in clips):
         lines.append(f"not complete: at most {limit} frames of each clip were evaluated (--limit)")
-    for entry in skipped:
-        what = f"clip {entry.clip}" if entry.frame is None else f"frame {entry.frame} of clip {entry.clip}"
-        lines.append(f"not complete: {what} was left out (--skip-bad): {entry.reason}")
+    for (clip, reason), entries in groupby(skipped, key=lambda x: (x.clip, x.reason)):
+        frames = [entry.frame for entry in entries if entry.frame is not None]
+        what = f"clip {clip}"
+        if frames:  # all those whose bursts need the same file
+            what = f"frame{'s' if len(frames) > 1 else ''} {', '.join(frames)} of {what}"
+        lines.append(f"not complete: left out {what} (--skip-bad): {reason}")
     return lines

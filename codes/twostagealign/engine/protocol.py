@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from twostagealign.data.evaluation_set import NoiseLevel, RawFrame
 from twostagealign.data.read_ahead import read_ahead
-from twostagealign.engine.compare import compare
+from twostagealign.engine.bootstrap import compare
 from twostagealign.engine.contenders import Contender, load_contenders
 from twostagealign.engine.evaluation_jobs import Job, check_files, choose_clips, describe_gaps, open_clips, plan_jobs
 from twostagealign.engine.frame_evaluation import evaluate_frame

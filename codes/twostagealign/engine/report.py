@@ -10,15 +10,13 @@ from matplotlib.ticker import MaxNLocator
 
 from twostagealign.engine.report_pictures import ShownFrame, show_frame
 from twostagealign.engine.results import METRICS, PARTS, Comparison, FrameResult, Results, Run, Summary
+from twostagealign.engine.results_folder import REPORT
+from twostagealign.engine.results_text import UNITS, cost, difference, grouped, measured, number
 from twostagealign.files import write_atomically
 from twostagealign.options.yaml_file import dump_yaml
 
-REPORT = "report.html"
 PICTURE_BUDGET = 8_000_000
 """Bytes of embedded pictures; frames beyond are left in the folder. One frame is shown in any case."""
-
-DECIMALS = {"psnr": 3, "ssim": 5, "lpips": 4}
-UNITS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "lpips": "LPIPS"}
 
 # The curves, in units of their viewBox.
 WIDTH, HEIGHT = 360, 190
@@ -103,7 +101,8 @@ def render(results: Results, shown: Sequence[ShownFrame], left_out: int) -> str:
         run_names=run_names(results),
         named_noises={run.noise: run for run in results.runs},
         comparisons=[_comparison(comparison) for comparison in results.comparisons],
-        costs=[_cost(run) for run in results.runs],
+        costs=[(run, cost(run)) for run in results.runs],
+        grouped=grouped,
         shown=shown,
         left_out=left_out,
         options=dump_yaml(results.options),
@@ -157,29 +156,30 @@ def _columns(metrics: Iterable[str], with_checkpoint: bool) -> list[tuple[str, b
     """Headers, and whether the column is of numbers."""
     names = [UNITS[metric] if part == "all" else f"{metric.upper()} {part}" for metric in metrics for part in PARTS]
     texts = ["Clip", "Checkpoint", "Noise"] if with_checkpoint else ["Clip", "Noise"]
-    return [(name, False) for name in texts] + [(name, True) for name in ("Frames", *names, "s per frame")]
+    return [(name, False) for name in texts] + [(name, True) for name in (*names, "Frames", "s per frame")]
 
 
 def _rows(results: Results, columns: Sequence[tuple[str, bool]], metrics: Sequence[str]) -> list[list[list[Cell]]]:
     """Rows of the clips, and rows of the means and of the paper."""
 
-    def row(clip: str, run: Run, *numbers: Cell) -> list[Cell]:
+    def row(clip: str, run: Run, *cells: Cell) -> list[Cell]:
         texts = [clip, run.checkpoint, run.noise] if ("Checkpoint", False) in columns else [clip, run.noise]
-        missing = [_text("")] * (len(columns) - len(texts) - len(numbers))
-        return [*map(_text, texts), *numbers, *missing]
+        missing = [_text("")] * (len(columns) - len(texts) - len(cells))
+        return [*map(_text, texts), *cells, *missing]
 
-    def measured(run: Run, summary: Summary) -> list[Cell]:
-        values = [(getattr(getattr(summary, part), metric), DECIMALS[metric]) for metric in metrics for part in PARTS]
+    def numbers(run: Run, summary: Summary) -> list[Cell]:
+        values = [(metric, getattr(getattr(summary, part), metric)) for metric in metrics for part in PARTS]
         frames = [frame for frame in run.frames if summary.clip in (None, frame.clip)]
         seconds = fmean(sum(frame.seconds.model_dump().values()) for frame in frames) if frames else None
-        return [_number(summary.all.frames, 0), *(_number(*value) for value in values), _number(seconds, 2)]
+        cells = [Cell(value, measured(metric, value)) for metric, value in values]
+        return [*cells, _number(summary.all.frames, 0), _number(seconds, 2)]
 
-    clips = [row(clip.clip or "", run, *measured(run, clip)) for run in results.runs for clip in run.clips]
+    clips = [row(clip.clip or "", run, *numbers(run, clip)) for run in results.runs for clip in run.clips]
     means = []
     for run in results.runs:
-        means.append(row("mean", run, *measured(run, run.mean)))
+        means.append(row("mean", run, *numbers(run, run.mean)))
         if run.paper_psnr is not None and results.complete and metrics:
-            means.append(row("paper", run, _text(""), _number(run.paper_psnr, 2)))
+            means.append(row("paper", run, _number(run.paper_psnr, 2)))
     return [clips, means]
 
 
@@ -188,32 +188,19 @@ def _text(text: str) -> Cell:
 
 
 def _number(value: float | None, decimals: int) -> Cell:
-    return Cell(value, "–" if value is None else f"{value:.{decimals}f}")
+    return Cell(value, number(value, decimals))
 
 
 def _comparison(comparison: Comparison) -> dict[str, str]:
-    decimals = DECIMALS[comparison.metric]
-    number, low, high = (f"{x:+.{decimals}f}" for x in (comparison.difference, comparison.low, comparison.high))
+    value, interval = difference(comparison)
     return {
         "what": f"{comparison.candidate} − {comparison.baseline}",
         "noise": comparison.noise,
         "metric": UNITS[comparison.metric],
-        "difference": number,
-        "interval": f"{low} to {high}",
+        "difference": value,
+        "interval": interval,
         "confidence": f"{comparison.confidence:.0%}",
         "frames": str(comparison.frames),
-    }
-
-
-def _cost(run: Run) -> dict[str, str]:
-    device = [frame.memory.device for frame in run.frames if frame.memory.device is not None]
-    parts = ("matching", "network", "stitching")
-    return {
-        "checkpoint": run.checkpoint,
-        "noise": run.noise,
-        **{part: f"{fmean(getattr(frame.seconds, part) for frame in run.frames):.3f}" for part in parts},
-        "resident": f"{max(frame.memory.resident for frame in run.frames) / 2**30:.2f}",
-        "device": f"{max(device) / 2**30:.2f}" if device else "–",
     }
 
 

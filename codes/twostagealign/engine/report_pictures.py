@@ -213,13 +213,19 @@ def read_offsets(path: Path, run: str, frame: FrameResult) -> Offsets:
     for index in neighbours:
         found = [tile[index] for tile in shifts.shifts]
         path_data = " ".join(
-            _arrow(y + shifts.patch / 2, x + shifts.patch / 2, gain * dy, gain * dx, shifts.patch)
-            for (y, x), (dy, dx) in zip(shifts.origins, found, strict=True)
+            _arrow(*_middle(origin, shifts), gain * dy, gain * dx, shifts.patch)
+            for origin, (dy, dx) in zip(shifts.origins, found, strict=True)
         )
         middle = ", ".join(f"{median_low([shift[axis] for shift in found])}".replace("-", "−") for axis in (1, 0))
         arrows.append(Arrows(shifts.window[index], path_data, middle))
     quality = "" if frame.psnr is None else f"{frame.psnr:.2f} dB, SSIM {frame.ssim:.4f}"
     return Offsets(run, quality, gain, arrows)
+
+
+def _middle(origin: tuple[int, int], shifts: Shifts) -> tuple[float, float]:
+    """Middle of what the frame holds of a tile: the last ones of a row or column may reach beyond it."""
+    y, x = ((start + min(start + shifts.patch, side)) / 2 for start, side in zip(origin, shifts.size, strict=True))
+    return y, x
 
 
 def _arrow(y: float, x: float, dy: float, dx: float, patch: int) -> str:

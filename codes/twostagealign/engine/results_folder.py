@@ -3,6 +3,7 @@
 results/NAME/identity.json                                what was evaluated and how
 results/NAME/frames/CHECKPOINT/NOISE/CLIP/FRAME.json      a finished frame, and beside it its pictures if asked for
 results/NAME/results.json                                 everything, written last; results.csv, tb/, options.yml
+results/NAME/report.html                                  if asked for
 """
 
 import json
@@ -23,6 +24,7 @@ from twostagealign.options.yaml_file import dump_yaml
 
 IDENTITY = "identity.json"
 RESULTS = "results.json"
+REPORT = "report.html"
 
 
 class ResultsFolder:
@@ -51,7 +53,6 @@ class ResultsFolder:
         """
         if resume and (self.path / IDENTITY).exists():
             self._check_identity(identity)
-            (self.path / RESULTS).unlink(missing_ok=True)  # it says that all is finished
         elif self.path.exists():
             archive = self.path.with_name(f"{self.path.name}_archived_{time.strftime('%Y%m%d_%H%M%S')}")
             try:
@@ -59,6 +60,8 @@ class ResultsFolder:
             except OSError as error:
                 raise UserError(f"{self.path}: cannot be renamed to {archive.name} ({error.strerror})") from error
         output_folder(self.path)
+        for name in (RESULTS, REPORT):  # these say that all is finished
+            (self.path / name).unlink(missing_ok=True)
         text = json.dumps(identity, indent=2) + "\n"
         write_atomically(self.path / IDENTITY, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 

@@ -5,10 +5,18 @@ import io
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
-from twostagealign.engine.results import METRICS, PARTS, Comparison, FrameResult, Mean, Results, Run, Summary
-
-_DECIMALS = {"psnr": 3, "ssim": 5, "lpips": 4}
-_UNITS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "lpips": "LPIPS"}
+from twostagealign.engine.results import (
+    METRICS,
+    PARTS,
+    Comparison,
+    FrameResult,
+    Mean,
+    Results,
+    Run,
+    Seconds,
+    Summary,
+)
+from twostagealign.engine.results_text import UNITS, cost, difference, grouped, measured
 
 
 def summarise_clip(clip: str, frames: Sequence[FrameResult]) -> Summary:
@@ -34,12 +42,12 @@ def table(results: Results) -> str:
     for run in results.runs:
         level = "" if run.shot is None else f" (shot {run.shot:g}, read {run.read:g})"
         lines += [f"{results.dataset}, {run.checkpoint}, noise {run.noise}{level}", *_run_table(run, results.complete)]
-        lines += [*_cost(run, results), ""]
+        lines += [_cost_line(run, results.environment.device), ""]
     for checkpoint in results.checkpoints:
         flops = "" if checkpoint.tile_gflop is None else f", {checkpoint.tile_gflop:.2f} GFLOP per tile"
         lines.append(
-            f"{checkpoint.label}: {checkpoint.network} with {_grouped(checkpoint.parameters)} parameters{flops}, "
-            f"feature net with {_grouped(checkpoint.feature_parameters)}"
+            f"{checkpoint.label}: {checkpoint.network} with {grouped(checkpoint.parameters)} parameters{flops}, "
+            f"feature net with {grouped(checkpoint.feature_parameters)}"
         )
     lines += [_comparison_line(comparison) for comparison in results.comparisons]
     lines += [f"note: {note}" for note in results.notes]
@@ -50,33 +58,28 @@ def _run_table(run: Run, complete: bool) -> list[str]:
     metrics = [metric for metric in METRICS if run.mean.all is not None and getattr(run.mean.all, metric) is not None]
     if not metrics:
         return [f"  {clip.clip}: {clip.all.frames} restored, no ground truth" for clip in run.clips]
-    header = ["clip", "frames"] + [f"{_UNITS[m] if p == 'all' else ''} {p}".strip() for m in metrics for p in PARTS]
+    header = ["clip", "frames"] + [f"{UNITS[m] if p == 'all' else ''} {p}".strip() for m in metrics for p in PARTS]
     rows = [header]
     for summary in [*run.clips, run.mean]:
-        cells = [_number(getattr(getattr(summary, part), m), _DECIMALS[m]) for m in metrics for part in PARTS]
+        cells = [measured(m, getattr(getattr(summary, part), m)) for m in metrics for part in PARTS]
         rows.append([summary.clip or "mean", str(summary.all.frames), *cells])
     if run.paper_psnr is not None and complete:
         rows.append(["paper", "", f"{run.paper_psnr:.2f}", *[""] * (len(header) - 3)])
     return _aligned(rows)
 
 
-def _cost(run: Run, results: Results) -> list[str]:
-    seconds = {
-        part: fmean(getattr(x.seconds, part) for x in run.frames) for part in ("matching", "network", "stitching")
-    }
-    peak = max(frame.memory.resident for frame in run.frames)
-    device = [frame.memory.device for frame in run.frames if frame.memory.device is not None]
-    text = ", ".join(f"{part} {value:.3f} s" for part, value in seconds.items())
-    gpu = f", {_gib(max(device))} on the GPU" if device else ""
-    return [f"per frame: {text}; peak memory {_gib(peak)}{gpu}; {results.environment.device}"]
+def _cost_line(run: Run, device: str) -> str:
+    found = cost(run)
+    seconds = ", ".join(f"{part} {value} s" for part, value in found.seconds.items())
+    gpu = "" if found.device is None else f", {found.device} GiB on the GPU"
+    return f"per frame: {seconds}; peak memory {found.resident} GiB{gpu}; {device}"
 
 
 def _comparison_line(comparison: Comparison) -> str:
-    decimals = _DECIMALS[comparison.metric]
-    number, low, high = (f"{x:+.{decimals}f}" for x in (comparison.difference, comparison.low, comparison.high))
+    value, interval = difference(comparison)
     return (
         f"{comparison.candidate} against {comparison.baseline}, noise {comparison.noise}: "
-        f"{_UNITS[comparison.metric]} {number}, {comparison.confidence:.0%} interval {low} to {high} "
+        f"{UNITS[comparison.metric]} {value}, {comparison.confidence:.0%} interval {interval} "
         f"({comparison.frames} frames)"
     )
 
@@ -85,13 +88,12 @@ def frames_csv(results: Results) -> str:
     """All frames as comma-separated values, a row each."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    parts = ("matching", "network", "stitching")
-    seconds = [f"{part}_seconds" for part in parts]
+    seconds = [f"{part}_seconds" for part in Seconds.model_fields]
     writer.writerow(["checkpoint", "noise", "clip", "frame", "index", "part", *METRICS, *seconds, "resident_bytes"])
     for run in results.runs:
         for frame in run.frames:
             measures = ["" if (value := getattr(frame, metric)) is None else value for metric in METRICS]
-            times = [f"{getattr(frame.seconds, part):.4f}" for part in parts]
+            times = [f"{getattr(frame.seconds, part):.4f}" for part in Seconds.model_fields]
             place = [run.checkpoint, run.noise, frame.clip, frame.frame, frame.index, frame.part]
             writer.writerow([*place, *measures, *times, frame.memory.resident])
     return text.getvalue()
@@ -105,15 +107,3 @@ def _aligned(rows: Iterable[Sequence[str]]) -> list[str]:
         cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
         lines.append("  ".join([f"  {first:{widths[0]}}", *cells]).rstrip())
     return lines
-
-
-def _number(value: float | None, decimals: int) -> str:
-    return "-" if value is None else f"{value:.{decimals}f}"
-
-
-def _grouped(number: int) -> str:
-    return f"{number:,}".replace(",", " ")
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.2f} GiB"

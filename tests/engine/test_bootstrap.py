@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from twostagealign.engine.compare import compare, paired_bootstrap
+from twostagealign.engine.bootstrap import compare, paired_bootstrap
 from twostagealign.engine.results import FrameResult, Memory, Seconds
 
 

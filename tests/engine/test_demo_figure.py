@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from twostagealign.engine.comparison import Offsets, Panel, compare_offsets, draw_comparison, most_detailed_window
+from twostagealign.engine.demo_figure import Offsets, Panel, compare_offsets, draw_comparison, most_detailed_window
 from twostagealign.engine.evaluation import Quality
 from twostagealign.engine.tiling import RestoredFrame
 from twostagealign.errors import UserError
