@@ -5,7 +5,8 @@ import logging
 from pathlib import Path
 
 from twostagealign.cli import run
-from twostagealign.engine.trainer import Trainer
+from twostagealign.engine.ranks import join_ranks
+from twostagealign.engine.training.trainer import Trainer, is_restarted
 from twostagealign.options import load_options
 
 
@@ -13,7 +14,7 @@ def main() -> None:
     """Read the options, train."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-opt", type=Path, required=True, metavar="FILE", help="option file (YAML)")
-    parser.add_argument("--auto_resume", action="store_true", help="go on from the experiment's last training state")
+    parser.add_argument("--auto_resume", action="store_true", help="go on from the experiment's newest training state")
     parser.add_argument(
         "--force_yml",
         nargs="+",
@@ -21,9 +22,18 @@ def main() -> None:
         metavar="KEY=VALUE",
         help="change options: train:total_iter=100 name=trial",
     )
+    parser.add_argument(
+        "--launcher",
+        choices=["none", "pytorch"],
+        default="none",
+        help="pytorch: this is one of the processes that torchrun or torch.distributed.launch has started",
+    )
+    parser.add_argument("--local_rank", "--local-rank", help=argparse.SUPPRESS)  # torch.distributed.launch gives it
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    Trainer(load_options(arguments.opt, arguments.force_yml), resume=arguments.auto_resume).run()
+    with join_ranks(required=arguments.launcher == "pytorch") as ranks:
+        logging.basicConfig(level=logging.INFO if ranks.rank == 0 else logging.ERROR, format="%(message)s")
+        options = load_options(arguments.opt, arguments.force_yml)
+        Trainer(options, arguments.auto_resume or is_restarted(), ranks).run()
 
 
 if __name__ == "__main__":

@@ -149,7 +149,7 @@ class TestTrain:
         assert call(*arguments, "train:total_iter=2")[0] == 0
         assert call(*arguments, "train:total_iter=3", "--auto_resume")[0] == 0
         assert os.listdir(tmp_path / "experiments") == ["two"]
-        assert load_torch_file(tmp_path / "experiments" / "two" / "training_states" / "latest.state")["iteration"] == 3
+        assert load_torch_file(tmp_path / "experiments" / "two" / "training_states" / "3.state")["iteration"] == 3
         assert call(*arguments, "train:total_iter=1")[0] == 0
         archived, two = sorted(os.listdir(tmp_path / "experiments"), reverse=True)
         assert two == "two"
@@ -185,12 +185,13 @@ class TestTrain:
     def test_damaged_training_state(self, call, tiny_experiment, tmp_path) -> None:
         arguments = ["train.py", "-opt", tiny_experiment, "--force_yml", "train:total_iter=1"]
         assert call(*arguments)[0] == 0
-        state = tmp_path / "experiments" / "tiny" / "training_states" / "latest.state"
+        state = tmp_path / "experiments" / "tiny" / "training_states" / "1.state"
         state.write_text("not a state")
         code, _, err = call(*arguments, "--auto_resume")
         assert code == 2
-        assert (
-            err == f"error: {state}: damaged or of another kind (11 bytes), expected a checkpoint with plain tensors\n"
+        assert err == (
+            f"error: {state}: damaged (11 bytes): differs from its checksum; found no older training state that is "
+            "whole, expected one to go on from\n"
         )
 
 

@@ -1,11 +1,45 @@
 """Files that matter are written whole or not at all."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from twostagealign.errors import UserError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+"""Where the option files, the data sets and the experiments lie that come without a path of their own."""
+
+
+def locate(path: Path) -> Path:
+    """Look a path up from the current folder and, if there is nothing of that name, from the repository's root.
+
+    Returns:
+        The one of the two that exists; `path` itself if neither does.
+    """
+    return REPOSITORY / path if not path.exists() and (REPOSITORY / path).exists() else path
+
+
+def link_or_copy(source: Path, path: Path) -> None:
+    """Give a file a second name; where the file system has no hard links, make a second file.
+
+    Args:
+        source: an existing file in the same folder.
+        path: the name to create or replace.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+
+    def write(temporary: Path) -> None:
+        try:
+            temporary.unlink()
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+
+    write_atomically(path, write)
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -21,7 +55,11 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         try:
+            # With the rights that new files have here: some libraries make theirs unreadable for others.
+            temporary.touch()
+            mode = temporary.stat().st_mode
             write(temporary)
+            temporary.chmod(mode)
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from twostagealign.data import REDS, StillsInMotion, check_no_overlap, clip_source, write_store
+from twostagealign import files
+from twostagealign.data import REDS, StillsInMotion, check_no_overlap, write_store
 from twostagealign.errors import UserError
 from twostagealign.options import DATASETS, build, load_options
-from twostagealign.options.load import REPOSITORY
 
 
 @pytest.fixture(scope="module")
@@ -219,8 +219,9 @@ def test_option_file(tmp_path, make_clips, monkeypatch):
     names = ["000", "001", "011", "015", "020"]
     clips = make_clips(tmp_path / "clips", {name: range(6) for name in names}, 384, 400)
     write_store(clips, tmp_path / "datasets/REDS/train_sharp_wval.lmdb")
-    monkeypatch.setattr(clip_source, "REPOSITORY", tmp_path)
-    options = load_options(REPOSITORY / "options/train/two_stage_REDS.yml", ["datasets:val:size=[384, 400]"])
+    repository = files.REPOSITORY
+    monkeypatch.setattr(files, "REPOSITORY", tmp_path)
+    options = load_options(repository / "options/train/two_stage_REDS.yml", ["datasets:val:size=[384, 400]"])
     training, validation = build(DATASETS, options.datasets.train), build(DATASETS, options.datasets.val)
     check_no_overlap(training, validation)
     patch, window, frames = options.train.patch_size, options.matching.search_window, training.frames

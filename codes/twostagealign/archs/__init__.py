@@ -11,7 +11,7 @@ from twostagealign.archs.block_matching import (
 )
 from twostagealign.archs.blocks import AttentionBlock, SimpleBlock, initialise
 from twostagealign.archs.downsampler import LowResolutionFeatures
-from twostagealign.archs.pcd_align import PCDAlignment
+from twostagealign.archs.pcd_align import ModulatedDeformConv, PCDAlignment
 from twostagealign.archs.reconstruction import ReconstructionUNet
 from twostagealign.archs.released import from_released, infer_network_arguments, is_released, to_released
 from twostagealign.archs.two_stage import FrameFeatures, TwoStageNet
@@ -21,6 +21,7 @@ __all__ = [
     "BidirectionalGRU",
     "FrameFeatures",
     "LowResolutionFeatures",
+    "ModulatedDeformConv",
     "PCDAlignment",
     "ReconstructionUNet",
     "SimpleBlock",

@@ -10,8 +10,7 @@ from twostagealign.data.clip_folders import ClipFolders
 from twostagealign.data.lmdb_foreign import BASICSR_META_FILE, EDVR_META_FILE, open_basicsr, open_edvr
 from twostagealign.data.lmdb_store import META_FILE, UNFINISHED_FILE, open_store
 from twostagealign.errors import UserError
-
-REPOSITORY = Path(__file__).resolve().parents[3]
+from twostagealign.files import locate
 
 _READERS = {META_FILE: open_store, EDVR_META_FILE: open_edvr, BASICSR_META_FILE: open_basicsr}
 
@@ -61,9 +60,7 @@ def open_clips(path: str | Path) -> ClipSource:
     Raises:
         UserError: if there is no such folder, or it is neither, unfinished, empty or damaged.
     """
-    path = Path(path)
-    if not path.exists() and (REPOSITORY / path).exists():
-        path = REPOSITORY / path
+    path = locate(Path(path))
     for meta_file, reader in _READERS.items():
         if (path / meta_file).is_file():
             return reader(path)

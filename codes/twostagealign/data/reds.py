@@ -135,6 +135,10 @@ class REDS(Dataset[Tensor]):
             raise IndexError(f"REDS: index: found {index}, expected 0 to {self.length - 1}")
         return self._choose_at_random(index) if self.augment else self._choose_in_turn(index)
 
+    def clip(self, index: int) -> str:
+        """Name of the clip that burst `index` is from."""
+        return self.choose(index).clip
+
     def _choose_at_random(self, index: int) -> BurstChoice:
         rng = np.random.default_rng([self.seed, index])
         clip = self.clips[rng.integers(len(self.clips))]

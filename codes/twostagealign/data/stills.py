@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from twostagealign.data.motion import RGB_PER_RAW, Motion, footprint, hand_held_motion, look, to_tensor
 from twostagealign.data.pictures import BUNDLED, PictureCache, bundled_path, list_pictures
+from twostagealign.files import locate
 
 LUMA = np.array([0.2989, 0.5870, 0.1140])  # of R, G, B (ITU-R BT.601)
 
@@ -89,7 +90,8 @@ class StillsInMotion(Dataset[Tensor]):
         ):
             if not holds:
                 raise ValueError(f"StillsInMotion: {name}: found {value}, expected {expected}")
-        self.pictures = [bundled_path(name) for name in BUNDLED] if source == "skimage" else list_pictures(source)
+        bundled = source == "skimage"
+        self.pictures = list(map(bundled_path, BUNDLED)) if bundled else list_pictures(locate(Path(source)))
         self.frames = frames
         self.size = (height, width)
         self.max_shift = max_shift
@@ -128,6 +130,10 @@ class StillsInMotion(Dataset[Tensor]):
             (N, 2) [y, x] in raw pixels: what lies in the middle of the reference frame lies `walk` further in a frame.
         """
         return self._draw_scene(self._rng(index)).motion.shift
+
+    def clip(self, index: int) -> str:
+        """Name of the picture that burst `index` looks at."""
+        return self.pictures[self._draw_scene(self._rng(index)).picture].stem
 
     def _rng(self, index: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, index])

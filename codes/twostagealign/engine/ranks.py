@@ -11,6 +11,7 @@ import torch
 from torch import distributed
 
 from twostagealign.engine.device import pick_device
+from twostagealign.errors import UserError
 
 T = TypeVar("T")
 
@@ -42,6 +43,21 @@ class Ranks:
         distributed.all_gather_object(parts, items)
         return [item for part in parts for item in part]
 
+    def any(self, flag: bool) -> bool:
+        """Whether `flag` is true on any process; waits for all of them."""
+        if self.count == 1:
+            return flag
+        flags = torch.tensor([flag], dtype=torch.uint8)
+        distributed.all_reduce(flags, distributed.ReduceOp.MAX)
+        return bool(flags)
+
+    def broadcast(self, item: T | None) -> T:
+        """What the first process gives, on every process."""
+        items = [item]
+        if self.count > 1:
+            distributed.broadcast_object_list(items, src=0)
+        return items[0]
+
     def wait(self) -> None:
         """Go on when all processes have come here."""
         self.gather([])
@@ -55,13 +71,23 @@ class Ranks:
 
 
 @contextmanager
-def join_ranks() -> Iterator[Ranks]:
-    """Join the other processes where torchrun started several; elsewhere this one is alone."""
+def join_ranks(required: bool = False) -> Iterator[Ranks]:
+    """Join the other processes where torchrun started several; elsewhere this one is alone.
+
+    Args:
+        required: refuse to be alone without torchrun.
+
+    Raises:
+        UserError: torchrun is required, and did not start this process.
+    """
+    if required and "WORLD_SIZE" not in os.environ:
+        raise UserError("--launcher pytorch: found no WORLD_SIZE in the environment, expected a start by torchrun")
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Ranks()
         return
-    # gloo, with GPUs too: what is exchanged are a few Python objects.
-    distributed.init_process_group("gloo", timeout=PATIENCE)
+    # A few Python objects and flags are exchanged by gloo, the gradients of GPUs by nccl.
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    distributed.init_process_group(backend, timeout=PATIENCE)
     try:
         yield Ranks(distributed.get_rank(), distributed.get_world_size())
     finally:

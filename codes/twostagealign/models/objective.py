@@ -27,8 +27,8 @@ class TwoStageObjective:
         interpolation_until: iteration at which the branch ends; None: never.
         match_supervision: weight of the pull on the candidates' scores towards those that the clean raw frames give.
         match_supervision_until: iteration at which that pull ends; None: never.
-        match_supervision_antialias: blur the clean raw frames before they are made small. Without, as in the paper, fine
-            texture aliases, and the clean scores themselves prefer a wrong candidate at times.
+        match_supervision_antialias: blur the clean raw frames before they are made small. Without, as in the paper,
+            fine texture aliases, and the clean scores themselves prefer a wrong candidate at times.
         one_hot: weight of the pull on the candidates' weights towards a choice of one.
 
     Source: Guo et al., CVPR 2022, section 3.4.

@@ -51,10 +51,12 @@ class TwoStageRestorer(nn.Module):
             interpolation branch; and the match that led to them.
         """
         scale = self.features.scale
-        match = soft_match(
-            self.features(lq), origins // scale, size // scale, search_window // (2 * scale), temperature
-        )
-        patches = blend_patches(torch.cat([lq, noise_map], dim=2), match, size, scale)
+        # Matching tells small differences apart, and costs little: it keeps full precision under autocast.
+        with torch.autocast(lq.device.type, enabled=False):
+            match = soft_match(
+                self.features(lq), origins // scale, size // scale, search_window // (2 * scale), temperature
+            )
+            patches = blend_patches(torch.cat([lq, noise_map], dim=2), match, size, scale)
         lq, noise_map = patches.flatten(0, 1).split(4, dim=2)
         return self.network(lq, noise_map, interpolation), match
 

@@ -8,12 +8,11 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from twostagealign.files import REPOSITORY, locate
 from twostagealign.options import registry
 from twostagealign.options.messages import found, schema_error, user_error
 from twostagealign.options.schema import Section, TrainOptions
 from twostagealign.options.yaml_file import dump_yaml, parse_yaml, read_yaml
-
-REPOSITORY = Path(__file__).resolve().parents[3]
 
 _NODES = {
     "network": registry.NETWORKS,
@@ -78,13 +77,13 @@ def dump_options(options: Section) -> str:
 
 def _find(path: Path) -> Path:
     """The file itself: relative to the current folder or else to the repository's root."""
-    candidates = [path] if path.is_absolute() else [path, REPOSITORY / path]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    if path.is_dir():
+    found_at = locate(path)
+    if found_at.is_file():
+        return found_at
+    if found_at.is_dir():
         raise user_error(f"{path}: found a folder, expected a YAML file")
-    there = [str(path.parent / file.name) for place in candidates for file in place.parent.glob("*.y*ml")]
+    folders = (path.parent, REPOSITORY / path.parent)
+    there = [str(path.parent / file.name) for folder in folders for file in folder.glob("*.y*ml")]
     close = difflib.get_close_matches(str(path), there, n=1)
     question = f" (did you mean {close[0]!r}?)" if close else ""
     raise user_error(f"{path}: found no such file, expected a YAML file{question}")

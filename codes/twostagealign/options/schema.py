@@ -97,6 +97,7 @@ class OptimizerOptions(Section):
 
     lr: Rate = 1e-4  # learning rate of the network
     features_lr: Weight = 1e-5  # learning rate of the low-resolution features
+    deform_lr: Weight | None = None  # learning rate of the deformable layers; null: that of the network
     betas: Annotated[Beta, Strict(False)] = (0.9, 0.99)  # not strict: YAML has lists, no tuples
 
 
@@ -106,6 +107,7 @@ class SchedulerOptions(Section):
     periods: list[Count] = Field(min_length=1)  # iterations of each cosine
     restart_weights: list[Rate]  # factor on the learning rate at the start of each period
     eta_min: Weight  # learning rate at the end of each period
+    warmup: Iteration = 0  # iterations at the start over which the rate grows from 0
 
     @field_validator("restart_weights")
     @classmethod
@@ -146,11 +148,14 @@ class TrainingOptions(Section):
     """The training loop."""
 
     total_iter: Count  # optimiser steps in all
-    batch_size: Count = 1  # bursts per step (and per process)
+    batch_size: Count = 1  # bursts that go through the network together, in each process
+    accumulate: Count = 1  # such batches per step, whose gradients are averaged
     patch_size: Annotated[int, Field(gt=0, multiple_of=4)] = 64  # side of the patch cut from each burst
     workers: Iteration = 2  # processes that load data; 0: the training process itself
     optimizer: OptimizerOptions = OptimizerOptions()
     scheduler: SchedulerOptions
+    amp: Literal["none", "bf16", "fp16"] = "none"  # precision of the network; fp16 scales its losses as needed
+    compile: bool = False  # compile the network by torch.compile, which needs a C++ compiler
     ema_decay: Fraction = 0.999  # of the running average of the weights; 0: no averaging
     grad_clip: Rate | None = None  # largest gradient norm; null: no clipping
     losses: LossOptions = LossOptions()
@@ -178,6 +183,7 @@ class LoggerOptions(Section):
 
     print_every: Count = 100  # iterations between two lines of the log
     checkpoint_every: Count  # iterations between two checkpoints
+    keep_checkpoints: Count | None = 5  # how many of the newest ones are kept; null: all
     tensorboard: bool = True
 
 

@@ -1,45 +1,57 @@
 import logging
+import math
 import re
 import signal
 import subprocess
 import sys
 import textwrap
 from functools import partial
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from twostagealign.engine import checkpoint
-from twostagealign.engine import trainer as trainer_module
+from twostagealign.data import BUNDLED, write_picture
 from twostagealign.engine.checkpoint import load_torch_file, load_weights, open_restorer, save_weights
-from twostagealign.engine.evaluation import Quality
-from twostagealign.engine.trainer import Trainer
+from twostagealign.engine.ranks import Ranks
+from twostagealign.engine.training import experiment
+from twostagealign.engine.training import step as step_module
+from twostagealign.engine.training import trainer as trainer_module
+from twostagealign.engine.training.batches import burst_numbers
+from twostagealign.engine.training.step import TrainingStep
+from twostagealign.engine.training.trainer import Trainer
+from twostagealign.engine.training.validation import ClipQuality
 from twostagealign.errors import UserError
 from twostagealign.isp import PROTOCOL_LEVELS
-from twostagealign.models import TwoStageRestorer
+from twostagealign.models import TwoStageObjective, TwoStageRestorer
 from twostagealign.options import load_options
 
 
 def run_experiment(path, name: str, *overrides: str, resume: bool = False, stop: int | None = None):
     """Run an experiment under a name, with further options, up to an iteration if it is to be stopped there."""
     trainer = Trainer(load_options(path, [f"name={name}", *overrides]), resume)
-    step = trainer._step
+    train = trainer._train
 
-    def step_or_stop(frames):
+    def train_or_stop(source):
         if trainer.iteration == stop:
             raise KeyboardInterrupt
-        return step(frames)
+        train(source)
 
-    trainer._step = step_or_stop
+    trainer._train = train_or_stop
     if stop is None:
         trainer.run()
     else:
         with pytest.raises(KeyboardInterrupt):
             trainer.run()
     return trainer.experiment
+
+
+def last_state(run) -> dict:
+    """The newest training state of an experiment."""
+    return run.newest_state()[0]
 
 
 @pytest.fixture
@@ -79,15 +91,15 @@ def assert_same(found, expected, where: str = "") -> None:
 
 def assert_same_end(found, expected) -> None:
     """Weights, average, optimiser and schedule, and what is shipped of them."""
-    assert_same(load_torch_file(found.latest), load_torch_file(expected.latest))
+    assert_same(last_state(found), last_state(expected))
     for name in ("net_latest", "net_6"):
         assert_same(*(load_weights(run.models / f"{name}.safetensors") for run in (found, expected)))
 
 
 class TestReproducibility:
     def test_two_runs_of_one_seed_are_the_same_and_of_another_are_not(self, train, whole, monkeypatch) -> None:
-        seeds, original = [], trainer_module.degrade
-        monkeypatch.setattr(trainer_module, "degrade", lambda frames, own: seeds.extend(own) or original(frames, own))
+        seeds, original = [], step_module.degrade
+        monkeypatch.setattr(step_module, "degrade", lambda frames, own: seeds.extend(own) or original(frames, own))
         torch.rand(7)  # nor does it matter what was drawn before
         assert_same_end(train("same"), whole)
         other = train("other", "seed=1", "train:total_iter=2")
@@ -96,7 +108,7 @@ class TestReproducibility:
         assert len(set(seeds)) == len(seeds) == 2 * (6 + 2)  # each burst is degraded in its own way
 
     def test_training_changes_every_weight_and_the_average_is_another_one(self, whole) -> None:
-        states = [load_torch_file(whole.states / f"{label}.state") for label in (2, "latest")]
+        states = [load_torch_file(whole.states / f"{label}.state") for label in (2, 6)]
         assert [state["iteration"] for state in states] == [2, 6]
         for kind in ("model", "ema"):
             for name, tensor in states[0][kind].items():
@@ -136,7 +148,7 @@ class TestResuming:
         assert {path: path.read_bytes() for path in run.folder.rglob("*.s*") if path.is_file()} == before
 
     def test_resuming_where_nothing_is_starts_anew(self, train, whole) -> None:
-        run = train("new", "train:total_iter=2", resume=True)
+        run = train("new", stop=3, resume=True)
         assert_same(*(load_torch_file(run.states / "2.state") for run in (run, whole)))
 
     def test_after_the_process_was_killed(self, train, whole, tiny_experiment) -> None:
@@ -144,16 +156,15 @@ class TestResuming:
         program = f"""
             import os, signal
             from pathlib import Path
-            from twostagealign.engine.trainer import Trainer
+            from twostagealign.engine.training.trainer import Trainer
             from twostagealign.options import load_options
             trainer = Trainer(load_options(Path({str(tiny_experiment)!r}), ["name=killed"]))
-            step = trainer._step
-            def killed(frames):
-                result = step(frames)
+            train = trainer._train
+            def killed(source):
                 if trainer.iteration == 5:
                     os.kill(os.getpid(), signal.SIGKILL)
-                return result
-            trainer._step = killed
+                train(source)
+            trainer._train = killed
             trainer.run()
         """
         finished = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, check=False)
@@ -163,17 +174,17 @@ class TestResuming:
         assert_same_end(resumed, whole)
 
     def test_after_a_checkpoint_that_did_not_come_to_its_end(self, train, whole, monkeypatch) -> None:
-        """The second checkpoint stops when its weights, but not its state, are the latest."""
+        """The second checkpoint stops when its weights, but not its state, are written."""
         writes = []
 
-        def stop(path, write):
+        def stop(path, state):
             writes.append(path)
-            if len(writes) == 4 + 4:
+            if len(writes) == 2:
                 raise KeyboardInterrupt
-            original(path, write)
+            original(path, state)
 
-        original = checkpoint.write_atomically
-        monkeypatch.setattr(checkpoint, "write_atomically", stop)
+        original = experiment.save_torch_file
+        monkeypatch.setattr(experiment, "save_torch_file", stop)
         with pytest.raises(KeyboardInterrupt):
             train("parts")
         monkeypatch.undo()
@@ -182,12 +193,13 @@ class TestResuming:
     def test_a_state_of_another_network(self, train) -> None:
         run = train("tiny", "train:total_iter=1")
         message = message_of(train, "tiny", "network:nf=16", resume=True)
-        assert message.startswith(f"{run.latest}: does not fit TwoStageRestorer: ")
+        assert message.startswith(f"{run.states}/1.state: does not fit TwoStageRestorer: ")
 
     def test_a_damaged_state(self, train) -> None:
         run = train("tiny", "train:total_iter=1")
-        run.latest.write_bytes(run.latest.read_bytes()[:1000])
-        assert message_of(train, "tiny", resume=True).startswith(f"{run.latest}: damaged or of another kind")
+        state = run.states / "1.state"
+        state.write_bytes(state.read_bytes()[:1000])
+        assert message_of(train, "tiny", resume=True).startswith(f"{state}: damaged (1000 bytes)")
 
     @pytest.mark.slow
     def test_fifty_steps_resumed_at_thirty(self, train) -> None:
@@ -200,8 +212,8 @@ class TestResuming:
         whole = train("whole", *long)
         train("parts", *long, stop=33)
         resumed = train("parts", *long, resume=True)
-        assert_same(load_torch_file(resumed.latest), load_torch_file(whole.latest))
-        assert load_torch_file(whole.latest)["iteration"] == 50
+        assert_same(last_state(resumed), last_state(whole))
+        assert last_state(whole)["iteration"] == 50
 
 
 class TestWhatIsWritten:
@@ -212,9 +224,10 @@ class TestWhatIsWritten:
         assert written == {
             events,
             "options.yml",
+            "environment.json",
             "train.log",
-            *(f"models/net_{label}.safetensors" for label in (2, 4, 6, "latest")),
-            *(f"training_states/{label}.state" for label in (2, 4, 6, "latest")),
+            *(f"models/net_{label}.safetensors" for label in (2, 4, 6, "latest", "best")),
+            *(f"training_states/{label}.state{end}" for label in (2, 4, 6) for end in ("", ".sha256")),
             "visualization/3/000.png",
             "visualization/6/000.png",
         }
@@ -224,9 +237,7 @@ class TestWhatIsWritten:
         assert cv2.imread(str(run.visualization / "6" / "000.png")).shape == (48, 3 * 48, 3)
         metadata = load_weights(run.models / "net_latest.safetensors")[1]
         assert metadata["iteration"] == 6
-        assert_same(
-            dict(open_restorer(run.models / "net_6.safetensors").state_dict()), dict(load_torch_file(run.latest)["ema"])
-        )
+        assert_same(dict(open_restorer(run.models / "net_6.safetensors").state_dict()), dict(last_state(run)["ema"]))
 
     def test_log_and_curves_name_every_term(self, whole) -> None:
         lines = [line.partition(" INFO: ")[2] for line in (whole.folder / "train.log").read_text().splitlines()]
@@ -236,10 +247,11 @@ class TestWhatIsWritten:
             if found := re.fullmatch(r"iteration (\d+): (lr .+)", line):
                 reports[int(found[1])] = dict(entry.split(" ") for entry in found[2].split(", "))
         terms = {"linear", "srgb", "interpolation_linear", "interpolation_srgb", "match_supervision", "one_hot"}
+        system = {"bursts_per_second", "data_wait", "memory_gib"}
         assert reports.keys() == {2, 4, 6}
         for iteration, report in reports.items():
             expected = terms if iteration <= 4 else terms - {"match_supervision"}
-            assert report.keys() == {"lr", "loss", "gradient_norm"} | expected
+            assert report.keys() == {"lr", "loss", "gradient_norm", "offset"} | expected | system
             values = {name: float(value) for name, value in report.items()}
             assert sum(values[name] for name in expected) == pytest.approx(values["loss"], rel=1e-3)
             assert all(value > 0 for name, value in values.items() if name != "one_hot")  # which may have won
@@ -247,8 +259,15 @@ class TestWhatIsWritten:
 
         events = EventAccumulator(str(whole.tensorboard))
         events.Reload()
-        assert set(events.Tags()["scalars"]) == {
-            *(f"train/{name}" for name in terms | {"lr", "loss", "gradient_norm"}),
+        tags = set(events.Tags()["scalars"])
+        (clip,) = (tag for tag in tags if tag.startswith("val_psnr/"))
+        assert clip.removeprefix("val_psnr/") in BUNDLED
+        assert events.Tags()["images"] == ["val/000"]
+        assert tags - {clip} == {
+            *(f"train/{name}" for name in terms | {"loss", "gradient_norm"}),
+            *(f"rate/{name}" for name in ("network", "features")),
+            *(f"offset/alignment.level{level}.deform" for level in (1, 2, 3)),
+            *(f"system/{name}" for name in system | {"skipped"}),
             "val/psnr",
             "val/ssim",
         }
@@ -257,7 +276,7 @@ class TestWhatIsWritten:
         # Half-way down the first cosine, at its end, and just past the peak of the second.
         for rates in (
             [float(reports[step]["lr"]) for step in (2, 4, 6)],
-            [event.value for event in events.Scalars("train/lr")],
+            [event.value for event in events.Scalars("rate/network")],
         ):
             assert rates == pytest.approx([5e-4, 1e-7, 5e-4], rel=1e-2)
 
@@ -275,21 +294,21 @@ class TestWhatIsWritten:
         log = (run.folder / "train.log").read_text()
         assert "iteration 3: lr" in log
         assert "iteration 3: validation" in log
-        assert {path.name for path in run.states.iterdir()} == {"3.state", "latest.state"}
+        assert {path.name for path in run.states.iterdir()} == {"3.state", "3.state.sha256"}
 
 
 class TestSteps:
     def test_a_gradient_that_is_not_finite_is_skipped(self, train, monkeypatch) -> None:
-        original = Trainer._step
+        original = TrainingStep.__call__
 
-        def step(self, frames):
-            if self.iteration == 1:
+        def step(self, batches, iteration):
+            if iteration == 1:
                 self.restorer.network.fusion.merge.weight.register_hook(lambda gradient: gradient * torch.nan)
-            if self.iteration == 2:
+            if iteration == 2:
                 self.restorer.network.fusion.merge.weight._backward_hooks.clear()
-            return original(self, frames)
+            return original(self, batches, iteration)
 
-        monkeypatch.setattr(Trainer, "_step", step)
+        monkeypatch.setattr(TrainingStep, "__call__", step)
         options = ["logger:checkpoint_every=1", "logger:print_every=1", "train:total_iter=3"]
         run = train("tiny", *options)
         states = [load_torch_file(run.states / f"{iteration}.state") for iteration in (1, 2, 3)]
@@ -299,15 +318,17 @@ class TestSteps:
             states[2]["model"]["network.fusion.merge.weight"], states[1]["model"]["network.fusion.merge.weight"]
         )
         lines = (run.folder / "train.log").read_text().splitlines()
-        assert any("WARNING: iteration 2: the gradient is not finite, the step is skipped" in line for line in lines)
-        assert any(re.search(r"iteration 2: lr [\d.e-]+$", line) for line in lines)
+        assert any(
+            "WARNING: iteration 2: loss or gradient is not finite, the step is skipped" in line for line in lines
+        )
+        assert any(re.search(r"iteration 2: lr [\d.e-]+, offset", line) for line in lines)
 
     def test_gradients_are_clipped(self, train) -> None:
         """Adam does not see the scale of gradients, so look at what it has averaged of them."""
         options = ["train:total_iter=1", "train:optimizer:betas=[0.0, 0.9]"]
         norms = []
         for name, clip in (("free", "null"), ("clipped", "0.5")):
-            state = load_torch_file(train(name, *options, f"train:grad_clip={clip}").latest)["optimizer"]["state"]
+            state = last_state(train(name, *options, f"train:grad_clip={clip}"))["optimizer"]["state"]
             norms.append(torch.stack([entry["exp_avg"].norm() for entry in state.values()]).norm().item())
         assert norms[0] > 10
         assert norms[1] == pytest.approx(0.5, rel=1e-3)
@@ -341,23 +362,27 @@ class TestSteps:
     def test_validation_is_of_the_average_and_as_the_options_say(self, train, monkeypatch) -> None:
         calls = []
 
-        def validate(restorer, bursts, noise, tiling, folder, pictures):
+        def validate(restorer, bursts, noise, tiling, folder, pictures, ranks, stopped):
             calls.append((restorer.state_dict(), restorer.training, len(bursts), noise, tiling.search_window, pictures))
-            return [Quality(20.0, 0.5), Quality(30.0, 0.7)]
+            return [ClipQuality(0, "a", 20.0, 0.5), ClipQuality(1, "b", 30.0, 0.7)]
 
         monkeypatch.setattr(trainer_module, "validate", validate)
         options = ["val={every: 2, noise: low, pictures: 3, search_window: 32}", "datasets:val:length=2"]
         run = train("tiny", "train:total_iter=2", *options)
         ((weights, training, *rest),) = calls
-        assert_same(dict(weights), dict(load_torch_file(run.latest)["ema"]))
+        assert_same(dict(weights), dict(last_state(run)["ema"]))
         assert not training
         assert rest == [2, PROTOCOL_LEVELS["low"], 32, 3]
         assert "iteration 2: validation PSNR 25.000 dB, SSIM 0.6000" in (run.folder / "train.log").read_text()
 
     def test_a_training_set_that_is_too_short_is_gone_through_again(self, train, monkeypatch) -> None:
         seen = []
-        original = Trainer._step
-        monkeypatch.setattr(Trainer, "_step", lambda self, frames: seen.append(frames) or original(self, frames))
+        original = TrainingStep.__call__
+        monkeypatch.setattr(
+            TrainingStep,
+            "__call__",
+            lambda self, batches, i: seen.append(batches[0].frames) or original(self, batches, i),
+        )
         train("tiny", "datasets:train:length=2", "train:total_iter=3", "train:batch_size=1")
         assert torch.equal(seen[2], seen[0])
         assert not torch.equal(seen[1], seen[0])
@@ -365,17 +390,179 @@ class TestSteps:
     def test_pretrained_weights(self, train, tiny_checkpoint, tmp_path, make_restorer) -> None:
         options = ["train:total_iter=1", "train:optimizer:lr=1e-12", "train:optimizer:features_lr=0"]
         run = train("tiny", *options, f"path:pretrained={tiny_checkpoint}", "train:scheduler:eta_min=0")
-        model = load_torch_file(run.latest)["model"]
+        model = last_state(run)["model"]
         for name, tensor in make_restorer().state_dict().items():
             torch.testing.assert_close(model[name], tensor, rtol=0, atol=1e-8)
 
     def test_workers_do_not_change_the_result(self, train) -> None:
         options = ["train:total_iter=2"]
         one, many = (train(name, *options, f"train:workers={n}") for name, n in (("one", 0), ("many", 2)))
-        assert_same(load_torch_file(many.latest), load_torch_file(one.latest))
+        assert_same(last_state(many), last_state(one))
+
+
+class TestBatches:
+    def test_accumulated_batches_are_one_large_one(self, train) -> None:
+        """The same bursts, averaged in another order."""
+        options = ["train:total_iter=3", "logger:print_every=1", "logger:checkpoint_every=1"]
+        whole = train("whole", *options, "train:batch_size=4")
+        parts = train("parts", *options, "train:batch_size=2", "train:accumulate=2")
+        found, expected = (load_torch_file(run.states / "1.state") for run in (parts, whole))
+        assert found["bursts"] == expected["bursts"] == 4
+        # Adam's running mean is the gradient, but for a factor.
+        gradients = [
+            torch.cat([entry["exp_avg"].flatten() for entry in state["optimizer"]["state"].values()])
+            for state in (found, expected)
+        ]
+        torch.testing.assert_close(gradients[0], gradients[1], rtol=0, atol=1e-4 * gradients[1].abs().max().item())
+        losses = [
+            [float(loss) for loss in re.findall(r"[ ]loss ([\d.]+)", (run.folder / "train.log").read_text())]
+            for run in (parts, whole)
+        ]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+    def test_processes_share_the_bursts_of_one(self) -> None:
+        alone = [list(numbers) for numbers in islice(burst_numbers(12, 6, Ranks()), 3)]
+        for count in (2, 3):
+            shared = [islice(burst_numbers(12, 6 // count, Ranks(rank, count)), 3) for rank in range(count)]
+            assert [[number for part in step for number in part] for step in zip(*shared, strict=True)] == alone
+
+
+class TestPrecision:
+    @pytest.mark.parametrize("amp", ["bf16", "fp16"])
+    def test_half_precision_learns_as_full_precision_does(self, train, amp) -> None:
+        options = ["train:total_iter=3", "logger:print_every=1"]
+        found = []
+        for precision in ("none", amp):
+            run = train(precision, *options, f"train:amp={precision}")
+            log = (run.folder / "train.log").read_text()
+            assert "skipped" not in log
+            found.append([float(loss) for loss in re.findall(r" loss ([\d.]+)", log)])
+        assert found[1] != found[0]
+        assert found[1] == pytest.approx(found[0], rel=0.03)
+
+    def test_the_loss_scale_is_part_of_the_state(self, train) -> None:
+        options = ["train:amp=fp16", "logger:checkpoint_every=2"]
+        whole = train("whole", *options)
+        train("parts", *options, stop=3)
+        resumed = train("parts", *options, resume=True)
+        assert last_state(whole)["scaler"]["_growth_tracker"] == 6
+        assert_same(last_state(resumed), last_state(whole))
+
+    @pytest.mark.slow
+    def test_a_compiled_network_learns_the_same(self, train) -> None:
+        options = ["train:total_iter=2", "logger:print_every=1"]
+        plain, compiled = (train(str(flag), *options, f"train:compile={flag}") for flag in (False, True))
+        for name, tensor in last_state(plain)["model"].items():
+            torch.testing.assert_close(last_state(compiled)["model"][name], tensor, rtol=0, atol=3e-3)
+
+
+class TestRates:
+    def test_deformable_layers_may_have_a_rate_of_their_own(self, train, tiny_checkpoint) -> None:
+        options = ["train:optimizer:deform_lr=0", "train:total_iter=2", "logger:checkpoint_every=1"]
+        options += [f"path:pretrained={tiny_checkpoint}"]  # whose offsets are not 0
+        run = train("tiny", *options)
+        states = [load_torch_file(run.states / f"{iteration}.state")["model"] for iteration in (1, 2)]
+        for name, tensor in states[0].items():
+            if name != "features.layers.6.bias":
+                assert torch.equal(tensor, states[1][name]) == (".deform." in name), name
+
+    def test_warmup(self, train) -> None:
+        run = train("tiny", "train:total_iter=3", "train:scheduler:warmup=9", "logger:print_every=1")
+        log = (run.folder / "train.log").read_text()
+        # After each step the rate of the next one is shown: two, three and four tenths of a falling cosine.
+        assert [float(rate) for rate in re.findall(r"lr ([\d.e-]+)", log)] == pytest.approx(
+            [2e-4 * 0.854, 3e-4 * 0.5, 4e-4 * 0.147], rel=0.01
+        )
+
+
+class TestGuard:
+    def test_ten_steps_in_a_row_without_a_finite_loss_stop_the_run(self, train, tmp_path, monkeypatch) -> None:
+        original = TwoStageObjective.__call__
+
+        def broken(self, *arguments):
+            terms = original(self, *arguments)
+            return {name: term * torch.nan for name, term in terms.items()} if arguments[-1] >= 3 else terms
+
+        monkeypatch.setattr(TwoStageObjective, "__call__", broken)
+        message = message_of(train, "tiny", "train:total_iter=30")
+        folder = tmp_path / "experiments" / "tiny" / "bad_bursts" / "13_rank0"
+        assert message.startswith("iteration 13: found no finite loss and gradient in 10 steps in a row")
+        assert message.endswith(str(folder))
+        assert {path.name for path in folder.iterdir()} == {"batch0.pt", "batch0_burst0.png", "batch0_burst1.png"}
+        saved = load_torch_file(folder / "batch0.pt")
+        burst = step_module.degrade(saved["frames"], saved["seeds"])
+        assert torch.equal(burst.lq, saved["lq"])
+        assert not math.isfinite(saved["loss"])
+        shown = cv2.imread(str(folder / "batch0_burst1.png"))[..., ::-1]
+        assert (shown == saved["frames"][1, 1].permute(1, 2, 0).numpy()).all()
+        monkeypatch.undo()
+        # Nothing of these steps has reached the weights: the last checkpoint, of iteration 12, goes on.
+        resumed = train("tiny", "train:total_iter=14", resume=True)
+        assert last_state(resumed)["skipped"] == 9
+        assert last_state(resumed)["skipped_in_a_row"] == 0
+
+    def test_large_offsets_are_warned_of(self, train, make_restorer, tmp_path) -> None:
+        restorer = make_restorer()
+        torch.nn.init.constant_(restorer.network.alignment.level2.deform.predictor.bias, 5.0)
+        save_weights(tmp_path / "wild.safetensors", restorer.state_dict(), {})
+        run = train("tiny", "train:total_iter=2", f"path:pretrained={tmp_path}/wild.safetensors")
+        log = (run.folder / "train.log").read_text()
+        (warning,) = re.findall(r"WARNING: iteration 2: (.*): the mean offset is (\d) pixels", log)
+        assert warning == ("alignment.level2.deform", "5")
+
+
+class TestSignals:
+    @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+    def test_the_run_saves_and_returns(self, train, whole, tiny_experiment, monkeypatch, name) -> None:
+        original = TrainingStep.__call__
+
+        def step(self, batches, iteration):
+            if iteration == 2:
+                signal.raise_signal(signal.Signals[name])
+            return original(self, batches, iteration)
+
+        before = signal.getsignal(signal.Signals[name])
+        monkeypatch.setattr(TrainingStep, "__call__", step)
+        run = train("stopped", "val:every=3")  # the stop comes before this validation
+        monkeypatch.undo()
+        assert signal.getsignal(signal.Signals[name]) == before
+        assert run.saved_iterations() == [3, 2]
+        assert f"iteration 3: saved and stopped by {name}" in (run.folder / "train.log").read_text()
+        assert "validation" not in (run.folder / "train.log").read_text()
+        resumed = train("stopped", "val:every=3", resume=True)
+        assert "iteration 3: validation" in (run.folder / "train.log").read_text()
+        assert_same_end(resumed, whole)
+
+    def test_a_stop_in_validation_cuts_it_short(self, train, monkeypatch) -> None:
+        def validate(*arguments):
+            signal.raise_signal(signal.SIGTERM)
+            assert arguments[-1]() == "SIGTERM"
+            return []
+
+        monkeypatch.setattr(trainer_module, "validate", validate)
+        run = train("stopped", "val:every=1")
+        assert run.saved_iterations() == [1]
+        assert last_state(run)["validated"] == 0
 
 
 class TestMistakes:
+    def test_validation_clips_among_the_training_clips(self, train, tmp_path) -> None:
+        for clip in ("000", "001"):
+            (tmp_path / "clips" / clip).mkdir(parents=True)
+            for frame in range(3):
+                pixels = np.full((48, 48, 3), 40 * frame + int(clip), np.uint8)
+                write_picture(tmp_path / "clips" / clip / f"{frame:08d}.png", pixels)
+        node = f"type: REDS, source: {tmp_path}/clips, frames: 3, size: 48"
+        last = f"datasets:val={{{node}, clips: ['001'], augment: false}}"
+        message = message_of(train, "tiny", f"datasets:train={{{node}, exclude: []}}", last)
+        assert "found validation clips 001 among the training clips" in message
+        train("tiny", f"datasets:train={{{node}, exclude: ['001']}}", last, "train:total_iter=1")
+
+    def test_a_loss_that_ends_before_the_run_does(self, train) -> None:
+        losses = "train:losses={linear: 0, srgb: 0, one_hot: 0, match_supervision: {until: 5}}"
+        expected = "train.losses: found no weight above 0 up to train.total_iter, expected one"
+        assert message_of(train, "tiny", losses) == expected
+
     @pytest.mark.parametrize(
         ("override", "message"),
         [
@@ -384,7 +571,7 @@ class TestMistakes:
             ("datasets:train:size=50", "datasets.train.size: found 50x50, expected multiples of 8 RGB pixels"),
             (
                 "train:losses={linear: 0, srgb: 0, match_supervision: {weight: 0}, one_hot: 0}",
-                "train.losses: found nothing but zeros",
+                "train.losses: found no weight above 0 up to train.total_iter",
             ),
         ],
     )
@@ -403,7 +590,7 @@ class TestMistakes:
         run = train("tiny", "train:total_iter=1")
         message_of(train, "tiny", f"path:pretrained={tmp_path}/none.pth")
         assert [path.name for path in (tmp_path / "experiments").iterdir()] == ["tiny"]
-        assert run.latest_state()["iteration"] == 1
+        assert last_state(run)["iteration"] == 1
 
     def test_nothing_is_left_on_the_logger(self, train) -> None:
         train("tiny", "train:total_iter=1")

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 
 def cosine_restarts(
-    optimizer: Optimizer, periods: Sequence[int], restart_weights: Sequence[float], eta_min: float
+    optimizer: Optimizer, periods: Sequence[int], restart_weights: Sequence[float], eta_min: float, warmup: int = 0
 ) -> LambdaLR:
     """Cosine annealing that starts anew after each period, periods and peaks given one by one.
 
@@ -24,6 +24,7 @@ def cosine_restarts(
         periods: length of each period, iterations.
         restart_weights: factor on the peak of each period.
         eta_min: learning rate at the end of each period.
+        warmup: number of iterations at the start over which the rates grow linearly to those of the cosine.
 
     Returns:
         A scheduler to step once per iteration.
@@ -37,7 +38,8 @@ def cosine_restarts(
             return 1.0
         k = bisect_right(starts, iteration) - 1
         phase = min((iteration - starts[k]) / periods[k], 1.0)
-        return (eta_min + restart_weights[k] * (base - eta_min) * (1 + math.cos(math.pi * phase)) / 2) / base
+        warm = min((iteration + 1) / (warmup + 1), 1.0)
+        return warm * (eta_min + restart_weights[k] * (base - eta_min) * (1 + math.cos(math.pi * phase)) / 2) / base
 
     bases = [group["lr"] for group in optimizer.param_groups]
     return LambdaLR(optimizer, [lambda iteration, base=base: factor(iteration, base) for base in bases])

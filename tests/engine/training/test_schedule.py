@@ -8,15 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twostagealign.engine.schedule import cosine_restarts
+from twostagealign.engine.training.schedule import cosine_restarts
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 
 
-def make(bases=(1e-4,), periods=(5, 10), restart_weights=(1, 0.5), eta_min=1e-6):
+def make(bases=(1e-4,), periods=(5, 10), restart_weights=(1, 0.5), eta_min=1e-6, warmup=0):
     parameters = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": base} for base in bases]
     optimizer = torch.optim.Adam(parameters)
-    return optimizer, cosine_restarts(optimizer, periods, restart_weights, eta_min)
+    return optimizer, cosine_restarts(optimizer, periods, restart_weights, eta_min, warmup)
 
 
 def rates(steps: int, group: int = 0, **arguments) -> list[float]:
@@ -91,3 +91,9 @@ def test_resumed_rates_are_the_same_to_the_bit(stop) -> None:
         assert optimizer.param_groups[0]["lr"] == rate
         optimizer.step()
         scheduler.step()
+
+
+def test_warmup_grows_linearly_to_the_cosine() -> None:
+    plain, warm = (rates(12, periods=[100], restart_weights=[1], warmup=warmup) for warmup in (0, 9))
+    for iteration in range(12):
+        assert warm[iteration] == pytest.approx(plain[iteration] * min((iteration + 1) / 10, 1))
