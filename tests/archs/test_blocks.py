@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from twostagealign.archs import AttentionBlock, SimpleBlock, initialise
+from twostagealign.archs.blocks import PixelGate
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +41,20 @@ def test_attention_block_leaves_its_input_alone() -> None:
     before = x.clone()
     block(x)
     assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("size", [(1, 1), (2, 9), (8, 7)])
+def test_pixel_gate_is_a_convolution(size: tuple[int, int], memory_format: torch.memory_format) -> None:
+    gate = PixelGate(3)
+    x = torch.randn(2, 3, *size).contiguous(memory_format=memory_format).requires_grad_()
+    leaves = (x, gate.weight, gate.bias)
+    convolved = nn.functional.conv2d(x, gate.weight, gate.bias, padding=3)
+    torch.testing.assert_close(gate(x), convolved, rtol=0, atol=1e-5)
+    towards = torch.randn_like(convolved)
+    expected = torch.autograd.grad(convolved, leaves, towards)
+    for gradient, wanted in zip(torch.autograd.grad(gate(x), leaves, towards), expected, strict=True):
+        torch.testing.assert_close(gradient, wanted, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(

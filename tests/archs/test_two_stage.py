@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from twostagealign.archs import BidirectionalGRU, PCDAlignment, TwoStageNet, from_released, to_released
+from twostagealign.archs import BidirectionalGRU, PCDAlignment, TwoStageNet, from_released, to_released, two_stage
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -63,12 +63,12 @@ def test_equals_reference_numbers_and_gradients_in_training(net: TwoStageNet, nu
 @pytest.mark.parametrize("interpolation", [False, True])
 def test_any_number_of_frames_in_just_the_steps_needed(net: TwoStageNet, frames: int, interpolation: bool) -> None:
     steps = []
-    net.fusion.cell.register_forward_hook(lambda *_: steps.append(1))
+    net.fusion.cell.register_forward_hook(lambda _, __, state: steps.append(len(state)))
     with torch.no_grad():
         output = net(*burst(frames, 8, 12), interpolation=interpolation)
     assert output.shape == (2 if interpolation else 1, 3, 16, 24)
     assert output.isfinite().all()
-    assert len(steps) == frames + 1  # every frame once, the reference in both directions
+    assert sum(steps) == frames + 1  # every frame once, the reference in both directions
 
 
 def test_items_of_a_batch_are_independent(net: TwoStageNet) -> None:
@@ -192,6 +192,43 @@ def test_interpolation_branch_never_sees_the_reference() -> None:
     assert torch.equal(first[2:], second[2:])
     assert not torch.allclose(first[:2], second[:2])
     assert torch.equal(second[:2], main)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 4, 5])
+def test_fusion_takes_the_steps_of_the_definition(frames: int) -> None:
+    gru, features = BidirectionalGRU(4), torch.randn(2, frames, 4, 6, 5)
+    cell, centre = gru.cell, frames // 2
+
+    def run(order: list[int]) -> tuple[Tensor, Tensor]:
+        """States before and after the last frame of ``order``."""
+        before = after = torch.zeros(2, 4, 6, 5)
+        for i in order:
+            before, x = after, features[:, i]
+            both = torch.cat((before, x), dim=1)
+            z, r = torch.sigmoid(cell.update(both)), torch.sigmoid(cell.reset(both))
+            after = (1 - z) * before + z * torch.tanh(cell.candidate(torch.cat((r * before, x), dim=1)))
+        return before, after
+
+    with torch.no_grad():
+        for parameter in gru.parameters():
+            nn.init.normal_(parameter, std=0.3)
+        ahead, back = run(list(range(centre + 1))), run(list(range(frames - 1, centre - 1, -1)))
+        at, before = gru.merge(torch.cat((ahead[1], back[1]), 1)), gru.merge(torch.cat((ahead[0], back[0]), 1))
+        torch.testing.assert_close(gru(features, interpolation=True), torch.cat((at, before)), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("cache_bytes", [1, 20_000])
+def test_bursts_restored_by_turns_equal_one_batch(
+    net: TwoStageNet, cache_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lq, noise_map = burst(3, 8, 12, batch=5)
+    with torch.no_grad():
+        together = net(lq, noise_map)
+        sizes = []
+        net.features.register_forward_hook(lambda _, __, features: sizes.append(len(features)))
+        monkeypatch.setattr(two_stage, "_CACHE_BYTES", cache_bytes)
+        assert_agrees(net(lq, noise_map), together)
+    assert sizes == ([3] * 5 if cache_bytes == 1 else [6, 6, 3])
 
 
 def test_interpolation_without_neighbours_starts_from_zero() -> None:

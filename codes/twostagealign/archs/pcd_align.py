@@ -106,7 +106,7 @@ class FinerLevel(nn.Module):
         """Align as the coarsest level does, with (B, nf, H / 2, W / 2) aligned and motion features from below."""
         motion = self.activation(self.compare(pairs))
         # A displacement of one pixel below is one of two pixels here.
-        motion = self.activation(self.merge(torch.cat((motion, 2 * _double(motion_below)), dim=1)))
+        motion = self.activation(self.merge(torch.cat((motion, _double(2 * motion_below)), dim=1)))
         motion = self.activation(self.refine(motion))
         aligned = self.deform(frames, motion)
         return self.fuse(torch.cat((aligned, _double(below)), dim=1)), motion

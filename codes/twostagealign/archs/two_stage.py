@@ -9,6 +9,9 @@ from twostagealign.archs.blocks import AttentionBlock, SimpleBlock, initialise
 from twostagealign.archs.pcd_align import PCDAlignment
 from twostagealign.archs.reconstruction import ReconstructionUNet
 
+# Features of so many bytes per layer are processed at a time on a processor.
+_CACHE_BYTES = 8 * 2**20
+
 
 class FrameFeatures(nn.Sequential):
     """Features of one raw frame and its noise map, (B, 8, H, W) -> (B, nf, H, W).
@@ -79,8 +82,20 @@ class TwoStageNet(nn.Module):
             raise ValueError(f"lq has shape {tuple(lq.shape)}, expected (B, N, 4, H, W)")
         if noise_map.shape != lq.shape:
             raise ValueError(f"noise_map has shape {tuple(noise_map.shape)}, expected that of lq, {tuple(lq.shape)}")
+        if len(lq) > 1 and not (interpolation or lq.is_cuda or torch.is_grad_enabled()):
+            # The caches of a processor hold the features of few bursts at a time.
+            burst_bytes = lq[0, :, 0].numel() * self.fusion.cell.nf * lq.itemsize
+            bursts = max(1, _CACHE_BYTES // burst_bytes)
+            parts = zip(lq.split(bursts), noise_map.split(bursts), strict=True)
+            return torch.cat([self._restore(*part, interpolation) for part in parts])
+        return self._restore(lq, noise_map, interpolation)
+
+    def _restore(self, lq: Tensor, noise_map: Tensor, interpolation: bool) -> Tensor:
+        """Do what ``forward`` promises for checked arguments."""
         batch, number, _, height, width = lq.shape
-        frames = torch.cat((lq, noise_map), dim=2).flatten(0, 1)
+        # With the channels of a pixel side by side, convolutions need no rearranging of their inputs and outputs. The
+        # layout passes from layer to layer; weights keep theirs.
+        frames = torch.cat((lq, noise_map), dim=2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
         if height % 4 or width % 4:
             frames = F.pad(frames, (0, -width % 4, 0, -height % 4), mode="replicate")
         features = self.features(frames).unflatten(0, (batch, number))
