@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twostagealign.cli import run
 from twostagealign.engine.ranks import join_ranks
-from twostagealign.engine.training.trainer import Trainer, is_restarted
+from twostagealign.engine.training.trainer import Trainer, was_restarted
 from twostagealign.options import load_options
 
 
@@ -33,7 +33,8 @@ def main() -> None:
     with join_ranks(required=arguments.launcher == "pytorch") as ranks:
         logging.basicConfig(level=logging.INFO if ranks.rank == 0 else logging.ERROR, format="%(message)s")
         options = load_options(arguments.opt, arguments.force_yml)
-        Trainer(options, arguments.auto_resume or is_restarted(), ranks).run()
+        resume = ranks.any(arguments.auto_resume or was_restarted())
+        Trainer(options, resume, ranks).run()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from twostagealign.engine.training.experiment import Experiment
 from twostagealign.engine.training.trainer import Trainer
 from twostagealign.options import load_options
 
-OPTIONS = ["logger:checkpoint_every=3", "val:every=7", "logger:keep_checkpoints=2"]
+OPTIONS = ["train:scheduler:periods=[4, 996]", "logger:checkpoint_every=3", "val:every=7", "logger:keep_checkpoints=2"]
 
 
 def train(path: Path, name: str, iterations: int) -> None:
@@ -71,4 +71,4 @@ def test_three_kills(tiny_experiment) -> None:
 
 @pytest.mark.slow
 def test_twenty_kills(tiny_experiment) -> None:
-    check(tiny_experiment, iterations=150, kills=20)
+    check(tiny_experiment, iterations=200, kills=20)

@@ -451,7 +451,7 @@ class TestPrecision:
     @pytest.mark.slow
     def test_a_compiled_network_learns_the_same(self, train) -> None:
         options = ["train:total_iter=2", "logger:print_every=1"]
-        plain, compiled = (train(str(flag), *options, f"train:compile={flag}") for flag in (False, True))
+        plain, compiled = (train(f"compile_{flag}", *options, f"train:compile={flag}") for flag in ("false", "true"))
         for name, tensor in last_state(plain)["model"].items():
             torch.testing.assert_close(last_state(compiled)["model"][name], tensor, rtol=0, atol=3e-3)
 

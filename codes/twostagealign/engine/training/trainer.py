@@ -266,6 +266,9 @@ def _build_objective(options: TrainOptions) -> TwoStageObjective:
     return TwoStageObjective(**weights)
 
 
-def is_restarted() -> bool:
-    """Whether torchrun has started this job anew after a process of it died: then it goes on, and does not begin."""
+def was_restarted() -> bool:
+    """Whether torchrun started this process anew after one of its machine had died: the job goes on, it does not begin.
+
+    On the other machines, which only follow, nothing tells.
+    """
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
