@@ -1,28 +1,60 @@
-"""Measure a part of the program: python scripts/benchmark.py data."""
+"""Measure how fast the program is: python scripts/benchmark.py [SUITE ...]. Without a suite, all of them."""
 
 import argparse
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from twostagealign.benchmarks import SUITES, environment
+from baselines import DirectNetwork, match_directly, restore_directly
+from torch import Tensor
+
+from twostagealign import benchmarks
+from twostagealign.benchmarks import Measurement
 from twostagealign.cli import run
+from twostagealign.engine.environment import environment
 from twostagealign.files import write_atomically
+from twostagealign.models import TwoStageRestorer
+
+
+def restore_frame_directly(restorer: TwoStageRestorer, lq: Tensor, noise_map: Tensor) -> Tensor:
+    return restore_directly(DirectNetwork(restorer.network.state_dict()), restorer.features, lq, noise_map)
+
+
+SUITES: dict[str, Callable[[argparse.Namespace], Iterator[Measurement]]] = {
+    "dcn": lambda _: benchmarks.benchmark_dcn(),
+    "network": lambda _: benchmarks.benchmark_network(DirectNetwork),
+    "matching": lambda _: benchmarks.benchmark_matching(match_directly),
+    "frame": lambda arguments: benchmarks.benchmark_frame(restore_frame_directly, arguments.whole),
+    "memory": lambda _: benchmarks.benchmark_memory(),
+    "data": lambda arguments: benchmarks.benchmark_data(arguments.input),
+    "growth": lambda arguments: benchmarks.benchmark_growth(arguments.plots),
+}
 
 
 def main() -> None:
-    """Run a suite, print each number as it comes, write them down."""
+    """Run suites, print each number with its bar and verdict as it comes, write them down."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("suite", choices=SUITES, help="what to measure")
-    parser.add_argument("--input", type=Path, metavar="FOLDER", help="measure on this instead of synthetic data")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there as well")
+    add = parser.add_argument
+    add("suite", nargs="*", metavar="SUITE", help=f"what to measure: {', '.join(SUITES)} (default: all)")
+    add("--json", type=Path, metavar="FILE", help="write the numbers there as well")
+    add("--input", type=Path, metavar="FOLDER", help="clip folders for the suite data (default: synthetic clips)")
+    add("--plots", type=Path, metavar="FOLDER", help="write growth.png and stages.png of the suite growth there")
+    add("--whole", action="store_true", help="suite frame: whole frames with the wide network, too; minutes")
     arguments = parser.parse_args()
+    for suite in arguments.suite:
+        if suite not in SUITES:
+            parser.error(f"SUITE: found {suite!r}, expected some of {', '.join(SUITES)}")
     results = []
-    for result in SUITES[arguments.suite](arguments.input):
-        print(f"{result.name:44}{result.value:10.2f} {result.unit}", flush=True)
-        results.append(asdict(result))
+    for suite in arguments.suite or SUITES:
+        print(f"{suite}", flush=True)
+        for result in SUITES[suite](arguments):
+            print(f"  {result}", flush=True)
+            results.append({"suite": suite, **asdict(result), "passes": result.passes})
+    missed = sum(not result["passes"] for result in results)
+    print("every bar is met" if not missed else f"{missed} bars are missed")
     if arguments.json:
-        text = json.dumps({"suite": arguments.suite, "environment": environment(), "results": results}, indent=2)
+        text = json.dumps({"environment": environment(), "results": results}, indent=2)
         write_atomically(arguments.json, lambda temporary: temporary.write_text(text + "\n"))
 
 

@@ -1,5 +1,5 @@
 from argparse import ArgumentParser
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from twostagealign.engine.tiling import Tiling, add_tiling_arguments, count_tiles, pop_tiling, restore_frame
+from twostagealign.engine.tiling import FAST, Tiling, add_tiling_arguments, count_tiles, pop_tiling, restore_frame
 from twostagealign.errors import UserError
 from twostagealign.models import TwoStageRestorer
 
@@ -68,13 +68,14 @@ def whole(lq, noise_map):
     halo=st.sampled_from([0, 4, 8]),
     overlap=st.sampled_from([0, 0, 4, 8]),
     batch=st.integers(1, 7),
+    group=st.integers(1, 4),
 )
 def test_tiles_reassemble_to_exactly_what_the_whole_frame_gives(
-    frames, height, width, patch, halo, overlap, batch
+    frames, height, width, patch, halo, overlap, batch, group
 ) -> None:
     lq, noise_map = random_burst(frames, height, width)
     overlap = min(overlap, halo, patch // 8 * 4)
-    tiling = Tiling(patch=patch, halo=halo, overlap=overlap, batch=batch, block_matching=False)
+    tiling = Tiling(patch=patch, halo=halo, overlap=overlap, batch=batch, group=group, block_matching=False)
     finished = []
     restored = restore_frame(stub(NoFeatures()), lq, noise_map, tiling, finished.append)
     assert restored.image.shape == (3, 2 * height, 2 * width)
@@ -85,7 +86,7 @@ def test_tiles_reassemble_to_exactly_what_the_whole_frame_gives(
 
     rows, columns = -(-height // patch), -(-width // patch)
     assert count_tiles((height, width), tiling) == rows * columns == sum(finished)
-    assert all(0 < count <= batch for count in finished)
+    assert all(0 < count <= batch * group**2 for count in finished)
     expected = [[row * patch, column * patch] for row in range(rows) for column in range(columns)]
     assert restored.origins.tolist() == expected
     assert restored.shifts.shape == (rows * columns, frames, 2)
@@ -123,6 +124,42 @@ def test_beyond_the_frame_a_tile_sees_zeros() -> None:
         assert torch.equal(tile[0], padded[..., y : y + 16, x : x + 16])
         assert ((noise == 0) == (tile == 0)).all()
     assert index == 3
+
+
+@pytest.mark.parametrize("group", [2, 3, 100])
+def test_patches_of_a_tile_are_aligned_one_by_one(group) -> None:
+    """To a network that sees single pixels it is all the same how many patches it gets at once."""
+    lq, noise_map = random_burst(5, 37, 50)
+    alone, together = (
+        restore_frame(stub(), lq, noise_map, Tiling(patch=8, halo=4, search_window=16, group=count))
+        for count in (1, group)
+    )
+    assert alone.shifts.any()
+    assert torch.equal(together.shifts, alone.shifts)
+    assert torch.equal(together.image, alone.image)
+
+
+@pytest.mark.parametrize("overlap", [0, 4])
+def test_the_halo_of_a_tile_goes_with_the_patches_at_its_border(overlap) -> None:
+    lq, noise_map = random_burst(3, 16, 24)
+    restorer = stub()
+    tiling = Tiling(patch=8, halo=4, search_window=16, group=2, batch=1, overlap=overlap)
+    restored = restore_frame(restorer, lq, noise_map, tiling)
+    (first, _), (last, _) = restorer.network.seen
+    assert (first.shape[-2:], last.shape[-2:]) == ((24, 24), (24, 16))
+    padded = F.pad(lq, (30, 30, 30, 30))
+    y, x = (restored.origins[4] + restored.shifts[4, 0] + 30).tolist()  # row 1, column 1; in frame 0
+    assert torch.equal(first[0, 0, :, 12:, 12:], padded[0, :, y : y + 12, x : x + 12])
+
+
+def test_the_noise_map_can_be_made_tile_by_tile() -> None:
+    lq = random_burst(3, 21, 35)[0]
+    tiling = Tiling(patch=8, halo=4, search_window=16, batch=2)
+    stored, made = stub(), stub()
+    image = restore_frame(stored, lq, 1 + 2 * lq, tiling).image
+    assert torch.equal(restore_frame(made, lq, lambda raw: 1 + 2 * raw, tiling).image, image)
+    for (_, expected), (_, noise) in zip(stored.network.seen, made.network.seen, strict=True):
+        assert torch.equal(noise, expected)  # 0 beyond the frame
 
 
 def test_matched_patches_take_their_noise_map_along() -> None:
@@ -188,6 +225,7 @@ def test_no_gradient_is_kept() -> None:
         ({"search_window": 8}, "search_window: found 8, expected a multiple of 16, at least 16"),
         ({"search_window": 24}, "search_window: found 24"),  # 0 would be no candidate
         ({"batch": 0}, "batch: found 0, expected at least 1"),
+        ({"group": 0}, "group: found 0, expected at least 1"),
         ({"overlap": 2}, "overlap: found 2, expected a multiple of 4"),
         ({"overlap": 8}, "overlap: found 8, expected at most 4, the halo and half the patch"),
     ],
@@ -196,7 +234,7 @@ def test_bad_sizes(arguments, message) -> None:
     with pytest.raises(ValueError, match=f"^{message}"):
         Tiling(**arguments)
     (name, value), text = *arguments.items(), message.partition(":")[2]
-    options = asdict(Tiling()) | {name: value}
+    options = asdict(Tiling()) | {name: value, "fast": False}
     with pytest.raises(UserError, match=f"^--{name.replace('_', '-')}:{text}"):
         pop_tiling(options)
 
@@ -208,7 +246,10 @@ def test_command_line() -> None:
     options = vars(parser.parse_args([]))
     assert pop_tiling(options) == Tiling()
     assert options == {"device": "cpu"}  # the rest is left for others
-    line = "--patch 32 --halo 8 --search-window 16 --batch 2 --overlap 4 --no-block-matching --no-inclusive-search"
+    assert pop_tiling(vars(parser.parse_args(["--fast"]))) == FAST
+    assert pop_tiling(vars(parser.parse_args(["--fast", "--halo", "8"]))) == replace(FAST, halo=8)
+    line = "--patch 32 --halo 8 --search-window 16 --batch 2 --group 3 --overlap 4 "
+    line += "--no-block-matching --no-inclusive-search"
     assert pop_tiling(vars(parser.parse_args(line.split()))) == Tiling(
-        patch=32, halo=8, search_window=16, batch=2, overlap=4, block_matching=False, inclusive_search=False
+        patch=32, halo=8, search_window=16, batch=2, group=3, overlap=4, block_matching=False, inclusive_search=False
     )

@@ -20,7 +20,7 @@ FINE_RADIUS = 2
 FINE_STEP = 1
 
 # How many numbers of candidate windows are held at once: few enough for the cache of a CPU, enough to keep a GPU busy.
-# It bounds the memory (a row of candidates is the least that is held) and never changes a result.
+# It bounds the memory (a column of candidates is the least that is held) and never changes a result.
 CPU_CHUNK_ELEMENTS = 2**19
 GPU_CHUNK_ELEMENTS = 2**25
 
@@ -178,14 +178,14 @@ def blend_patches(maps: Tensor, match: SoftMatch, size: int, scale: int = 4) -> 
     """
     frames, reference = range(maps.shape[1]), maps.shape[1] // 2
     planes = _channels_last(maps)
-    images, corners, count = _candidate_rows(planes, frames, scale * match.candidates)
-    weights = match.weights.reshape(-1, 1, count, 1, 1)
+    images, corners, count = _candidate_grids(planes, frames, scale * match.candidates)
+    weights = match.weights.reshape(-1, count, count, 1, 1, 1)
+    elements = size**2 * planes.shape[-1]
 
-    blended = planes.new_zeros(match.weights[..., 0].numel(), size, size, planes.shape[-1])
-    patch = torch.arange(len(blended), device=maps.device).repeat_interleave(count)
-    for chunk in _chunks(images, count * size**2 * planes.shape[-1]):
-        windows = _cut_row(planes, images[chunk], corners[chunk], count, size, scale * COARSE_STEP)
-        blended.index_add_(0, patch[chunk], (weights[chunk] * windows).sum(2))
+    blended = planes.new_zeros(len(images), size, size, planes.shape[-1])
+    for chunk in _chunks(images, count * elements):
+        columns = _columns(planes, images[chunk], corners[chunk], count, size, scale * COARSE_STEP)
+        blended[chunk] = sum((weights[chunk, :, i] * windows).sum(1) for i, windows in enumerate(columns))
     blended = blended.unflatten(0, match.weights.shape[:3])
     own = _cut_squares(planes, [reference], scale * match.positions[:, :, reference, None], size)
     return torch.cat([blended[:, :, :reference], own, blended[:, :, reference + 1 :]], 2).movedim(-1, 3)
@@ -241,43 +241,48 @@ def _distances(
     Maps (B, N, H, W, C), candidates (B, P, len(frames), K, 2) -> (B, P, len(frames), K); meaningless for candidates
     that reach over the border.
     """
-    images, corners, count = _candidate_rows(maps, frames, candidates)
+    images, corners, count = _candidate_grids(maps, frames, candidates)
     own = _cut_squares(maps, [maps.shape[1] // 2], origins.unsqueeze(2), size).flatten(0, 2)
-    patch = torch.arange(len(own), device=maps.device).repeat_interleave(len(frames) * count)
+    patch = torch.arange(len(own), device=maps.device).repeat_interleave(len(frames))
     # Filled in place: results allocated between the chunks would keep the allocator from reusing the chunks' memory.
-    distances = maps.new_empty(len(images), count)
+    distances = maps.new_empty(len(images), count, count)
     elements = size**2 * maps.shape[-1]
     for chunk in _chunks(images, count * elements):
-        windows = _cut_row(maps, images[chunk], corners[chunk], count, size, step)
-        difference = (windows - own.index_select(0, patch[chunk]).unsqueeze(2)).abs_()
-        distances[chunk] = difference.flatten(3).sum(-1).sum(1) / elements
-    return distances.reshape(candidates.shape[:-1])
+        reference = own.index_select(0, patch[chunk]).unsqueeze(1)
+        for i, windows in enumerate(_columns(maps, images[chunk], corners[chunk], count, size, step)):
+            distances[chunk, :, i] = (windows - reference).abs_().flatten(2).sum(-1)
+    return (distances / elements).reshape(candidates.shape[:-1])
 
 
-def _candidate_rows(maps: Tensor, frames: Sequence[int], candidates: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Split square grids of candidates (B, P, len(frames), K, 2) in rows, the units of which chunks are made.
+def _candidate_grids(maps: Tensor, frames: Sequence[int], candidates: Tensor) -> tuple[Tensor, Tensor, int]:
+    """Describe square grids of candidates, (B, P, len(frames), K, 2).
 
-    Returns for each of all R rows its image among the B * N, (R,), and its first candidate, (R, 2); and how many
-    candidates a row, and rows a grid has.
+    Returns for each of all R grids its image among the B * N, (R,), and its first candidate, (R, 2); and how many
+    candidates a row and a column have.
     """
-    count = round(candidates.shape[3] ** 0.5)
-    corners = candidates[..., ::count, :]
-    images = _image_index(maps, frames)[..., None].expand(corners.shape[:-1])
-    return images.flatten(), corners.flatten(0, -2), count
+    corners = candidates[..., 0, :]
+    images = _image_index(maps, frames).expand(corners.shape[:-1])
+    return images.flatten(), corners.flatten(0, -2), round(candidates.shape[3] ** 0.5)
 
 
-def _chunks(rows: Tensor, elements: int) -> Iterator[slice]:
-    """Slices of `rows` that stay within the budget of their device, given the elements of one row."""
-    budget = CPU_CHUNK_ELEMENTS if rows.device.type == "cpu" else GPU_CHUNK_ELEMENTS
+def _chunks(grids: Tensor, elements: int) -> Iterator[slice]:
+    """Slices of `grids` that stay within the budget of their device, given the elements of a column of candidates."""
+    budget = CPU_CHUNK_ELEMENTS if grids.device.type == "cpu" else GPU_CHUNK_ELEMENTS
     length = max(budget // elements, 1)
-    for start in range(0, len(rows), length):
+    for start in range(0, len(grids), length):
         yield slice(start, start + length)
 
 
-def _cut_row(maps: Tensor, images: Tensor, corners: Tensor, count: int, size: int, step: int) -> Tensor:
-    """Windows of rows of `count` candidates, a view (R, size, count, size, C): y in a window, candidate, x."""
-    rows = _cut(maps, images, corners, size, size + step * (count - 1))
-    return rows.unfold(2, size, step).movedim(-1, -2)
+def _columns(maps: Tensor, images: Tensor, corners: Tensor, count: int, size: int, step: int) -> Iterator[Tensor]:
+    """Windows of the columns of R grids of candidates, one column (R, count, size, size, C) after the other.
+
+    They are views of one region per grid, which is cut once. Candidates that lie below one another are in the order of
+    their memory, and so is what is computed from them: rows of candidates would have to be copied.
+    """
+    reach = size + step * (count - 1)
+    regions = _cut(maps, images, corners, reach, reach)
+    for left in range(0, count * step, step):
+        yield regions[:, :, left : left + size].unfold(1, size, step).movedim(-1, 2)
 
 
 def _cut_squares(maps: Tensor, frames: Sequence[int], positions: Tensor, size: int) -> Tensor:

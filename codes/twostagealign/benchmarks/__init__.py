@@ -1,8 +1,24 @@
-"""How fast the parts of the program are. A suite is a function that yields measurements; `SUITES` names them."""
+"""How fast the parts of the program are. A suite is a function that yields measurements as they are taken.
 
-from .data import benchmark_data
-from .measurement import Measurement, environment
+Where a suite compares with the direct way of doing the same, the caller hands that over (`scripts/baselines`).
+"""
 
-SUITES = {"data": benchmark_data}
+from twostagealign.benchmarks.data import benchmark_data
+from twostagealign.benchmarks.dcn import benchmark_dcn
+from twostagealign.benchmarks.frame import benchmark_frame
+from twostagealign.benchmarks.growth import benchmark_growth
+from twostagealign.benchmarks.matching import benchmark_matching
+from twostagealign.benchmarks.measurement import Measurement
+from twostagealign.benchmarks.memory import benchmark_memory
+from twostagealign.benchmarks.network import benchmark_network
 
-__all__ = ["SUITES", "Measurement", "benchmark_data", "environment"]
+__all__ = [
+    "Measurement",
+    "benchmark_data",
+    "benchmark_dcn",
+    "benchmark_frame",
+    "benchmark_growth",
+    "benchmark_matching",
+    "benchmark_memory",
+    "benchmark_network",
+]

@@ -1,4 +1,4 @@
-"""How fast frames are written to LMDBs, and training bursts read from them and from folders."""
+"""How fast frames are written to LMDBs and training bursts read, and whether training waits for them."""
 
 import tempfile
 import time
@@ -12,12 +12,59 @@ import numpy as np
 from twostagealign.benchmarks.measurement import Measurement, rate
 from twostagealign.data import REDS, bundled_picture, write_picture, write_store
 from twostagealign.data.clip_folders import ClipFolders
+from twostagealign.engine.training.step import StepResult
+from twostagealign.engine.training.trainer import Trainer
+from twostagealign.options import load_options
 
 COMPRESSIONS = ("none", "png", "webp")
 CLIPS = 4
+OPTIONS = Path(__file__).parents[3] / "options" / "train" / "two_stage_tiny.yml"
+STEPS, WARM_UP = 20, 4
+"""Training steps, and how many of the first ones do not count: the workers start in them."""
 
 
-def benchmark_data(folder: Path | None, seconds: float = 5.0) -> Iterator[Measurement]:
+def benchmark_data(folder: Path | None) -> Iterator[Measurement]:
+    """Measure stores of clips, and the share of a training step of the narrow network that is spent waiting.
+
+    Args:
+        folder: clip folders for the stores; None: synthetic ones.
+    """
+    yield from benchmark_stores(folder)
+    waited, worked = training_seconds()
+    yield Measurement("training of nf 16, waiting for data", 100 * waited / (waited + worked), "%", at_most=5)
+
+
+def training_seconds(options: Path = OPTIONS, steps: int = STEPS, warm_up: int = WARM_UP) -> tuple[float, float]:
+    """Seconds that the last steps of a training spend waiting for data, and on the rest.
+
+    Args:
+        options: of the training.
+        steps: of the training.
+        warm_up: how many of the first ones do not count.
+    """
+    with tempfile.TemporaryDirectory() as workplace:
+        overrides = [
+            f"path:experiments_root={workplace}",
+            f"train:total_iter={steps}",
+            "datasets:val:length=1",
+            "val:pictures=0",
+            "logger:tensorboard=false",
+        ]
+        trainer = Trainer(load_options(options, overrides))
+        seconds: list[tuple[float, float]] = []
+        note = trainer.record.add
+
+        def add(iteration: int, result: StepResult, waited: float, worked: float) -> None:
+            seconds.append((waited, worked))
+            note(iteration, result, waited, worked)
+
+        trainer.record.add = add
+        trainer.run()
+    waited, worked = (sum(part) for part in zip(*seconds[warm_up:], strict=True))
+    return waited, worked
+
+
+def benchmark_stores(folder: Path | None, seconds: float = 2.0) -> Iterator[Measurement]:
     """Measure writing on all cores and reading in one process, everything in the file cache.
 
     Args:

@@ -1,13 +1,9 @@
-"""A measured number, and the machine that it was measured on."""
+"""A measured number with its bar, and ways to time things."""
 
-import os
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-
-import torch
+from statistics import median
 
 
 @dataclass(frozen=True)
@@ -18,11 +14,49 @@ class Measurement:
         name: what was measured.
         value: the number.
         unit: of the number.
+        at_least: the bar, for what should be large.
+        at_most: the bar, for what should be small.
     """
 
     name: str
     value: float
     unit: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def passes(self) -> bool:
+        """Whether the number is on the right side of its bars; without one, always."""
+        low = float("-inf") if self.at_least is None else self.at_least
+        high = float("inf") if self.at_most is None else self.at_most
+        return low <= self.value <= high
+
+    def __str__(self) -> str:
+        bars = [f"{sign} {bar:g}" for sign, bar in ((">=", self.at_least), ("<=", self.at_most)) if bar is not None]
+        verdict = ("pass" if self.passes else "FAIL") if bars else ""
+        number = f"{self.value:.2e}" if 0 < abs(self.value) < 0.01 else f"{self.value:.2f}"
+        return f"{self.name:60}{number:>10} {self.unit:9}{' '.join(bars):>9} {verdict}".rstrip()
+
+
+def race(*contenders: Callable[[], object], runs: int = 5) -> list[float]:
+    """Let contenders do their work in turn: what slows the machine down for a while slows all of them.
+
+    Args:
+        contenders: each does the work once; beforehand each is called once more, to warm up.
+        runs: of each contender.
+
+    Returns:
+        The median time of each, seconds.
+    """
+    for contender in contenders:
+        contender()
+    times: list[list[float]] = [[] for _ in contenders]
+    for _ in range(runs):
+        for contender, own in zip(contenders, times, strict=True):
+            start = time.perf_counter()
+            contender()
+            own.append(time.perf_counter() - start)
+    return [median(own) for own in times]
 
 
 def rate(action: Callable[[int], object], seconds: float) -> float:
@@ -41,18 +75,3 @@ def rate(action: Callable[[int], object], seconds: float) -> float:
         count += 1
         action(count)
     return count / elapsed
-
-
-def environment() -> dict[str, str | int]:
-    """Processor, cores, GPU and versions of this machine, for the record."""
-    cpu_info = Path("/proc/cpuinfo")
-    names = [line for line in cpu_info.read_text().splitlines() if "model name" in line] if cpu_info.exists() else []
-    return {
-        "cpu": names[0].partition(": ")[2] if names else platform.processor(),
-        "cores": os.cpu_count() or 1,
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
-        "threads": torch.get_num_threads(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }

@@ -53,8 +53,11 @@ def evaluate_frame(
     clip = job.clip
     reference = frames[len(frames) // 2]
     lq = [frame.raw for frame in frames]
-    deviations = (noise_map(raw[None], job.noise.shot, job.noise.read)[0] for raw in lq)
-    restored = restore_frame(contender.restorer, lq, deviations, tiling, progress)
+
+    def deviation(raw: Tensor) -> Tensor:
+        return noise_map(raw[None], job.noise.shot, job.noise.read)[0]
+
+    restored = restore_frame(contender.restorer, lq, deviation, tiling, progress)
     give_back_memory()
     if not restored.image.isfinite().all():
         raise UserError(

@@ -3,7 +3,8 @@
 import math
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from itertools import groupby, islice, pairwise, product
 from typing import Any
 
 import torch
@@ -20,11 +21,12 @@ class Tiling:
     """How a frame is divided; all sizes in raw pixels.
 
     Attributes:
-        patch: side of the tiles that make up the picture, a multiple of 4.
+        patch: side of what is matched by itself, a multiple of 4.
         halo: what a tile sees beyond its border on each side, a multiple of 4.
         search_window: width of the window that a patch is searched in from frame to frame, a multiple of 16: then the
             place that the search starts from is itself searched.
         batch: tiles that are restored at once; bounds the memory.
+        group: patches on each side of a tile that is restored as a whole; above 1 they share its halo.
         overlap: what is kept of the halo on each side and blended with the neighbouring tile, against seams; a multiple
             of 4, at most the halo.
         block_matching: False leaves stage one out: every patch stays where it is in the reference frame.
@@ -39,6 +41,7 @@ class Tiling:
     halo: int = 4
     search_window: int = 48
     batch: int = 4
+    group: int = 1
     overlap: int = 0
     block_matching: bool = True
     inclusive_search: bool = True
@@ -51,26 +54,35 @@ class Tiling:
         if self.overlap > min(self.halo, self.patch // 2):
             most = min(self.halo, self.patch // 2)
             raise ValueError(f"overlap: found {self.overlap}, expected at most {most}, the halo and half the patch")
-        if self.batch < 1:
-            raise ValueError(f"batch: found {self.batch}, expected at least 1")
+        for name in ("batch", "group"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: found {getattr(self, name)}, expected at least 1")
+
+
+FAST = Tiling(patch=40, group=5, batch=1, overlap=4)
+"""What `--fast` stands for: large tiles, of which the halo is a small part; their patches are matched as usual."""
 
 
 def add_tiling_arguments(parser: ArgumentParser) -> None:
-    """Give a command line an option for every field of `Tiling`."""
+    """Give a command line `--fast` and an option for every field of `Tiling`, None unless it is given."""
+    parser.add_argument("--fast", action="store_true", help="larger tiles: less time at about the same quality")
     for field in fields(Tiling):
-        flag = field.name.replace("_", "-")
+        flag, meaning = field.name.replace("_", "-"), _MEANING[field.name]
         if field.type is bool:
-            parser.add_argument(f"--no-{flag}", dest=field.name, action="store_false", help=_MEANING[field.name])
-        else:
-            text = f"{_MEANING[field.name]} (default: %(default)s)"
-            parser.add_argument(f"--{flag}", dest=field.name, type=int, default=field.default, metavar="N", help=text)
+            parser.add_argument(f"--no-{flag}", dest=field.name, action="store_const", const=False, help=meaning)
+            continue
+        fast = getattr(FAST, field.name)
+        default = f"{field.default}" if fast == field.default else f"{field.default}, with --fast {fast}"
+        text = f"{meaning} (default: {default})"
+        parser.add_argument(f"--{flag}", dest=field.name, type=int, metavar="N", help=text)
 
 
 _MEANING = {
-    "patch": "side of a tile, raw pixels",
+    "patch": "side of what is matched by itself, raw pixels",
     "halo": "what a tile sees beyond its border, raw pixels",
     "search_window": "width of the window a patch is searched in from frame to frame, raw pixels",
     "batch": "tiles restored at once",
+    "group": "patches on each side of a tile",
     "overlap": "part of the halo that is blended with the next tile, raw pixels",
     "block_matching": "leave stage one out",
     "inclusive_search": "leave out the last row and column of candidate positions, as the released code does",
@@ -83,8 +95,10 @@ def pop_tiling(options: dict[str, Any]) -> Tiling:
     Raises:
         UserError: a size is out of range.
     """
+    defaults = FAST if options.pop("fast") else Tiling()
+    given = {field.name: options.pop(field.name) for field in fields(Tiling)}
     try:
-        return Tiling(**{field.name: options.pop(field.name) for field in fields(Tiling)})
+        return replace(defaults, **{name: value for name, value in given.items() if value is not None})
     except ValueError as error:
         name, _, problem = str(error).partition(":")
         raise UserError(f"--{name.replace('_', '-')}:{problem}") from error
@@ -96,8 +110,8 @@ class RestoredFrame:
 
     Attributes:
         image: linear camera RGB, (3, 2H, 2W), on the CPU.
-        origins: top-left corner [y, x] of every tile in the reference frame, raw pixels, (P, 2).
-        shifts: displacement [y, x] of every tile's match in every frame, raw pixels, (P, N, 2).
+        origins: top-left corner [y, x] of every patch in the reference frame, raw pixels, (P, 2).
+        shifts: displacement [y, x] of every patch's match in every frame, raw pixels, (P, N, 2).
         seconds: time spent on "matching", "network" and "stitching".
     """
 
@@ -108,7 +122,7 @@ class RestoredFrame:
 
 
 def count_tiles(size: Sequence[int], tiling: Tiling) -> int:
-    """Number of tiles of a frame whose raw planes are `size` (height, width)."""
+    """Number of patches of a frame whose raw planes are `size` (height, width)."""
     return math.prod(math.ceil(side / tiling.patch) for side in size)
 
 
@@ -116,22 +130,24 @@ def count_tiles(size: Sequence[int], tiling: Tiling) -> int:
 def restore_frame(
     restorer: TwoStageRestorer,
     lq: Sequence[Tensor],
-    noise_map: Iterable[Tensor],
+    noise_map: Iterable[Tensor] | Callable[[Tensor], Tensor],
     tiling: Tiling,
     progress: Callable[[int], object] = lambda tiles: None,
 ) -> RestoredFrame:
     """Restore the reference frame of one burst of any size.
 
-    The frame is padded with zeros at the bottom and right to whole tiles and by the halo all round; each tile with
-    its halo is matched and restored, the halo is cut and the tiles are put together. Only `tiling.batch` tiles pass
-    through the network at a time.
+    The frame is padded with zeros at the bottom and right to whole patches and by the halo all round; each patch with
+    its halo is matched. Tiles of one or more patches are restored, their halo is cut, and they are put together. Only
+    `tiling.batch` tiles pass through the network at a time, and no frame is copied: what grows with the frame is the
+    burst and the picture.
 
     Args:
         restorer: in evaluation mode, on the device to work on.
         lq: noisy raw planes of N frames, (4, H, W) each, or all in one tensor, (N, 4, H, W).
-        noise_map: of the same shape. A list or a generator saves the memory of one more copy.
+        noise_map: of the same shape; or what makes a noise map of any part of the raw planes, (4, h, w) -> (4, h, w),
+            which saves the memory.
         tiling: sizes.
-        progress: called with the number of tiles just finished.
+        progress: called with the number of patches just finished.
 
     Returns:
         The picture and where its tiles were found.
@@ -139,42 +155,97 @@ def restore_frame(
     Source: Guo et al., CVPR 2022, section 4; its released test scripts.
     """
     device = next(restorer.parameters()).device
+    dtype = next(restorer.network.parameters()).dtype
     watch = Stopwatch(device)
     height, width = lq[0].shape[-2:]
     patch, halo, overlap = tiling.patch, tiling.halo, tiling.overlap
-    border = (halo, halo + -width % patch, halo, halo + -height % patch)
-    lq, noise_map = (torch.stack([F.pad(x.to(device), border) for x in frames])[None] for frames in (lq, noise_map))
+    lq = [frame.to(device) for frame in lq]
+    noise_maps = None if callable(noise_map) else [frame.to(device) for frame in noise_map]
 
     rows, columns = torch.arange(0, height, patch), torch.arange(0, width, patch)
     origins = torch.cartesian_prod(rows, columns).to(device)
-    side = patch + 2 * halo
     with watch("matching"):
         if tiling.block_matching:
-            feature_maps = torch.stack([restorer.features(frame) for frame in lq[0]])[None]
-            args = (origins[None], side, tiling.search_window, tiling.inclusive_search)
-            positions = restorer.match(feature_maps, *args)
+            border = (halo, halo + -width % patch, halo, halo + -height % patch)
+            feature_maps = torch.stack([restorer.features(F.pad(frame, border)) for frame in lq])[None]
+            args = (origins[None], patch + 2 * halo, tiling.search_window, tiling.inclusive_search)
+            positions = restorer.match(feature_maps, *args)[0]
+            del feature_maps
         else:
-            positions = origins[None, :, None].expand(-1, -1, lq.shape[1], -1)
+            positions = origins[:, None].expand(-1, len(lq), -1)
 
     # The canvas has room for whole tiles and what they keep of their halos. Where neighbours overlap, their fades add
     # up to 1.
-    kept, cut = 2 * (patch + 2 * overlap), 2 * (halo - overlap)
-    fade = _fade(kept, 4 * overlap)
     canvas = torch.zeros(3, *(2 * (len(axis) * patch + 2 * overlap) for axis in (rows, columns)))
-    for some, corners in zip(positions.split(tiling.batch, 1), origins.split(tiling.batch), strict=True):
-        with watch("network"):
-            tiles = restorer.restore(lq, noise_map, some, side)
-        with watch("stitching"):
-            tiles = tiles[..., cut : cut + kept, cut : cut + kept].float().cpu()
-            for tile, (y, x) in zip(tiles, corners.tolist(), strict=True):
-                canvas[:, 2 * y : 2 * y + kept, 2 * x : 2 * x + kept] += tile * fade * fade[:, None]
-        progress(len(corners))
+    grid = (positions - halo).unflatten(0, (len(rows), len(columns))).tolist()
+    blocks = [_blocks(len(axis), tiling.group) for axis in (rows, columns)]
+    cut = 2 * (halo - overlap)
+    for (count_y, count_x), alike in groupby(product(*blocks), lambda tile: [len(patches) for patches in tile]):
+        fade_y, fade_x = (_fade(2 * (count * patch + 2 * overlap), 4 * overlap) for count in (count_y, count_x))
+        while some := list(islice(alike, tiling.batch)):
+            with watch("network"):
+                places = [[[grid[i][j] for j in across] for i in down] for down, across in some]
+                tiles = torch.stack([_cut(lq, own, patch, halo) for own in places])
+                if noise_maps:
+                    noise = torch.stack([_cut(noise_maps, own, patch, halo) for own in places])
+                else:
+                    noise = torch.stack([_cut(lq, own, patch, halo, noise_map) for own in places])
+                tiles = restorer.network(tiles.to(dtype), noise.to(dtype))
+            with watch("stitching"):
+                tiles = tiles[..., cut : cut + len(fade_y), cut : cut + len(fade_x)].float().cpu()
+                for tile, (down, across) in zip(tiles, some, strict=True):
+                    y, x = 2 * down.start * patch, 2 * across.start * patch
+                    canvas[:, y : y + len(fade_y), x : x + len(fade_x)] += tile * fade_y[:, None] * fade_x
+            progress(len(some) * count_y * count_x)
     with watch("stitching"):
         # 1 but at the ends, where a tile has no neighbour.
-        canvas /= _laid_out(fade, 2 * rows)[:, None]
-        canvas /= _laid_out(fade, 2 * columns)
+        canvas /= _laid_out(blocks[0], patch, overlap)[:, None]
+        canvas /= _laid_out(blocks[1], patch, overlap)
         image = canvas[:, 2 * overlap :, 2 * overlap :][:, : 2 * height, : 2 * width].contiguous()
-    return RestoredFrame(image, origins.cpu(), (positions[0] - origins[:, None]).cpu(), watch.seconds)
+    return RestoredFrame(image, origins.cpu(), (positions - origins[:, None]).cpu(), watch.seconds)
+
+
+def _blocks(count: int, group: int) -> list[range]:
+    """Divide `count` patches along one axis into tiles; the last one may be smaller."""
+    return [range(start, min(start + group, count)) for start in range(0, count, group)]
+
+
+def _cut(
+    frames: Sequence[Tensor],
+    places: Sequence[Sequence[list[list[int]]]],
+    patch: int,
+    halo: int,
+    make: Callable[[Tensor], Tensor] = lambda piece: piece,
+) -> Tensor:
+    """Cut a tile from N frames (4, H, W), each patch of it, and the halo that borders on it, from its own places.
+
+    Args:
+        frames: to cut from; beyond a frame the tile is 0.
+        places: top-left corners [y, x] with halo in every frame, of the patches, row by row.
+        patch: side of a patch.
+        halo: of the tile.
+        make: applied to what is cut.
+
+    Returns:
+        (N, 4, height, width).
+    """
+    borders = [_borders(count, patch, halo) for count in (len(places), len(places[0]))]
+    tile = frames[0].new_zeros(len(frames), 4, *(axis[-1][1] for axis in borders))
+    for i, (top, bottom) in enumerate(borders[0]):
+        for j, (left, right) in enumerate(borders[1]):
+            for square, frame, (y, x) in zip(tile, frames, places[i][j], strict=True):
+                # From here on in this frame: pixel 0 of the tile, as this patch sees it.
+                y, x = y - i * patch, x - j * patch
+                inside = frame[:, max(y + top, 0) : y + bottom, max(x + left, 0) : x + right]
+                into = square[:, max(top, -y) :, max(left, -x) :]
+                into[:, : inside.shape[1], : inside.shape[2]] = make(inside)
+    return tile
+
+
+def _borders(count: int, patch: int, halo: int) -> list[tuple[int, int]]:
+    """Where each patch's part of a tile begins and ends along one axis: the outer ones have the halo."""
+    inner = [halo + i * patch for i in range(1, count)]
+    return list(pairwise([0, *inner, count * patch + 2 * halo]))
 
 
 def _fade(length: int, ramp: int) -> Tensor:
@@ -183,9 +254,10 @@ def _fade(length: int, ramp: int) -> Tensor:
     return torch.minimum(rise, rise.flip(0)).clamp_max(1)
 
 
-def _laid_out(fade: Tensor, starts: Tensor) -> Tensor:
+def _laid_out(blocks: Sequence[range], patch: int, overlap: int) -> Tensor:
     """Sum of the weights of all tiles along one axis."""
-    total = torch.zeros(int(starts[-1]) + len(fade))
-    for start in starts.tolist():
-        total[start : start + len(fade)] += fade
+    total = torch.zeros(2 * (blocks[-1].stop * patch + 2 * overlap))
+    for block in blocks:
+        fade = _fade(2 * (len(block) * patch + 2 * overlap), 4 * overlap)
+        total[2 * block.start * patch :][: len(fade)] += fade
     return total

@@ -27,6 +27,7 @@ class TilingOptions(Section):
     halo: int
     search_window: int
     batch: int = 4
+    group: int = 1
     overlap: int = 0
     block_matching: bool = True
 

@@ -1,0 +1,118 @@
+"""Show where the time of a training step or of a restoration goes.
+
+python scripts/profile_step.py training -opt options/train/two_stage_tiny.yml
+python scripts/profile_step.py restoration --checkpoint experiments/pretrained/two_stage_tiny.safetensors
+"""
+
+import argparse
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+from torch import nn
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from twostagealign.benchmarks.subjects import burst
+from twostagealign.cli import run
+from twostagealign.engine.checkpoint import PRETRAINED, open_restorer
+from twostagealign.engine.device import pick_device
+from twostagealign.engine.tiling import Tiling, restore_frame
+from twostagealign.engine.training.batches import Batch
+from twostagealign.engine.training.trainer import Trainer
+from twostagealign.models import TwoStageRestorer
+from twostagealign.options import load_options
+
+TINY = Path(__file__).parents[1] / "options" / "train" / "two_stage_tiny.yml"
+STAGE = "stage: "
+
+
+@contextmanager
+def stages(restorer: TwoStageRestorer) -> Iterator[None]:
+    """Mark the forward pass of the feature net and of the network's parts, and the way back, in the profile."""
+    parts: dict[str, nn.Module] = {"feature net": restorer.features, "network": restorer.network}
+    parts |= {f"network.{name}": part for name, part in restorer.network.named_children()}
+    open_marks: list[record_function] = []
+
+    def enter(name: str) -> Callable[..., None]:
+        def mark(*_: object) -> None:
+            open_marks.append(record_function(STAGE + name))
+            open_marks[-1].__enter__()
+
+        return mark
+
+    def leave(*_: object) -> None:
+        open_marks.pop().__exit__(None, None, None)
+
+    hooks = []
+    for name, part in parts.items():
+        hooks += [part.register_forward_pre_hook(enter(name)), part.register_forward_hook(leave)]
+    backward = torch.Tensor.backward
+
+    def marked(loss: torch.Tensor) -> None:
+        with record_function(STAGE + "backward"):
+            backward(loss)
+
+    with patch.object(torch.Tensor, "backward", marked):
+        yield
+    for hook in hooks:
+        hook.remove()
+
+
+def training_step(arguments: argparse.Namespace) -> tuple[TwoStageRestorer, Callable[[], object]]:
+    """What is to be profiled: a step on a batch that has been read."""
+    with tempfile.TemporaryDirectory() as workplace:
+        overrides = [f"path:experiments_root={workplace}", "logger:tensorboard=false"]
+        trainer = Trainer(load_options(arguments.opt, overrides))
+    numbers = list(range(trainer.options.train.batch_size))
+    batch = Batch(torch.stack([trainer.train_set[number] for number in numbers]).to(trainer.device), numbers)
+    return trainer.restorer, lambda: trainer.step([batch], 0)
+
+
+def restoration(arguments: argparse.Namespace) -> tuple[TwoStageRestorer, Callable[[], object]]:
+    """What is to be profiled: a burst of random numbers."""
+    device = pick_device("auto")
+    restorer = open_restorer(arguments.checkpoint).to(device)
+    planes = burst(arguments.frames, *arguments.size)
+    return restorer, lambda: restore_frame(restorer, *planes, Tiling())
+
+
+def main() -> None:
+    """Warm up, profile one step, print two tables: stages, which hold one another, and operations."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("what", choices=("training", "restoration"))
+    add("-opt", type=Path, default=TINY, metavar="FILE", help="training: option file (default: %(default)s)")
+    add("--checkpoint", type=Path, default=PRETRAINED, help="restoration: weights (default: %(default)s)")
+    add("--size", type=int, nargs=2, default=(128, 192), metavar="N", help="restoration: height, width, raw pixels")
+    add("--frames", type=int, default=5, help="restoration: of the burst (default: %(default)s)")
+    add("--rows", type=int, default=20, help="of the table of operations (default: %(default)s)")
+    add("--trace", type=Path, metavar="FILE", help="write the profile there, for chrome://tracing")
+    arguments = parser.parse_args()
+    restorer, step = {"training": training_step, "restoration": restoration}[arguments.what](arguments)
+    step()
+    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * torch.cuda.is_available()
+    with stages(restorer), profile(activities=activities) as profiler, record_function(STAGE + arguments.what):
+        step()
+    if arguments.trace:
+        profiler.export_chrome_trace(str(arguments.trace))
+    print(table(profiler, arguments.rows))
+
+
+def table(profiler: profile, rows: int) -> str:
+    """Both tables, milliseconds and shares of the whole."""
+    spans: Counter[str] = Counter()
+    for event in profiler.key_averages():
+        if event.key.startswith(STAGE):
+            spans[event.key.removeprefix(STAGE)] += event.cpu_time_total / 1000
+    whole = max(spans.values())
+    lines = [f"{name:32}{time:10.1f} ms{100 * time / whole:7.1f} %" for name, time in spans.most_common()]
+    order = "self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
+    return "\n".join([*lines, "", profiler.key_averages().table(sort_by=order, row_limit=rows)])
+
+
+if __name__ == "__main__":
+    run(main)
