@@ -159,13 +159,13 @@ def test_mean_offsets_are_those_of_the_latest_training_pass() -> None:
     alignment = PCDAlignment(8, 2)
     names = set(alignment.state_dict())
     features = torch.randn(1, 3, 8, 8, 8)
+    layers = [alignment.level1.deform, alignment.level2.deform, alignment.level3.deform]
     alignment.eval()(features)
-    assert alignment.mean_offsets() == {}
+    assert [layer.mean_offset for layer in layers] == [None] * 3
     nn.init.constant_(alignment.level2.deform.predictor.bias, -1.5)
     alignment.train()(features)
-    means = alignment.mean_offsets()
-    assert {name: mean.item() for name, mean in means.items()} == {"level1": 0, "level2": 1.5, "level3": 0}
-    assert not any(mean.requires_grad for mean in means.values())
+    assert [layer.mean_offset.item() for layer in layers] == [0, 1.5, 0]
+    assert not any(layer.mean_offset.requires_grad for layer in layers)
     assert set(copy.deepcopy(alignment).state_dict()) == names  # a moving average copies the network and its state
 
 

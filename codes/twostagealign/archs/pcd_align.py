@@ -57,17 +57,6 @@ class PCDAlignment(nn.Module):
         aligned, motion = self.level1(frames1, with_reference(frames1), self.activation(aligned), motion)
         return aligned.unflatten(0, (batch, frames))
 
-    def mean_offsets(self) -> dict[str, Tensor]:
-        """Mean absolute offset, in pixels of its level, of the latest forward pass in training mode.
-
-        Returns:
-            ``level1`` to ``level3`` -> scalar; empty before the first such pass.
-        """
-        levels = {"level1": self.level1, "level2": self.level2, "level3": self.level3}
-        return {
-            name: level.deform.mean_offset for name, level in levels.items() if level.deform.mean_offset is not None
-        }
-
 
 class CoarsestLevel(nn.Module):
     """The level that starts from nothing: estimate motion, deform."""
