@@ -558,6 +558,11 @@ class TestMistakes:
         assert "found validation clips 001 among the training clips" in message
         train("tiny", f"datasets:train={{{node}, exclude: ['001']}}", last, "train:total_iter=1")
 
+    def test_compilation_without_a_compiler(self, train, monkeypatch, tmp_path) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert message_of(train, "tiny", "train:compile=true").startswith("train.compile: found no C++ compiler")
+        assert not (tmp_path / "experiments").exists()
+
     def test_a_loss_that_ends_before_the_run_does(self, train) -> None:
         losses = "train:losses={linear: 0, srgb: 0, one_hot: 0, match_supervision: {until: 5}}"
         expected = "train.losses: found no weight above 0 up to train.total_iter, expected one"

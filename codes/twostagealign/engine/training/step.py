@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from torch.optim import Optimizer
 from twostagealign.data import degrade
 from twostagealign.engine.ranks import Ranks
 from twostagealign.engine.training.batches import Batch
+from twostagealign.errors import UserError
 from twostagealign.models import TwoStageObjective, TwoStageRestorer
 from twostagealign.options import TrainOptions
 
@@ -71,6 +74,9 @@ class TrainingStep:
             self.device.type, init_scale=1.0, growth_interval=500, enabled=options.train.amp == "fp16"
         )
         if options.train.compile:
+            compilers = (os.environ.get("CXX", "g++"), "clang++")
+            if not any(map(shutil.which, compilers)):
+                raise UserError("train.compile: found no C++ compiler, expected g++ or clang++ (or one named by CXX)")
             restorer.network.compile()
         self.model: nn.Module = restorer
         if ranks.count > 1:
