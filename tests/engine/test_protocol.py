@@ -231,6 +231,16 @@ def test_killed_evaluation_goes_on(tmp_path, make_request, done, monkeypatch) ->
     assert not (folder / "report.html").exists()  # it would show what results.json no longer holds
 
 
+def test_a_frame_in_front_of_the_clip_gives_all_others_another_noise(tmp_path, make_request) -> None:
+    data = write_clips(tmp_path / "data", names=("a",), count=5)
+    (first, *_) = sorted((data / "a").iterdir())
+    first.rename(tmp_path / first.name)
+    evaluate(make_request(tmp_path / "resumed", data=data))
+    (tmp_path / first.name).rename(first)
+    _, resumed = evaluate(make_request(tmp_path / "resumed", data=data, resume=True))
+    assert digits(resumed) == digits(evaluate(make_request(tmp_path / "whole", data=data))[1])
+
+
 def test_resume_with_other_settings_is_refused(tmp_path, make_request, checkpoints) -> None:
     request = make_request(tmp_path, name="mine", limit=1)
     evaluate(request)

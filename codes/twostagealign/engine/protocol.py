@@ -176,7 +176,7 @@ class _Evaluation:
         return self.folder.frame_file(contender.description.label, job.noise.name, job.clip.name, job.frame)
 
     def _finished(self, contender: Contender, job: Job) -> FrameResult | None:
-        return self.folder.finished(self._file(contender, job), job.names, job.with_pictures)
+        return self.folder.finished(self._file(contender, job), job.index, job.names, job.with_pictures)
 
     def _restore(self, contender: Contender, jobs: Sequence[Job]) -> None:
         """Restore those of the jobs that are not finished yet."""

@@ -84,19 +84,21 @@ class ResultsFolder:
         """Where a finished frame is recorded; its pictures have names that begin with the frame's, too."""
         return self.path / "frames" / checkpoint / noise / clip / f"{frame}.json"
 
-    def finished(self, file: Path, window: list[str], pictures: bool) -> FrameResult | None:
+    def finished(self, file: Path, index: int, window: list[str], pictures: bool) -> FrameResult | None:
         """The record of a frame, if it is finished.
 
         Args:
             file: from `frame_file`.
-            window: names of the frames of the burst, which must be the same as then.
+            index: of the frame in its clip, which must be the same as then: the noise of the test protocol goes by it.
+            window: names of the frames of the burst, likewise.
             pictures: whether the frame's pictures must be there too.
         """
         try:
             record = FrameResult.model_validate_json(file.read_bytes())
         except (OSError, ValidationError):
             return None
-        return record if record.window == window and not (pictures and record.pictures is None) else None
+        same = (record.index, record.window) == (index, window)
+        return record if same and not (pictures and record.pictures is None) else None
 
     def write_results(self, results: Results) -> None:
         """Write the option file, the table of frames, the curves and, last of all, results.json."""
