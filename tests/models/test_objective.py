@@ -207,5 +207,8 @@ def test_antialiased_supervision_blurs_the_clean_raw_with_a_triangle(step) -> No
     clean = torch.einsum("ih,bnchw,jw->bncij", triangle, step.burst.clean_raw, triangle)
     scores = score_candidates(clean, step.origins // SCALE, step.match, SIZE // SCALE)
     expected = 1e3 * charbonnier((step.match.scores - scores)[step.match.valid].detach().numpy()) / 2
-    assert float(found) == pytest.approx(expected, rel=1e-5)
-    assert float(step.terms(replace(objective, match_supervision_antialias=False))["match_supervision"]) != float(found)
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+    assert (
+        float(step.terms(replace(objective, match_supervision_antialias=False))["match_supervision"].detach())
+        != found.item()
+    )
