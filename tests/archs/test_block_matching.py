@@ -15,7 +15,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from twostagealign.archs import block_matching
 from twostagealign.archs.block_matching import (
     blend_patches,
-    cut_patches,
     hard_match,
     score_candidates,
     soft_match,
@@ -251,17 +250,10 @@ def test_memory_stays_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_low_temperature_takes_the_best_patch_alone() -> None:
     features, raw = random_burst(2, 5, 3, 12, 12), random_burst(2, 5, 8, 48, 48, seed=1)
     match = soft_match(features, torch.tensor([[[4, 3]], [[2, 6]]]), 4, 4, 1e-7)
-    torch.testing.assert_close(blend_patches(raw, match, 16), cut_patches(raw, 4 * match.positions, 16))
-
-
-def test_cut_patches_cuts_every_frame_at_its_position() -> None:
-    maps = random_burst(2, 3, 4, 9, 11)
-    positions = torch.stack([torch.randint(0, 6, (2, 5, 3)), torch.randint(0, 8, (2, 5, 3))], -1)
-    patches = cut_patches(maps, positions, 4)
-    for burst, patch, frame in np.ndindex(2, 5, 3):
-        y, x = positions[burst, patch, frame]
-        expected = maps[burst, frame, :, y : y + 4, x : x + 4]
-        torch.testing.assert_close(patches[burst, patch, frame], expected, rtol=0, atol=0)
+    patches = blend_patches(raw, match, 16)
+    for burst, frame in np.ndindex(2, 5):
+        y, x = 4 * match.positions[burst, 0, frame]
+        torch.testing.assert_close(patches[burst, 0, frame], raw[burst, frame, :, y : y + 16, x : x + 16])
 
 
 def test_score_candidates_repeats_the_scores_of_the_match_on_its_own_maps() -> None:

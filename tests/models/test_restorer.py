@@ -1,3 +1,5 @@
+from itertools import product
+
 import pytest
 import torch
 from torch import nn
@@ -69,37 +71,19 @@ def test_the_search_window_bounds_the_step_from_frame_to_frame(moving) -> None:
     assert not torch.equal(positions[0, :, 1], ORIGINS[0] + SHIFTS[0, 1])  # it lies 16 away
 
 
-def test_restore_cuts_frames_and_noise_maps_at_the_positions(moving) -> None:
-    restorer = TwoStageRestorer(Recorder(), BlockMeans())
-    positions = ORIGINS[:, :, None] + SHIFTS[:, None]
-    restored = restorer.restore(moving, 0.1 * moving, positions, 16)
-    assert restored.shape == (6, 3, 32, 32)
-    assert not restorer.network.interpolation
-    for b in range(2):
-        for p in range(3):
-            for frame in range(5):
-                expected = cut(moving, b, frame, positions[b, p, frame], 16)
-                assert torch.equal(restorer.network.lq[3 * b + p, frame], expected)
-                assert torch.equal(restorer.network.noise_map[3 * b + p, frame], 0.1 * expected)
-
-
-def test_restore_computes_in_the_network_s_dtype_and_keeps_no_gradient(moving) -> None:
-    restorer = TwoStageRestorer(Recorder().to(torch.bfloat16), BlockMeans())
-    restored = restorer.restore(moving, moving, ORIGINS[:, :, None].expand(-1, -1, 5, -1), 16)
-    assert restored.dtype == restorer.network.lq.dtype == restorer.network.noise_map.dtype == torch.bfloat16
-    assert not restored.requires_grad
-
-
-def test_at_a_low_temperature_training_restores_what_testing_does(moving) -> None:
+def test_at_a_low_temperature_the_network_gets_the_patches_that_testing_finds(moving) -> None:
     """Motion by whole coarse steps: the best candidate has all the weight, and is the one that testing finds."""
     restorer = TwoStageRestorer(Recorder(), BlockMeans())
     prediction, match = restorer(moving, 0.1 * moving, ORIGINS, 16, 48, 1e-4)
     assert torch.equal(4 * match.positions, ORIGINS[:, :, None] + SHIFTS[:, None])
     assert restorer.network.interpolation
-    trained = restorer.network.lq, restorer.network.noise_map
-    tested = restorer.restore(moving, 0.1 * moving, 4 * match.positions, 16)
-    torch.testing.assert_close(trained, (restorer.network.lq, restorer.network.noise_map), rtol=0, atol=1e-5)
-    torch.testing.assert_close(prediction, torch.cat([tested, -tested]), rtol=0, atol=1e-5)
+    assert torch.equal(restorer.match(restorer.features(moving), ORIGINS, 16, 48), 4 * match.positions)
+    for b, p, frame in product(range(2), range(3), range(5)):
+        expected = cut(moving, b, frame, 4 * match.positions[b, p, frame], 16)
+        for planes, factor in ((restorer.network.lq, 1), (restorer.network.noise_map, 0.1)):
+            torch.testing.assert_close(planes[3 * b + p, frame], factor * expected, rtol=0, atol=1e-5)
+    main, interpolated = prediction.chunk(2)
+    assert torch.equal(interpolated, -main)
 
 
 def test_without_the_interpolation_branch(moving) -> None:

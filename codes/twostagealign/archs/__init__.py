@@ -4,7 +4,6 @@ from twostagealign.archs.bigru import BidirectionalGRU
 from twostagealign.archs.block_matching import (
     SoftMatch,
     blend_patches,
-    cut_patches,
     hard_match,
     score_candidates,
     soft_match,
@@ -28,7 +27,6 @@ __all__ = [
     "SoftMatch",
     "TwoStageNet",
     "blend_patches",
-    "cut_patches",
     "from_released",
     "hard_match",
     "infer_network_arguments",

@@ -147,22 +147,8 @@ def score_candidates(features: Tensor, origins: Tensor, match: SoftMatch, size: 
     return _scores(distances, match.valid)
 
 
-def cut_patches(maps: Tensor, positions: Tensor, size: int) -> Tensor:
-    """Cut a square from every frame of every burst at each of P positions.
-
-    Args:
-        maps: (B, N, C, H, W).
-        positions: top-left corners [y, x] in pixels of `maps`, (B, P, N, 2), int64, squares wholly inside.
-        size: side of the squares, pixels of `maps`.
-
-    Returns:
-        The squares, (B, P, N, C, size, size).
-    """
-    return _cut_squares(_channels_last(maps), range(maps.shape[1]), positions, size).movedim(-1, 3)
-
-
 def blend_patches(maps: Tensor, match: SoftMatch, size: int, scale: int = 4) -> Tensor:
-    """Align every frame by the weighted sum of its candidate patches: the differentiable form of `cut_patches`.
+    """Align every frame by the weighted sum of its candidate patches.
 
     Args:
         maps: raw planes, and whatever shares their grid, (B, N, C, H, W).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from twostagealign.archs.block_matching import SoftMatch, blend_patches, cut_patches, hard_match, soft_match
+from twostagealign.archs.block_matching import SoftMatch, blend_patches, hard_match, soft_match
 
 
 class TwoStageRestorer(nn.Module):
@@ -79,20 +79,3 @@ class TwoStageRestorer(nn.Module):
         scale = self.features.scale
         radius = search_window // (2 * scale)
         return scale * hard_match(feature_maps, origins // scale, size // scale, radius, inclusive)
-
-    @torch.inference_mode()
-    def restore(self, lq: Tensor, noise_map: Tensor, positions: Tensor, size: int) -> Tensor:
-        """Restore patches that lie at known positions.
-
-        Args:
-            lq: noisy raw bursts, (B, N, 4, H, W).
-            noise_map: of the same shape.
-            positions: top-left corner [y, x] of every patch in every frame, (B, P, N, 2), long.
-            size: side of a patch.
-
-        Returns:
-            Linear RGB, (B * P, 3, 2 * size, 2 * size), in the dtype of the network.
-        """
-        dtype = next(self.network.parameters()).dtype
-        patches = (cut_patches(maps, positions, size).flatten(0, 1).to(dtype) for maps in (lq, noise_map))
-        return self.network(*patches)

@@ -39,9 +39,6 @@ class TrainingRecord:
         iteration: that the run starts from.
         restorer: whose offsets are watched.
         ranks: the processes.
-
-    Attributes:
-        skipped: steps without a finite loss or gradient so far.
     """
 
     def __init__(
@@ -51,14 +48,12 @@ class TrainingRecord:
         iteration: int,
         restorer: TwoStageRestorer,
         ranks: Ranks,
-        skipped: int = 0,
     ) -> None:
         self.options = options
         self.experiment = experiment
         self.iteration = iteration
         self.restorer = restorer
         self.ranks = ranks
-        self.skipped = skipped
         self.writes = ranks.rank == 0
         self.tensorboard: SummaryWriter | None = None
         self._results: list[StepResult] = []
@@ -107,16 +102,16 @@ class TrainingRecord:
         self._waited += waited
         self._worked += worked
         if not result.finite:
-            self.skipped += 1
             message = "iteration %d: loss or gradient is not finite, the step is skipped"
             self.say(message, iteration, level=logging.WARNING)
         self.progress.update()
 
-    def report(self, rates: dict[str, float]) -> None:
+    def report(self, rates: dict[str, float], skipped: int) -> None:
         """Write down the means over the steps since the last report, and over all processes.
 
         Args:
             rates: learning rates by group.
+            skipped: steps without a finite loss or gradient so far.
         """
         train, seconds = self.options.train, self._waited + self._worked
         finite = [result.values for result in self._results if result.finite]
@@ -135,7 +130,7 @@ class TrainingRecord:
         self._curves({f"train/{name}": value for name, value in values.items()})
         self._curves({f"rate/{name}": rate for name, rate in rates.items()})
         self._curves({f"offset/{name}": value for name, value in offsets.items()})
-        self._curves({f"system/{name}": value for name, value in system.items()} | {"system/skipped": self.skipped})
+        self._curves({f"system/{name}": value for name, value in system.items()} | {"system/skipped": skipped})
 
     def _offsets(self) -> dict[str, float]:
         """Mean |offset| of each deformable layer in the latest step, in pixels of its map; warns of large ones."""

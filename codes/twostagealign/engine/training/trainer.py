@@ -34,6 +34,9 @@ from twostagealign.options.registry import DATASETS, FEATURES, NETWORKS, build
 SKIPS_IN_A_ROW = 10
 """So many steps without a finite loss or gradient stop a run: it will not recover."""
 
+PROGRESS = ("iteration", "bursts", "validated", "best_psnr", "skipped", "skipped_in_a_row")
+"""Attributes of a `Trainer` that are part of the training state: how far it has come."""
+
 
 class Trainer:
     """Trains a `TwoStageRestorer` as an option file says.
@@ -62,8 +65,8 @@ class Trainer:
         self.train_set = build(DATASETS, options.datasets.train)
         self.val_set = build(DATASETS, options.datasets.val)
         check_no_overlap(self.train_set, self.val_set)
-        frames = len(self.train_set[0])
-        origin = self._patch_origin()
+        frames, _, height, width = self.train_set[0].shape
+        origin = self._patch_origin(frames, height, width)
 
         self.optimizer = build_optimizer(self.restorer, options.train.optimizer)
         self.scheduler = cosine_restarts(self.optimizer, **options.train.scheduler.model_dump())
@@ -76,14 +79,11 @@ class Trainer:
 
         self.experiment = self._open_experiment(resume)
         self.notes = self._resume() if resume else []
-        self.record = TrainingRecord(
-            options, self.experiment, self.iteration, self.restorer, self.ranks, skipped=self.skipped
-        )
+        self.record = TrainingRecord(options, self.experiment, self.iteration, self.restorer, self.ranks)
 
-    def _patch_origin(self) -> int:
+    def _patch_origin(self, frames: int, height: int, width: int) -> int:
         """Corner of the training patch: it lies in the middle of a crop that holds all that matching can see."""
         size, window = self.options.train.patch_size, self.options.matching.search_window
-        frames, _, height, width = self.train_set[0].shape
         unit = 2 * self.restorer.features.scale
         if height % unit or width % unit:
             raise UserError(f"datasets.train.size: found {height}x{width}, expected multiples of {unit} RGB pixels")
@@ -117,7 +117,8 @@ class Trainer:
             while self.iteration < train.total_iter:
                 self._train(batches)
                 if self._is_due(every.print_every):
-                    self.record.report({group["name"]: group["lr"] for group in self.optimizer.param_groups})
+                    rates = {group["name"]: group["lr"] for group in self.optimizer.param_groups}
+                    self.record.report(rates, self.skipped)
                 stopped = self.ranks.any(self.stop.received is not None)
                 if not stopped and self._is_due(self.options.val.every):
                     self._validate()
@@ -165,6 +166,7 @@ class Trainer:
             self.ema.update_parameters(self.restorer)
             self.skipped_in_a_row = 0
         else:
+            self.skipped += 1
             self.skipped_in_a_row += 1
         self.scheduler.step()
         self.iteration += 1
@@ -221,18 +223,13 @@ class Trainer:
         if self.ranks.rank > 0:
             return
         state = {
-            "iteration": self.iteration,
-            "bursts": self.bursts,
+            **{name: getattr(self, name) for name in PROGRESS},
             "model": self.restorer.state_dict(),
             "ema": self.ema.module.state_dict(),
             "ema_updates": int(self.ema.n_averaged),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.step.scaler.state_dict(),
-            "validated": self.validated,
-            "best_psnr": self.best_psnr,
-            "skipped": self.record.skipped,
-            "skipped_in_a_row": self.skipped_in_a_row,
             "metadata": self._metadata(),
         }
         self.experiment.save(self.iteration, self.ema.module.state_dict(), self._metadata(), state)
@@ -248,7 +245,7 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.step.scaler.load_state_dict(state["scaler"])
-        for name in ("iteration", "bursts", "validated", "best_psnr", "skipped", "skipped_in_a_row"):
+        for name in PROGRESS:
             setattr(self, name, state[name])
         return [*problems, f"going on from {path}"] if problems else []
 
