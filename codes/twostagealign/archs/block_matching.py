@@ -8,7 +8,7 @@ Source: Guo et al., "A Differentiable Two-stage Alignment Scheme for Burst Image
 CVPR 2022, section 3.2.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -72,14 +72,15 @@ def hard_match(features: Tensor, origins: Tensor, size: int, radius: int, inclus
     """
     _check_fit(features, size if inclusive else size + 1, radius)
     maps = _channels_last(features)
+    sums = _window_sums(features, size)
     positions = {features.shape[1] // 2: origins}
     starts = torch.stack([origins, origins], 2)
     for frames in _outward(features.shape[1]):
         starts = starts[:, :, : len(frames)]
         for reach, step in ((radius, COARSE_STEP), (FINE_RADIUS, FINE_STEP)):
             candidates = _candidates(starts, reach, step, inclusive)
-            distances = _distances(maps, origins, frames, candidates, size, step)
-            starts = _best(candidates, distances, _inside(candidates, size if inclusive else size + 1, maps))
+            costs = _costs(maps, sums, origins, frames, candidates, size, step)
+            starts = _best(candidates, costs, _inside(candidates, size if inclusive else size + 1, maps))
         positions |= dict(zip(frames, starts.unbind(2), strict=True))
     return torch.stack([positions[frame] for frame in sorted(positions)], 2)
 
@@ -208,9 +209,9 @@ def _inside(candidates: Tensor, size: int, maps: Tensor) -> Tensor:
     return (y >= 0) & (x >= 0) & (y <= height - size) & (x <= width - size)
 
 
-def _best(candidates: Tensor, distances: Tensor, valid: Tensor) -> Tensor:
+def _best(candidates: Tensor, costs: Tensor, valid: Tensor) -> Tensor:
     # argmin promises the first among equals, which is the first in raster order.
-    index = distances.masked_fill(~valid, torch.inf).argmin(-1)[..., None, None]
+    index = costs.masked_fill(~valid, torch.inf).argmin(-1)[..., None, None]
     return candidates.take_along_dim(index, -2).squeeze(-2)
 
 
@@ -227,17 +228,51 @@ def _distances(
     Maps (B, N, H, W, C), candidates (B, P, len(frames), K, 2) -> (B, P, len(frames), K); meaningless for candidates
     that reach over the border.
     """
+    args = (maps, origins, frames, candidates, size, step)
+    return _compare(*args, lambda windows, reference: (windows - reference).abs_()) / (size**2 * maps.shape[-1])
+
+
+def _costs(
+    maps: Tensor, sums: Tensor, origins: Tensor, frames: Sequence[int], candidates: Tensor, size: int, step: int
+) -> Tensor:
+    """What puts candidates in the order of `_distances` in less time, where only their order matters.
+
+    |a - b| = 2 max(a, b) - a - b: one operation per element instead of two, the sums of the windows are known, and that
+    of the reference window is the same for all. `sums` are those of `_window_sums`, the rest is as for `_distances`.
+    """
+    image = _image_index(maps, frames).unsqueeze(-1)
+    y, x = (candidates[..., i].clamp(0, sums.shape[i + 1] - 1) for i in range(2))
+    return _compare(maps, origins, frames, candidates, size, step, torch.maximum) - sums[image, y, x] / 2
+
+
+def _window_sums(features: Tensor, size: int) -> Tensor:
+    """Sum of every window of (B, N, C, H, W), by its corner, (B * N, H - size + 1, W - size + 1)."""
+    # An integral image; in float64, whose rounding is below that of the windows' values.
+    integral = F.pad(features.flatten(0, 1).sum(1).double().cumsum(1).cumsum(2), (1, 0, 1, 0))
+    rows = integral[:, size:] - integral[:, :-size]
+    return (rows[:, :, size:] - rows[:, :, :-size]).to(features.dtype)
+
+
+def _compare(
+    maps: Tensor,
+    origins: Tensor,
+    frames: Sequence[int],
+    candidates: Tensor,
+    size: int,
+    step: int,
+    combine: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """Sum what `combine` makes of the elements of each candidate and of its reference window; see `_distances`."""
     images, corners, count = _candidate_grids(maps, frames, candidates)
     own = _cut_squares(maps, [maps.shape[1] // 2], origins.unsqueeze(2), size).flatten(0, 2)
     patch = torch.arange(len(own), device=maps.device).repeat_interleave(len(frames))
     # Filled in place: results allocated between the chunks would keep the allocator from reusing the chunks' memory.
-    distances = maps.new_empty(len(images), count, count)
-    elements = size**2 * maps.shape[-1]
-    for chunk in _chunks(images, count * elements):
+    results = maps.new_empty(len(images), count, count)
+    for chunk in _chunks(images, count * size**2 * maps.shape[-1]):
         reference = own.index_select(0, patch[chunk]).unsqueeze(1)
         for i, windows in enumerate(_columns(maps, images[chunk], corners[chunk], count, size, step)):
-            distances[chunk, :, i] = (windows - reference).abs_().flatten(2).sum(-1)
-    return (distances / elements).reshape(candidates.shape[:-1])
+            results[chunk, :, i] = combine(windows, reference).flatten(2).sum(-1)
+    return results.reshape(candidates.shape[:-1])
 
 
 def _candidate_grids(maps: Tensor, frames: Sequence[int], candidates: Tensor) -> tuple[Tensor, Tensor, int]:
