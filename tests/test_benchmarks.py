@@ -92,11 +92,12 @@ def test_frame_compares_equal_work(make_restorer) -> None:
 
     for error, passes in ((0, True), (1, False)):
         suite = frame.compare_frame(
-            "small", make_restorer(), lambda *burst, error=error: direct(*burst, error), (12, 16), 1, (SMALL, SMALL)
+            "small", make_restorer(), lambda *burst, error=error: direct(*burst, error), (12, 16), 1, SMALL, SMALL
         )
         results = measured(suite)
         assert results["small, largest difference / largest value"].passes == passes
         assert results["small, direct / ours"].value > 0
+        assert results["small, direct / ours with --fast"].value > 0
 
 
 def test_growth_fits_exponents_and_draws(tmp_path) -> None:

@@ -1,6 +1,7 @@
 """Restoration of a frame from end to end against the direct way at the same settings, and at the fast ones."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from torch import Tensor
 
@@ -9,8 +10,9 @@ from twostagealign.benchmarks.subjects import FRAME_720P, burst, tiny_restorer, 
 from twostagealign.engine.tiling import FAST, Tiling, restore_frame
 from twostagealign.models import TwoStageRestorer
 
-STRIPE = (64, 640)
-"""One of the six rows of tiles of a 720p frame, raw pixels."""
+PROTOCOL = Tiling()
+PARTS = (("nf 64", wide_restorer, (64, 256)), ("nf 16", tiny_restorer, (128, 640)))
+"""What is restored, unless the whole frame is: some tiles of the protocol, raw pixels."""
 
 
 def benchmark_frame(
@@ -20,12 +22,13 @@ def benchmark_frame(
 
     Args:
         direct: restores a frame the direct way; takes restorer, raw planes and noise maps.
-        whole: restore whole 720p frames with the wide network, too, once each, instead of a row of tiles; a run takes
-            more than a minute.
+        whole: restore whole 720p frames, once each way, instead of some tiles, and with `--fast`, too; takes minutes.
     """
-    size, runs, name = (FRAME_720P, 1, "720p, one run") if whole else (STRIPE, 5, "a row of tiles of 720p")
-    yield from compare_frame(f"nf 64, {name}", wide_restorer(), direct, size, runs)
-    yield from compare_frame("nf 16, 720p", tiny_restorer(), direct, FRAME_720P)
+    for name, restorer, (height, width) in PARTS:
+        if whole:
+            yield from compare_frame(f"{name}, 720p, one run", restorer(), direct, FRAME_720P, 1, FAST)
+        else:
+            yield from compare_frame(f"{name}, {height}x{width} of 720p", restorer(), direct, (height, width))
 
 
 def compare_frame(
@@ -34,7 +37,8 @@ def compare_frame(
     direct: Callable[[TwoStageRestorer, Tensor, Tensor], Tensor],
     size: tuple[int, int],
     runs: int = 5,
-    tilings: tuple[Tiling, Tiling] = (Tiling(), FAST),
+    fast: Tiling | None = None,
+    tiling: Tiling = PROTOCOL,
 ) -> Iterator[Measurement]:
     """Compare one restorer on one burst of random numbers.
 
@@ -44,23 +48,23 @@ def compare_frame(
         direct: as in `benchmark_frame`.
         size: height and width of the raw planes.
         runs: of each way.
-        tilings: that of the direct way, the REDS protocol's; and a fast one.
+        fast: also measure this tiling.
+        tiling: that of the direct way, the REDS protocol's.
     """
     lq, noise_map = burst(5, *size)
     images: dict[str, Tensor] = {}
 
     def ours() -> None:
-        images["ours"] = restore_frame(restorer, lq, noise_map, tilings[0]).image
-
-    def fast() -> None:
-        restore_frame(restorer, lq, noise_map, tilings[1])
+        images["ours"] = restore_frame(restorer, lq, noise_map, tiling).image
 
     def theirs() -> None:
         images["direct"] = direct(restorer, lq, noise_map)
 
-    our_time, fast_time, their_time = race(ours, fast, theirs, runs=runs)
+    fastest = [partial(restore_frame, restorer, lq, noise_map, fast)] if fast else []
+    our_time, their_time, *fast_time = race(ours, theirs, *fastest, runs=runs)
     difference = (images["ours"] - images["direct"]).abs().max() / images["direct"].abs().max().clamp_min(1)
     yield Measurement(f"{what}, time", our_time, "s")
     yield Measurement(f"{what}, direct / ours", their_time / our_time, "x", at_least=1.7)
     yield Measurement(f"{what}, largest difference / largest value", float(difference), "", at_most=1e-4)
-    yield Measurement(f"{what}, direct / ours with --fast", their_time / fast_time, "x")
+    if fast_time:
+        yield Measurement(f"{what}, direct / ours with --fast", their_time / fast_time[0], "x")
