@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from twostagealign.cli import run
-from twostagealign.engine.checkpoint import PRETRAINED
+from twostagealign.engine.checkpoint import find_checkpoint
 from twostagealign.engine.restoration import restore_folder, table
 from twostagealign.engine.tiling import add_tiling_arguments, pop_tiling
 from twostagealign.isp import PROTOCOL_LEVELS
@@ -17,7 +17,7 @@ def main() -> None:
     add("--input", type=Path, required=True, help="folder of Bayer mosaics with camera.yml; of pictures for --simulate")
     add("--output", type=Path, required=True, help="folder for the results")
     add("--simulate", choices=PROTOCOL_LEVELS, help="degrade ordinary pictures with this noise, restore and measure")
-    add("--checkpoint", type=Path, default=PRETRAINED, help="weights (default: %(default)s)")
+    add("--checkpoint", type=find_checkpoint, default="tiny", help="weights, or their name (default: %(default)s)")
     add("--features-checkpoint", type=Path, help="weights of the feature net, where they are a file of their own")
     add("--frames", type=int, help="frames that restore one picture (default: 5)")
     add("--reference", type=int, help="index of the frame to restore, from 0 (default: the middle one)")

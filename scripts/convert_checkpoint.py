@@ -7,13 +7,13 @@ import torch
 
 from twostagealign.archs import infer_network_arguments
 from twostagealign.cli import run
-from twostagealign.engine.checkpoint import load_weights, open_restorer, save_weights
+from twostagealign.engine.checkpoint import find_checkpoint, load_weights, open_restorer, save_weights
 
 
 def main() -> None:
     """Read the arguments, load strictly, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint", type=Path, help="weights or training state (averaged weights go before raw ones)")
+    parser.add_argument("checkpoint", type=find_checkpoint, help="weights or training state (of which the average)")
     parser.add_argument("output", type=Path, help="file to write, .safetensors")
     parser.add_argument("--features-checkpoint", type=Path, help="the feature net, where it is a file of its own")
     parser.add_argument("--dtype", choices=("float16", "float32"), default="float16", help="default: %(default)s")

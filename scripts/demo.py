@@ -5,7 +5,7 @@ from pathlib import Path
 
 from twostagealign.cli import run
 from twostagealign.data import BUNDLED
-from twostagealign.engine.checkpoint import PRETRAINED
+from twostagealign.engine.checkpoint import find_checkpoint
 from twostagealign.engine.demo import run_demo, table
 from twostagealign.isp import PROTOCOL_LEVELS
 
@@ -15,7 +15,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--output", type=Path, default=Path("results/demo"), help="folder for the results (default: %(default)s)")
-    add("--checkpoint", type=Path, default=PRETRAINED, help="weights (default: %(default)s)")
+    add("--checkpoint", type=find_checkpoint, default="tiny", help="weights, or their name (default: %(default)s)")
     names = f"one of {', '.join(BUNDLED)} (default: %(default)s)"
     add("--picture", default="astronaut", dest="source", metavar="NAME", help=names)
     add("--noise", choices=PROTOCOL_LEVELS, default="high", help="level of the test protocol (default: %(default)s)")

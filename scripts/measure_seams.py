@@ -14,7 +14,7 @@ from torch import Tensor
 
 from twostagealign.cli import run
 from twostagealign.data import Clip, degrade_by_protocol
-from twostagealign.engine.checkpoint import PRETRAINED, open_restorer
+from twostagealign.engine.checkpoint import find_checkpoint, open_restorer
 from twostagealign.engine.evaluation import develop, measure
 from twostagealign.engine.tiling import Tiling, restore_frame
 from twostagealign.errors import UserError
@@ -49,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--input", type=Path, required=True, help="folder of at least five pictures")
-    add("--checkpoint", type=Path, default=PRETRAINED, help="(default: %(default)s)")
+    add("--checkpoint", type=find_checkpoint, default="tiny", help="(default: %(default)s)")
     add("--noise", choices=PROTOCOL_LEVELS, default="high", help="(default: %(default)s)")
     add("--size", type=int, default=512, help="side of the crop, RGB pixels, a multiple of 256 (default: %(default)s)")
     arguments = parser.parse_args()

@@ -1,7 +1,7 @@
 """Show where the time of a training step or of a restoration goes.
 
 python scripts/profile_step.py training -opt options/train/two_stage_tiny.yml
-python scripts/profile_step.py restoration --checkpoint experiments/pretrained/two_stage_tiny.safetensors
+python scripts/profile_step.py restoration --checkpoint tiny
 """
 
 import argparse
@@ -18,7 +18,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from twostagealign.benchmarks.subjects import burst
 from twostagealign.cli import run
-from twostagealign.engine.checkpoint import PRETRAINED, open_restorer
+from twostagealign.engine.checkpoint import find_checkpoint, open_restorer
 from twostagealign.engine.device import pick_device
 from twostagealign.engine.tiling import Tiling, restore_frame
 from twostagealign.engine.training.batches import Batch
@@ -86,7 +86,7 @@ def main() -> None:
     add = parser.add_argument
     add("what", choices=("training", "restoration"))
     add("-opt", type=Path, default=TINY, metavar="FILE", help="training: option file (default: %(default)s)")
-    add("--checkpoint", type=Path, default=PRETRAINED, help="restoration: weights (default: %(default)s)")
+    add("--checkpoint", type=find_checkpoint, default="tiny", help="restoration: weights (default: %(default)s)")
     add("--size", type=int, nargs=2, default=(128, 192), metavar="N", help="restoration: height, width, raw pixels")
     add("--frames", type=int, default=5, help="restoration: of the burst (default: %(default)s)")
     add("--rows", type=int, default=20, help="of the table of operations (default: %(default)s)")

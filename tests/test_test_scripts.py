@@ -128,6 +128,7 @@ def test_clip_like_uhd_ones(tmp_path, tiny_checkpoint) -> None:
         (["--noise", "loud"], "error: --noise: found 'loud', expected high, low, both or SHOT,READ, two numbers in"),
         (["--clips", "z"], "error: --clips: found 'z', expected some of x, y"),
         (["--checkpoint", "none.pth"], "error: none.pth: no such file"),
+        (["--compare", "tiny", "none"], "error: none: no such file, and none of the shipped checkpoints: "),
         (["--force_yml", "frames=5", "clips=null"], "/y: found 4 frames, expected at least 5, a burst"),
     ],
 )

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from twostagealign.data.evaluation_set import NoiseLevel
-from twostagealign.engine.checkpoint import PRETRAINED
+from twostagealign.engine.checkpoint import find_checkpoint
 from twostagealign.engine.protocol import Request
 from twostagealign.engine.tiling import Tiling
 from twostagealign.errors import UserError
@@ -108,12 +108,9 @@ def _parser(description: str, option_file: Path) -> argparse.ArgumentParser:
     add("--force_yml", nargs="+", default=[], metavar="KEY=VALUE", help="change options: tiling:halo=8 frames=3")
     add("--data", type=Path, metavar="FOLDER", help="the data set (default: as in the option file)")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--checkpoint", type=Path, default=PRETRAINED, metavar="FILE", help="weights (default: %(default)s)"
-    )
-    which.add_argument(
-        "--compare", type=Path, nargs="+", metavar="FILE", help="several weights, compared with the first"
-    )
+    kind = {"type": find_checkpoint, "metavar": "FILE"}
+    which.add_argument("--checkpoint", **kind, default="tiny", help="weights, or their name (default: %(default)s)")
+    which.add_argument("--compare", **kind, nargs="+", help="several weights, compared with the first")
     add("--features-checkpoint", type=Path, metavar="FILE", help="feature net, where it is a file of its own")
     add("--weights", choices=("ema", "raw"), default="ema", help="which of a file that holds averaged and raw ones")
     add("--noise", metavar="LEVEL", help="high, low, both or SHOT,READ (default: as in the option file)")

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from twostagealign.archs import to_released
 from twostagealign.engine import checkpoint
 from twostagealign.engine.checkpoint import (
+    find_checkpoint,
     load_into,
     load_strictly,
     load_torch_file,
@@ -174,6 +175,25 @@ class TestReleasedFiles:
         assert str(path) in message_of(open_restorer, path, features)
 
 
+class TestFittingInPart:
+    def test_what_fits_is_taken_and_the_rest_is_left(self, tmp_path, restorer, make_restorer) -> None:
+        path = tmp_path / "net.safetensors"
+        state = restorer.state_dict()
+        names = list(state)
+        fitting = {name: state[name] for name in names[::2]}
+        save_weights(path, fitting | {names[1]: torch.zeros(3, 3, 3), "foreign": torch.ones(1)}, {})
+        other, before = make_restorer(seed=1), make_restorer(seed=1).state_dict()
+        load_into(other, path, strict=False)
+        assert_equal(other.state_dict(), before | fitting)
+
+    def test_nothing_fits(self, tmp_path, restorer) -> None:
+        path = tmp_path / "net.safetensors"
+        save_weights(path, {"foreign": torch.ones(1)}, {})
+        assert message_of(load_into, restorer, path, False) == (
+            f"{path}: found no entry that fits TwoStageRestorer, expected one at least"
+        )
+
+
 class TestMisfits:
     def test_missing_unexpected_and_misshapen_entries_are_named_in_one_line(self, tmp_path, restorer) -> None:
         state, path = restorer.state_dict(), tmp_path / "net.pth"
@@ -226,6 +246,40 @@ class TestMisfits:
         path = tmp_path / "net.pth"
         torch.save(state, path)
         assert message_of(open_restorer, path).startswith(f"{path}: ")
+
+
+class TestNames:
+    """Of shipped checkpoints, wherever one is taken."""
+
+    @pytest.fixture
+    def shipped(self, tmp_path, monkeypatch) -> Path:
+        folder = tmp_path / "pretrained"
+        folder.mkdir()
+        for name in ("tiny", "wide"):
+            (folder / f"two_stage_{name}.safetensors").touch()
+        monkeypatch.setattr(checkpoint, "PRETRAINED", folder)
+        monkeypatch.chdir(tmp_path)
+        return folder
+
+    def test_name_or_file(self, shipped, tmp_path) -> None:
+        assert find_checkpoint("wide") == shipped / "two_stage_wide.safetensors"
+        for file in ("net.pth", "tiny"):
+            (tmp_path / file).touch()
+        assert find_checkpoint("net.pth") == Path("net.pth")
+        assert find_checkpoint("tiny") == shipped / "two_stage_tiny.safetensors"
+        assert find_checkpoint("./tiny") == Path("tiny")
+
+    @pytest.mark.parametrize("text", ["base", "tiny.safetensors", "two_stage_tiny"])
+    def test_neither(self, shipped, text) -> None:
+        expected = f"{text}: no such file, and none of the shipped checkpoints: tiny, wide"
+        assert message_of(find_checkpoint, text) == expected
+
+    def test_it_does_not_depend_on_the_working_folder(self, tmp_path, monkeypatch) -> None:
+        path = find_checkpoint("tiny")
+        monkeypatch.chdir(tmp_path)
+        assert find_checkpoint("tiny") == path
+        assert path.is_file()
+        assert find_checkpoint("experiments/pretrained/two_stage_tiny.safetensors").samefile(path)
 
 
 class TestUnreadable:

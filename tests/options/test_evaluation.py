@@ -64,14 +64,17 @@ def test_defaults_come_from_the_option_file(monkeypatch) -> None:
     assert (scenes.noise, scenes.save_images) == (None, 1)
 
 
-def test_command_line(monkeypatch) -> None:
+def test_command_line(monkeypatch, tmp_path) -> None:
+    checkpoints = [tmp_path / "a.pth", tmp_path / "b.pth"]
+    for checkpoint in checkpoints:
+        checkpoint.touch()
     line = (
-        "--data d --compare a.pth b.pth --weights raw --noise both --protocol released --clips 020 011 --limit 3 "
-        "--batch 2 --overlap 4 --save-images --resume --skip-bad --name n --workers 0 --device cpu --dtype bfloat16 "
-        "--force_yml tiling:halo=8"
+        f"--data d --compare {checkpoints[0]} {checkpoints[1]} --weights raw --noise both --protocol released "
+        "--clips 020 011 --limit 3 --batch 2 --overlap 4 --save-images --resume --skip-bad --name n --workers 0 "
+        "--device cpu --dtype bfloat16 --force_yml tiling:halo=8"
     )
     found = request(monkeypatch, line)
-    assert (found.data, found.checkpoints) == (Path("d"), [Path("a.pth"), Path("b.pth")])
+    assert (found.data, found.checkpoints) == (Path("d"), checkpoints)
     assert (found.averaged, found.clips, found.limit, found.save_images) == (False, ["020", "011"], 3, 1)
     assert [level.name for level in found.noise] == ["high", "low"]
     tiling = found.tiling
@@ -86,7 +89,7 @@ def test_command_line(monkeypatch) -> None:
         ("--limit 0", "--limit: found 0, expected at least 1"),
         ("--workers -1", "--workers: found -1, expected at least 0"),
         ("--name ../x", r"--name: found '\.\./x', expected letters, digits"),
-        ("--compare a.pth", "--compare: found one checkpoint, expected at least two"),
+        ("--compare tiny", "--compare: found one checkpoint, expected at least two"),
         ("--overlap 6", "--overlap: found 6, expected a multiple of 4"),
         ("--batch 0", "--batch: found 0, expected at least 1"),
         ("--force_yml tiling:patch=30", r"REDS4\.yml: tiling\.patch: found 30, expected a multiple of 4"),

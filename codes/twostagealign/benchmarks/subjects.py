@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from twostagealign.archs import LowResolutionFeatures, TwoStageNet
-from twostagealign.engine.checkpoint import PRETRAINED, open_restorer
+from twostagealign.engine.checkpoint import find_checkpoint, open_restorer
 from twostagealign.isp import PROTOCOL_LEVELS, noise_map
 from twostagealign.models import TwoStageRestorer
 
@@ -30,8 +30,8 @@ def wide_restorer() -> TwoStageRestorer:
 
 
 def tiny_restorer() -> TwoStageRestorer:
-    """The shipped checkpoint, nf 16."""
-    return open_restorer(PRETRAINED).requires_grad_(False)
+    """The shipped narrow network, nf 16."""
+    return open_restorer(find_checkpoint("tiny")).requires_grad_(False)
 
 
 def feature_maps(height: int, width: int) -> Tensor:

@@ -15,14 +15,31 @@ from torch import Tensor, nn
 
 from twostagealign.archs import from_released, infer_network_arguments, is_released
 from twostagealign.errors import UserError
-from twostagealign.files import write_atomically
+from twostagealign.files import REPOSITORY, locate, write_atomically
 from twostagealign.models import TwoStageRestorer
 from twostagealign.options.registry import FEATURES, NETWORKS, build
 
-PRETRAINED = Path(__file__).parents[3] / "experiments" / "pretrained" / "two_stage_tiny.safetensors"
-"""The shipped checkpoint."""
+PRETRAINED = REPOSITORY / "experiments" / "pretrained"
+"""Where the shipped checkpoints lie: two_stage_NAME.safetensors."""
 
 METADATA_KEY = "twostagealign"
+
+
+def find_checkpoint(text: str) -> Path:
+    """The file that a user means.
+
+    Args:
+        text: name of a shipped checkpoint, such as "tiny", or a file, looked up as `locate` does.
+
+    Raises:
+        UserError: it is neither.
+    """
+    files = sorted(PRETRAINED.glob("two_stage_*.safetensors"))
+    shipped = {file.stem.removeprefix("two_stage_"): file for file in files}
+    path = shipped.get(text) or locate(Path(text))
+    if not path.exists():
+        raise UserError(f"{text}: no such file, and none of the shipped checkpoints: {', '.join(shipped) or '(none)'}")
+    return path
 
 
 def save_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
@@ -143,18 +160,29 @@ def _first(names: list[str], count: int = 5) -> str:
     return ", ".join(names[:count]) + (f", and {len(names) - count} more" if len(names) > count else "")
 
 
-def load_into(restorer: TwoStageRestorer, path: Path) -> None:
+def load_into(restorer: TwoStageRestorer, path: Path, strict: bool = True) -> None:
     """Load a checkpoint into a restorer: a whole one, or a released file that holds one of its two networks.
+
+    Args:
+        restorer: to load into.
+        path: the file.
+        strict: False takes the entries whose name and shape fit and leaves the rest of the restorer as it is.
 
     Raises:
         UserError: the file cannot be read or does not fit.
     """
     state, _ = load_weights(path)
+    module: nn.Module = restorer
     if is_released(state):
         kind, state = from_released(state)
-        load_strictly(getattr(restorer, kind), state, path)
-    else:
-        load_strictly(restorer, state, path)
+        module = getattr(restorer, kind)
+    if not strict:
+        own = module.state_dict()
+        fitting = {name: entry for name, entry in state.items() if name in own and own[name].shape == entry.shape}
+        if not fitting:
+            raise UserError(f"{path}: found no entry that fits {type(module).__name__}, expected one at least")
+        state = own | fitting
+    load_strictly(module, state, path)
 
 
 def open_restorer(path: Path, features_path: Path | None = None, averaged: bool = True) -> TwoStageRestorer:
