@@ -237,3 +237,12 @@ def test_interpolation_without_neighbours_starts_from_zero() -> None:
     with torch.no_grad():
         output = gru(torch.randn(1, 1, 4, 6, 6), interpolation=True)
     torch.testing.assert_close(output[1:], torch.full((1, 4, 6, 6), 0.25))
+
+
+@torch.no_grad()
+def test_without_alignment_the_features_are_fused_as_they_are() -> None:
+    net = TwoStageNet(nf=8, align=False).eval()
+    assert not any(name.startswith("alignment") for name in net.state_dict())
+    lq, noise_map = burst(5, 8, 12, batch=2)
+    features = net.features(torch.cat((lq, noise_map), dim=2).flatten(0, 1)).unflatten(0, (2, 5))
+    assert_agrees(net(lq, noise_map), net.reconstruction(net.fusion(features)))

@@ -212,3 +212,11 @@ def test_antialiased_supervision_blurs_the_clean_raw_with_a_triangle(step) -> No
         float(step.terms(replace(objective, match_supervision_antialias=False))["match_supervision"].detach())
         != found.item()
     )
+
+
+def test_without_a_match_its_terms_are_left_out(step: Step) -> None:
+    terms = TwoStageObjective()(step.prediction, None, step.burst, step.origins, SIZE, SCALE, 0)
+    assert terms.keys() == ALL - {"match_supervision", "one_hot"}
+    whole = step.terms(TwoStageObjective())
+    for name, term in terms.items():
+        assert torch.equal(term, whole[name])

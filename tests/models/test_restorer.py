@@ -110,3 +110,14 @@ def test_the_gradient_reaches_network_and_features(moving) -> None:
         # The bias before the instance norm has no effect.
         assert name == "features.layers.6.bias" or parameter.grad.abs().max() > 0, name
         assert parameter.grad.isfinite().all()
+
+
+def test_without_matching_every_patch_stays_where_it_is(moving) -> None:
+    restorer = TwoStageRestorer(Recorder(), BlockMeans())
+    prediction, match = restorer(moving, 0.1 * moving, ORIGINS, 16, None, 1e-4)
+    assert match is None
+    assert prediction.shape == (12, 3, 32, 32)
+    for b, p, frame in product(range(2), range(3), range(5)):
+        expected = cut(moving, b, frame, ORIGINS[b, p], 16)
+        assert torch.equal(restorer.network.lq[3 * b + p, frame], expected)
+        assert torch.equal(restorer.network.noise_map[3 * b + p, frame], 0.1 * expected)

@@ -92,7 +92,10 @@ def test_section_given_in_part_keeps_the_other_defaults(experiment: Path) -> Non
         ("name=12e3", "name: found 12000.0, expected a text"),
         ("network=TwoStageNet", "network: found 'TwoStageNet', expected {type: Name, argument: value, ...}"),
         ("network={nf: 8}", "network: found {'nf': 8}, expected {type: Name, argument: value, ...}"),
-        ("network:type=TwoStageNt", "network.type: found 'TwoStageNt', expected one of TwoStageNet (did you mean"),
+        (
+            "network:type=TwoStageNt",
+            "network.type: found 'TwoStageNt', expected one of TwoStageNet, SingleFrameNet (did",
+        ),
         ("network:type=LowResolutionFeatures", "network.type: found 'LowResolutionFeatures', expected one of TwoStage"),
         ("network:nf='16'", "network.nf: found '16', expected an integer"),
         ("network:fn=16", "network.fn: found an unknown argument of TwoStageNet, expected one of nf, groups"),
@@ -177,10 +180,48 @@ def test_missing_file(experiment: Path) -> None:
     assert message_of(experiment.parent) == f"{experiment.parent}: found a folder, expected a YAML file"
 
 
-@pytest.mark.parametrize("path", sorted((REPOSITORY / "options/train").glob("*.yml")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    sorted(path for kind in ("train", "ablation") for path in (REPOSITORY / "options" / kind).glob("*.yml")),
+    ids=lambda path: path.name,
+)
 def test_the_project_s_own_experiments_load(path: Path) -> None:
     options = load_options(path)
-    assert options.name == path.stem
+    assert options.name == (f"ablation_{path.stem}" if path.parent.name == "ablation" else path.stem)
+
+
+def test_a_file_changes_its_base(experiment: Path) -> None:
+    above = experiment.with_name("above.yml")
+    above.write_text(
+        f"base: {experiment}\nname: above\nnetwork: {{type: TwoStageNet, groups: 4}}\n"
+        "datasets: {train: {source: pictures}}\ntrain: {scheduler: {eta_min: 1}}\n"
+    )
+    options, below = load_options(above, ["train:total_iter=9"]), load_options(experiment)
+    assert options.name == "above"
+    assert options.network.arguments == {"groups": 4}  # replaced, since it has a type
+    assert options.datasets.train.arguments == below.datasets.train.arguments | {"source": "pictures"}
+    assert options.train.scheduler == below.train.scheduler.model_copy(update={"eta_min": 1})
+    assert options.train.total_iter == 9
+    assert (options.val, options.logger, options.datasets.val) == (below.val, below.logger, below.datasets.val)
+    highest = experiment.with_name("highest.yml")
+    highest.write_text(f"base: {above}\nname: highest\n")
+    assert load_options(highest).network == options.network
+    experiment.write_text(EXPERIMENT.replace("every: 100", "every: 0"))
+    assert message_of(highest).startswith(f"{highest} (base: {above} (base: {experiment})): val.every: found 0")
+
+
+@pytest.mark.parametrize(
+    ("base", "expected"),
+    [
+        ("3", "{above}: base: found 3, expected the path of a YAML file"),
+        ("nowhere.yml", "nowhere.yml: found no such file, expected a YAML file"),
+        ("{above}", "{above}: base: found a circle of files, expected an end of it"),
+    ],
+)
+def test_a_base_that_is_none(experiment: Path, base: str, expected: str) -> None:
+    above = experiment.with_name("above.yml")
+    above.write_text(f"base: {base.format(above=above)}\nname: above\n")
+    assert message_of(above) == expected.format(above=above)
 
 
 @settings(deadline=None, max_examples=30)

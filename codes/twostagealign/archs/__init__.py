@@ -13,6 +13,7 @@ from twostagealign.archs.downsampler import LowResolutionFeatures
 from twostagealign.archs.pcd_align import ModulatedDeformConv, PCDAlignment
 from twostagealign.archs.reconstruction import ReconstructionUNet
 from twostagealign.archs.released import from_released, infer_network_arguments, is_released, to_released
+from twostagealign.archs.single_frame import SingleFrameNet
 from twostagealign.archs.two_stage import FrameFeatures, TwoStageNet
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "PCDAlignment",
     "ReconstructionUNet",
     "SimpleBlock",
+    "SingleFrameNet",
     "SoftMatch",
     "TwoStageNet",
     "blend_patches",

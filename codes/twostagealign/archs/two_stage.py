@@ -36,6 +36,7 @@ class TwoStageNet(nn.Module):
     Args:
         nf: number of feature channels; positive, even, a multiple of ``groups``.
         groups: groups of channels that share their offsets in the alignment.
+        align: False leaves the alignment out: the features of all frames are fused as they are.
 
     Raises:
         ValueError: if ``nf`` or ``groups`` is unfit.
@@ -50,14 +51,14 @@ class TwoStageNet(nn.Module):
         torch.Size([1, 3, 16, 24])
     """
 
-    def __init__(self, nf: int = 64, groups: int = 8) -> None:
+    def __init__(self, nf: int = 64, groups: int = 8, align: bool = True) -> None:
         super().__init__()
         if groups <= 0:
             raise ValueError(f"groups is {groups}, expected a positive number")
         if nf <= 0 or nf % 2 or nf % groups:
             raise ValueError(f"nf is {nf}, expected a positive even multiple of groups = {groups}")
         self.features = FrameFeatures(nf)
-        self.alignment = PCDAlignment(nf, groups)
+        self.alignment = PCDAlignment(nf, groups) if align else None
         self.fusion = BidirectionalGRU(nf)
         self.reconstruction = ReconstructionUNet(nf)
 
@@ -78,10 +79,7 @@ class TwoStageNet(nn.Module):
         Raises:
             ValueError: if a shape is not the expected one.
         """
-        if lq.dim() != 5 or lq.shape[2] != 4:
-            raise ValueError(f"lq has shape {tuple(lq.shape)}, expected (B, N, 4, H, W)")
-        if noise_map.shape != lq.shape:
-            raise ValueError(f"noise_map has shape {tuple(noise_map.shape)}, expected that of lq, {tuple(lq.shape)}")
+        check_burst(lq, noise_map)
         if len(lq) > 1 and not (interpolation or lq.is_cuda or torch.is_grad_enabled()):
             # The caches of a processor hold the features of few bursts at a time.
             burst_bytes = lq[0, :, 0].numel() * self.fusion.cell.nf * lq.itemsize
@@ -92,13 +90,36 @@ class TwoStageNet(nn.Module):
 
     def _restore(self, lq: Tensor, noise_map: Tensor, interpolation: bool) -> Tensor:
         """Do what ``forward`` promises for checked arguments."""
-        batch, number, _, height, width = lq.shape
-        # With the channels of a pixel side by side, convolutions need no rearranging of their inputs and outputs. The
-        # layout passes from layer to layer; weights keep theirs.
-        frames = torch.cat((lq, noise_map), dim=2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        if height % 4 or width % 4:
-            frames = F.pad(frames, (0, -width % 4, 0, -height % 4), mode="replicate")
-        features = self.features(frames).unflatten(0, (batch, number))
-        aligned = self.alignment(features)
-        fused = self.fusion(aligned, interpolation)
+        height, width = lq.shape[-2:]
+        features = self.features(as_images(lq, noise_map)).unflatten(0, lq.shape[:2])
+        if self.alignment is not None:
+            features = self.alignment(features)
+        fused = self.fusion(features, interpolation)
         return self.reconstruction(fused)[..., : 2 * height, : 2 * width]
+
+
+def check_burst(lq: Tensor, noise_map: Tensor) -> None:
+    """Raise a ValueError if `lq` is no raw burst, (B, N, 4, H, W), or `noise_map` has another shape."""
+    if lq.dim() != 5 or lq.shape[2] != 4:
+        raise ValueError(f"lq has shape {tuple(lq.shape)}, expected (B, N, 4, H, W)")
+    if noise_map.shape != lq.shape:
+        raise ValueError(f"noise_map has shape {tuple(noise_map.shape)}, expected that of lq, {tuple(lq.shape)}")
+
+
+def as_images(lq: Tensor, noise_map: Tensor) -> Tensor:
+    """Lay out the frames of raw bursts for the convolutions.
+
+    Args:
+        lq: (B, N, 4, H, W).
+        noise_map: of the same shape.
+
+    Returns:
+        Frames and noise maps, (B * N, 8, H, W), extended to multiples of 4 by repeating the last row and column.
+    """
+    height, width = lq.shape[-2:]
+    # With the channels of a pixel side by side, convolutions need no rearranging of their inputs and outputs. The
+    # layout passes from layer to layer; weights keep theirs.
+    frames = torch.cat((lq, noise_map), dim=2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    if height % 4 or width % 4:
+        frames = F.pad(frames, (0, -width % 4, 0, -height % 4), mode="replicate")
+    return frames

@@ -45,14 +45,21 @@ class TwoStageObjective:
     one_hot: float = 1e5
 
     def __call__(
-        self, prediction: Tensor, match: SoftMatch, burst: Burst, origins: Tensor, size: int, scale: int, iteration: int
+        self,
+        prediction: Tensor,
+        match: SoftMatch | None,
+        burst: Burst,
+        origins: Tensor,
+        size: int,
+        scale: int,
+        iteration: int,
     ) -> dict[str, Tensor]:
         """Compute the weighted terms; their sum is the loss.
 
         Args:
             prediction: of `TwoStageRestorer` in training with one patch per burst: (2B, 3, 2 * size, 2 * size) with the
                 interpolation branch, (B, ...) without.
-            match: its match.
+            match: its match, if there was one; the terms for matching are left out otherwise.
             burst: what was restored, with target and clean raw.
             origins: top-left corners [y, x] of the reference patches, raw pixels, (B, 1, 2), long.
             size: side of a patch, raw pixels.
@@ -63,7 +70,7 @@ class TwoStageObjective:
             Name -> scalar. Terms of weight zero are left out.
         """
         terms = self._restoration_terms(prediction, _cut_target(burst, origins, size), burst)
-        if self.match_supervision and _before(iteration, self.match_supervision_until):
+        if match and self.match_supervision and _before(iteration, self.match_supervision_until):
             clean = F.interpolate(
                 burst.clean_raw.flatten(0, 1),
                 scale_factor=1 / scale,
@@ -75,7 +82,7 @@ class TwoStageObjective:
             terms["match_supervision"] = self.match_supervision * match_supervision(
                 match.scores, clean_scores, match.valid
             )
-        if self.one_hot:
+        if match and self.one_hot:
             terms["one_hot"] = self.one_hot * one_hot_pull(match.weights, match.valid)
         return {name: term / len(burst.lq) for name, term in terms.items()}
 

@@ -31,10 +31,10 @@ class TwoStageRestorer(nn.Module):
         noise_map: Tensor,
         origins: Tensor,
         size: int,
-        search_window: int,
+        search_window: int | None,
         temperature: float,
         interpolation: bool = True,
-    ) -> tuple[Tensor, SoftMatch]:
+    ) -> tuple[Tensor, SoftMatch | None]:
         """Differentiable matching and restoration, for training.
 
         Args:
@@ -42,21 +42,26 @@ class TwoStageRestorer(nn.Module):
             noise_map: of the same shape.
             origins: top-left corners [y, x] of the reference patches, (B, P, 2), long.
             size: side of a patch.
-            search_window: width of the window that a patch is searched in from frame to frame.
+            search_window: width of the window that a patch is searched in from frame to frame; None leaves stage one
+                out: every patch stays where it is in the reference frame.
             temperature: of the softmax over candidates.
             interpolation: also run the interpolation branch.
 
         Returns:
             Linear RGB of all patches, (B * P, 3, 2 * size, 2 * size), followed on the batch axis by that of the
-            interpolation branch; and the match that led to them.
+            interpolation branch; and the match that led to them, if there was one.
         """
         scale = self.features.scale
-        # Matching tells small differences apart, and costs little: it keeps full precision under autocast.
-        with torch.autocast(lq.device.type, enabled=False):
-            match = soft_match(
-                self.features(lq), origins // scale, size // scale, search_window // (2 * scale), temperature
-            )
-            patches = blend_patches(torch.cat([lq, noise_map], dim=2), match, size, scale)
+        maps = torch.cat([lq, noise_map], dim=2)
+        if search_window is None:
+            match = None
+            patches = _cut(maps, origins, size)
+        else:
+            # Matching tells small differences apart, and costs little: it keeps full precision under autocast.
+            with torch.autocast(lq.device.type, enabled=False):
+                radius = search_window // (2 * scale)
+                match = soft_match(self.features(lq), origins // scale, size // scale, radius, temperature)
+                patches = blend_patches(maps, match, size, scale)
         lq, noise_map = patches.flatten(0, 1).split(4, dim=2)
         return self.network(lq, noise_map, interpolation), match
 
@@ -79,3 +84,11 @@ class TwoStageRestorer(nn.Module):
         scale = self.features.scale
         radius = search_window // (2 * scale)
         return scale * hard_match(feature_maps, origins // scale, size // scale, radius, inclusive)
+
+
+def _cut(maps: Tensor, origins: Tensor, size: int) -> Tensor:
+    """Cut bursts (B, N, C, H, W) into squares, at (B, P, 2) in all frames alike: (B, P, N, C, size, size)."""
+    bursts = zip(maps, origins.tolist(), strict=True)
+    return torch.stack(
+        [torch.stack([burst[..., y : y + size, x : x + size] for y, x in places]) for burst, places in bursts]
+    )

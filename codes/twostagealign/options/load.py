@@ -40,7 +40,9 @@ def read_options(
     """Read a YAML file and check it against a schema.
 
     Args:
-        path: a YAML file; a relative path is looked up from the current folder, then from the repository's root.
+        path: a YAML file; a relative path is looked up from the current folder, then from the repository's root. Its
+            key `base` may name another, looked up in the same way, that it changes: mappings are merged key by key, but
+            one with a `type` replaces what was there.
         overrides: changes to the file, each `key=value` or `key:key:key=value` with a YAML value (`--force_yml`).
         model: the schema.
         nodes: where its type nodes are, and the classes that each may name.
@@ -53,12 +55,11 @@ def read_options(
         UserError: the file cannot be read, or the first problem in it: one line with file, key, what was found and what
             is expected.
     """
-    data = read_yaml(_find(path))
-    if not isinstance(data, dict):
-        raise user_error(f"{path}: found {found(data)}, expected a mapping of options")
+    data, source = _read_with_base(path)
     for override in overrides:
         _override(data, override)
-    source = " ".join([str(path), "--force_yml", *overrides]) if overrides else str(path)
+    if overrides:
+        source = " ".join([source, "--force_yml", *overrides])
     try:
         options = model.model_validate(data)
     except ValidationError as error:
@@ -73,6 +74,40 @@ def read_options(
 def dump_options(options: Section) -> str:
     """Write options as YAML, defaults included; `load_options` reads the same from it."""
     return dump_yaml(options.model_dump(mode="json"))
+
+
+def _read_with_base(path: Path, above: tuple[Path, ...] = ()) -> tuple[dict[str, Any], str]:
+    """Read a file and what it is based on.
+
+    Args:
+        path: the file.
+        above: the files that led to it.
+
+    Returns:
+        The merged mapping, and what errors in it name: the files.
+    """
+    file = _find(path)
+    data = read_yaml(file)
+    if not isinstance(data, dict):
+        raise user_error(f"{path}: found {found(data)}, expected a mapping of options")
+    if "base" not in data:
+        return data, str(path)
+    base = data.pop("base")
+    if not isinstance(base, str):
+        raise user_error(f"{path}: base: found {found(base)}, expected the path of a YAML file")
+    if file in above:
+        raise user_error(f"{path}: base: found a circle of files, expected an end of it")
+    below, source = _read_with_base(Path(base), (*above, file))
+    return _merge(below, data), f"{path} (base: {source})"
+
+
+def _merge(below: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in data.items():
+        old = below.get(key)
+        both = isinstance(old, dict) and isinstance(value, dict) and "type" not in value
+        merged[key] = _merge(old, value) if both else value
+    return merged
 
 
 def _find(path: Path) -> Path:

@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from twostagealign.archs.downsampler import LowResolutionFeatures
+from twostagealign.archs.single_frame import SingleFrameNet
 from twostagealign.archs.two_stage import TwoStageNet
 from twostagealign.data.clip_sets import ClipSet
 from twostagealign.data.evaluation_set import EvaluationSet
@@ -22,7 +23,7 @@ from twostagealign.errors import UserError
 from twostagealign.options.messages import a_value_of, argument_error, found, one_of, user_error
 from twostagealign.options.schema import Node
 
-NETWORKS: dict[str, type[nn.Module]] = {"TwoStageNet": TwoStageNet}
+NETWORKS: dict[str, type[nn.Module]] = {"TwoStageNet": TwoStageNet, "SingleFrameNet": SingleFrameNet}
 FEATURES: dict[str, type[nn.Module]] = {"LowResolutionFeatures": LowResolutionFeatures}
 DATASETS: dict[str, type[Dataset]] = {"REDS": REDS, "StillsInMotion": StillsInMotion}
 EVALUATION_SETS: dict[str, type[EvaluationSet]] = {"ClipSet": ClipSet, "SCBurst": SCBurst}

@@ -74,12 +74,13 @@ class PathOptions(Section):
 
     experiments_root: str = "experiments"  # results go to EXPERIMENTS_ROOT/NAME
     pretrained: str | None = None  # checkpoint whose weights the training starts from
+    strict_load: bool = True  # false: take from it what has the same name and shape, leave the rest as it begins
 
 
 class MatchingOptions(Section):
     """Stage one: progressive block matching in training."""
 
-    search_window: SearchWindow = 64  # side of the searched square around a patch's position
+    search_window: SearchWindow | None = 64  # side of the searched square around a patch's position; null: no matching
     temperature: Rate = 1e-2  # of the softmax over candidates
     final_temperature: Rate = 1e-3  # the same from iteration `final_temperature_from` on
     final_temperature_from: Iteration = 300_000

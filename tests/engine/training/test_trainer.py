@@ -394,6 +394,35 @@ class TestSteps:
         for name, tensor in make_restorer().state_dict().items():
             torch.testing.assert_close(model[name], tensor, rtol=0, atol=1e-8)
 
+    def test_pretrained_weights_that_fit_in_part(self, train, tmp_path) -> None:
+        single = train("single", "network={type: SingleFrameNet, nf: 8}", "train:total_iter=1")
+        weights = single.folder / "models/net_latest.safetensors"
+        options = ["train:total_iter=1", "train:optimizer:lr=1e-12", "train:optimizer:features_lr=0"]
+        options += [f"path:pretrained={weights}", "train:scheduler:eta_min=0"]
+        assert "missing: network.alignment." in message_of(train, "strict", *options)
+        model = last_state(train("tiny", *options, "path:strict_load=false"))["model"]
+        taken = load_weights(weights)[0]
+        assert len(taken) < len(model)
+        for name, tensor in taken.items():
+            torch.testing.assert_close(model[name], tensor, rtol=0, atol=1e-8)
+
+    def test_without_matching(self, train, monkeypatch) -> None:
+        """The feature net stays as it is, no term speaks of it, and validation leaves stage one out too."""
+        tilings = []
+        original = trainer_module.validate
+        monkeypatch.setattr(
+            trainer_module, "validate", lambda *arguments: tilings.append(arguments[3]) or original(*arguments)
+        )
+        run = train("tiny", "matching:search_window=null", "datasets:train:size=32", "train:total_iter=2")
+        assert not any(tiling.block_matching for tiling in tilings)
+        assert "one_hot" not in (run.folder / "train.log").read_text()
+        before = train("other", "matching:search_window=null", "train:total_iter=1", "train:optimizer:lr=1e-12")
+        models = last_state(run)["model"], last_state(before)["model"]
+        changed = {name.split(".")[0] for name in models[0] if not torch.equal(models[0][name], models[1][name])}
+        assert changed == {"network"}
+        losses = "train:losses={linear: 0, srgb: 0}"
+        assert "found no weight above 0" in message_of(train, "none", "matching:search_window=null", losses)
+
     def test_workers_do_not_change_the_result(self, train) -> None:
         options = ["train:total_iter=2"]
         one, many = (train(name, *options, f"train:workers={n}") for name, n in (("one", 0), ("many", 2)))

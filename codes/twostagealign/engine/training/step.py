@@ -83,8 +83,8 @@ class TrainingStep:
             self.model = DistributedDataParallel(
                 restorer,
                 device_ids=[self.device.index] if self.device.type == "cuda" else None,
-                # A burst of one frame is not matched: the feature net has no part in it.
-                find_unused_parameters=frames == 1,
+                # Without matching, and a burst of one frame needs none, the feature net has no part in the training.
+                find_unused_parameters=frames == 1 or options.matching.search_window is None,
             )
 
     def __call__(self, batches: Sequence[Batch], iteration: int) -> StepResult:

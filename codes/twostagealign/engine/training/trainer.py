@@ -13,7 +13,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from twostagealign.data import check_no_overlap, degrade, write_picture
-from twostagealign.engine.checkpoint import load_into, load_strictly, save_torch_file
+from twostagealign.engine.checkpoint import find_checkpoint, load_into, load_strictly, save_torch_file
 from twostagealign.engine.ranks import Ranks
 from twostagealign.engine.tiling import Tiling
 from twostagealign.engine.training.batches import Batch, training_batches
@@ -61,7 +61,7 @@ class Trainer:
         self.restorer = TwoStageRestorer(build(NETWORKS, options.network), build(FEATURES, options.features))
         self.restorer.to(self.device)
         if options.path.pretrained:
-            load_into(self.restorer, locate(Path(options.path.pretrained)))
+            load_into(self.restorer, find_checkpoint(options.path.pretrained), options.path.strict_load)
         self.train_set = build(DATASETS, options.datasets.train)
         self.val_set = build(DATASETS, options.datasets.val)
         check_no_overlap(self.train_set, self.val_set)
@@ -83,7 +83,7 @@ class Trainer:
 
     def _patch_origin(self, frames: int, height: int, width: int) -> int:
         """Corner of the training patch: it lies in the middle of a crop that holds all that matching can see."""
-        size, window = self.options.train.patch_size, self.options.matching.search_window
+        size, window = self.options.train.patch_size, self.options.matching.search_window or 0
         unit = 2 * self.restorer.features.scale
         if height % unit or width % unit:
             raise UserError(f"datasets.train.size: found {height}x{width}, expected multiples of {unit} RGB pixels")
@@ -200,7 +200,7 @@ class Trainer:
             restorer,
             self.val_set,
             PROTOCOL_LEVELS[val.noise],
-            Tiling(search_window=val.search_window),
+            Tiling(search_window=val.search_window, block_matching=self.options.matching.search_window is not None),
             folder,
             val.pictures,
             self.ranks,
@@ -253,8 +253,9 @@ class Trainer:
 def _build_objective(options: TrainOptions) -> TwoStageObjective:
     losses, total = options.train.losses, options.train.total_iter
     supervision = losses.match_supervision
-    lasting = supervision.weight and (supervision.until is None or supervision.until >= total)
-    if not (losses.linear or losses.srgb or losses.one_hot or lasting):
+    supervised = supervision.weight and (supervision.until is None or supervision.until >= total)
+    matching = options.matching.search_window is not None and (losses.one_hot or supervised)
+    if not (losses.linear or losses.srgb or matching):
         raise UserError("train.losses: found no weight above 0 up to train.total_iter, expected one")
     weights = losses.model_dump()
     for name in ("interpolation", "match_supervision"):
