@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 # Sampled values are produced in chunks of at most this many bytes (of one row at least): few large ones wait for the
 # threads less often than many small ones, but have to fit into the last cache.
-_CHUNK_BYTES = 14 * 2**20
+_CHUNK_BYTES = 8 * 2**20
 
 _HAS_TRITON = find_spec("triton") is not None  # it comes with torch for CUDA on Linux
 
