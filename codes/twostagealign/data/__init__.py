@@ -10,17 +10,21 @@ from .pictures import BUNDLED, bundled_picture, list_pictures, read_picture, wri
 from .raw_folder import RawFolder, read_raw_folder, write_raw_folder
 from .reds import REDS, check_no_overlap
 from .regroup import regroup
+from .still_scenes import BurstPlan
 from .stills import StillsInMotion
+from .stills_on_device import StillsOnDevice
 
 __all__ = [
     "BUNDLED",
     "PADDINGS",
     "REDS",
     "Burst",
+    "BurstPlan",
     "Clip",
     "ClipSource",
     "RawFolder",
     "StillsInMotion",
+    "StillsOnDevice",
     "bundled_picture",
     "burst_from_picture",
     "check_no_overlap",

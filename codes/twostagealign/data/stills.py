@@ -1,7 +1,7 @@
 """Bursts out of still pictures: a hand-held walk over a picture, with a moving foreground at times."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,23 +9,10 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from twostagealign.data.motion import RGB_PER_RAW, Motion, footprint, hand_held_motion, look, to_tensor
+from twostagealign.data.motion import RGB_PER_RAW, footprint, hand_held_motion, look, to_tensor
 from twostagealign.data.pictures import BUNDLED, PictureCache, bundled_path, list_pictures
+from twostagealign.data.still_scenes import BurstPlan, Foreground, Scene, random_blob, random_colours
 from twostagealign.files import locate
-
-LUMA = np.array([0.2989, 0.5870, 0.1140])  # of R, G, B (ITU-R BT.601)
-
-
-@dataclass(frozen=True)
-class _Scene:
-    """All that is random about one burst, drawn before any picture is read."""
-
-    picture: int
-    scale: float
-    quarter_turns: int
-    mirrored: bool
-    place: np.ndarray
-    motion: Motion
 
 
 class StillsInMotion(Dataset[Tensor]):
@@ -52,6 +39,8 @@ class StillsInMotion(Dataset[Tensor]):
         seed: all bursts are functions of it.
         length: number of bursts.
         cache_mb: how many MiB of decoded pictures each worker keeps at most.
+        on_device: in training, keep all pictures decoded in the memory of the device and make the bursts of a batch
+            there; see `StillsOnDevice`. A single burst is made as ever.
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -73,6 +62,7 @@ class StillsInMotion(Dataset[Tensor]):
         seed: int = 0,
         length: int = 10_000,
         cache_mb: int = 512,
+        on_device: bool = False,
     ) -> None:
         height, width = (size, size) if isinstance(size, int) else size
         for name, value, holds, expected in (
@@ -103,6 +93,7 @@ class StillsInMotion(Dataset[Tensor]):
         self.recolour_probability = recolour_probability
         self.seed = seed
         self.length = length
+        self.on_device = on_device
         self._cache = PictureCache(cache_mb * 2**20)
 
     def __len__(self) -> int:
@@ -110,15 +101,24 @@ class StillsInMotion(Dataset[Tensor]):
 
     def __getitem__(self, index: int) -> Tensor:
         """Burst `index`: clean sRGB frames, (N, 3, *size) uint8."""
+        plan = self.plan(index)
+        views = self._views(plan.scene, self.size)
+        if plan.foreground:
+            self._add_foreground(views, plan.foreground)
+        if plan.colours is not None:
+            views = cv2.transform(views.reshape(-1, *views.shape[2:]), plan.colours).reshape(views.shape)
+        return to_tensor(views)
+
+    def plan(self, index: int) -> BurstPlan:
+        """What burst `index` shows; no picture is read."""
         if not 0 <= index < self.length:
             raise IndexError(f"StillsInMotion: index: found {index}, expected 0 to {self.length - 1}")
-        rng = self._rng(index)
-        views = self._views(self._draw_scene(rng), self.size)
-        if rng.random() < self.foreground_probability:
-            self._add_foreground(views, rng)
-        if rng.random() < self.recolour_probability:
-            views = _recolour(views, rng)
-        return to_tensor(views)
+        rng = np.random.default_rng([self.seed, index])
+        return BurstPlan(
+            scene=self._draw_scene(rng),
+            foreground=self._draw_foreground(rng) if rng.random() < self.foreground_probability else None,
+            colours=random_colours(rng) if rng.random() < self.recolour_probability else None,
+        )
 
     def walk(self, index: int) -> np.ndarray:
         """True motion of the background of burst `index`.
@@ -129,18 +129,15 @@ class StillsInMotion(Dataset[Tensor]):
         Returns:
             (N, 2) [y, x] in raw pixels: what lies in the middle of the reference frame lies `walk` further in a frame.
         """
-        return self._draw_scene(self._rng(index)).motion.shift
+        return self.plan(index).scene.motion.shift
 
     def clip(self, index: int) -> str:
         """Name of the picture that burst `index` looks at."""
-        return self.pictures[self._draw_scene(self._rng(index)).picture].stem
+        return self.pictures[self.plan(index).scene.picture].stem
 
-    def _rng(self, index: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, index])
-
-    def _draw_scene(self, rng: np.random.Generator) -> _Scene:
+    def _draw_scene(self, rng: np.random.Generator) -> Scene:
         fastest = rng.uniform(0, self.max_shift)
-        return _Scene(
+        return Scene(
             picture=int(rng.integers(len(self.pictures))),
             scale=rng.uniform(*self.scale_range),
             quarter_turns=int(rng.integers(4)) if self.augment else 0,
@@ -149,84 +146,35 @@ class StillsInMotion(Dataset[Tensor]):
             motion=hand_held_motion(rng, self.frames, (fastest / 2, fastest), self.max_rotation, self.max_zoom),
         )
 
-    def _views(self, scene: _Scene, size: tuple[int, int]) -> np.ndarray:
-        """The frames of a scene, (N, *size, 3) uint8."""
-        picture = _turn(self._cache.read(self.pictures[scene.picture]), scene)
-        low, high = footprint(scene.motion, size)
-        rows, top = _span(picture.shape[0], scene.scale, size[0], (low[0], high[0]), scene.place[0])
-        columns, left = _span(picture.shape[1], scene.scale, size[1], (low[1], high[1]), scene.place[1])
-        part = _turn_back(picture[rows, columns], scene)  # in memory order again: OpenCV would copy anything else
-        if scene.scale < 1:
-            part_size = [max(1, round(side * scene.scale)) for side in part.shape[1::-1]]
-            part = cv2.resize(part, part_size, interpolation=cv2.INTER_AREA)
-        part = np.ascontiguousarray(_turn(part, scene))
-        return look(part, scene.motion, (top, left), size)
-
-    def _add_foreground(self, views: np.ndarray, rng: np.random.Generator) -> None:
-        """Lay a piece of another picture over the frames, in place, moving on its own walk."""
+    def _draw_foreground(self, rng: np.random.Generator) -> Foreground:
         side = round(min(self.size) * rng.uniform(0.25, 0.65))
         middle = np.array(self.size) * rng.uniform(0.1, 0.9, 2)
         scene = self._draw_scene(rng)
-        # The piece is rendered in a window that follows it by whole pixels: most of the frame it never touches.
         travel = np.round(RGB_PER_RAW * scene.motion.shift).astype(int)
         motion = replace(scene.motion, shift=scene.motion.shift - travel / RGB_PER_RAW)
-        textures = self._views(replace(scene, motion=motion), (side, side))
-        opacities = look(_random_blob(rng, side), motion, (0, 0), (side, side), border=cv2.BORDER_CONSTANT)
+        corners = np.round(middle).astype(int) - side // 2 + travel
+        return Foreground(replace(scene, motion=motion), corners, random_blob(rng, side))
+
+    def _views(self, scene: Scene, size: tuple[int, int]) -> np.ndarray:
+        """The frames of a scene, (N, *size, 3) uint8."""
+        picture = scene.turn(self._cache.read(self.pictures[scene.picture]))
+        (rows, top), (columns, left) = scene.spans(picture.shape[:2], size, footprint(scene.motion, size))
+        part = scene.turn_back(picture[rows, columns])  # in memory order again: OpenCV would copy anything else
+        if scene.scale < 1:
+            part_size = [scene.downscaled(side) for side in part.shape[1::-1]]
+            part = cv2.resize(part, part_size, interpolation=cv2.INTER_AREA)
+        return look(np.ascontiguousarray(scene.turn(part)), scene.motion, (top, left), size)
+
+    def _add_foreground(self, views: np.ndarray, foreground: Foreground) -> None:
+        """Lay it over the frames, in place."""
+        side, motion = len(foreground.opacity), foreground.scene.motion
+        textures = self._views(foreground.scene, (side, side))
+        opacities = look(foreground.opacity, motion, (0, 0), (side, side), border=cv2.BORDER_CONSTANT)
         for view, texture, opacity, (top, left) in zip(
-            views, textures, np.clip(opacities, 0, 1), np.round(middle).astype(int) - side // 2 + travel, strict=True
+            views, textures, np.clip(opacities, 0, 1), foreground.corners, strict=True
         ):
             under = view[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
             inside = np.s_[max(-top, 0) :, max(-left, 0) :]
             texture, opacity = (x[inside][: under.shape[0], : under.shape[1]] for x in (texture, opacity))
             if under.size:
                 under[:] = cv2.blendLinear(texture, under, opacity, 1 - opacity)
-
-
-def _turn(picture: np.ndarray, scene: _Scene) -> np.ndarray:
-    turned = np.rot90(picture, scene.quarter_turns)
-    return turned[:, ::-1] if scene.mirrored else turned
-
-
-def _turn_back(picture: np.ndarray, scene: _Scene) -> np.ndarray:
-    return np.rot90(picture[:, ::-1] if scene.mirrored else picture, -scene.quarter_turns)
-
-
-def _recolour(views: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Permute the channels of sRGB frames and scale the saturation, (N, H, W, 3) uint8."""
-    saturation = 2 ** rng.uniform(-1, 1)
-    matrix = saturation * np.eye(3) + (1 - saturation) * LUMA  # grey stays grey
-    return cv2.transform(views.reshape(-1, *views.shape[2:]), matrix[:, rng.permutation(3)]).reshape(views.shape)
-
-
-def _random_blob(rng: np.random.Generator, side: int) -> np.ndarray:
-    """Opacity of a random piece with a smooth edge: a polygon of 3 to 24 corners, float32 (side, side) in [0, 1]."""
-    corners = int(rng.integers(3, 25))
-    angle = 2 * math.pi * (np.arange(corners) + rng.uniform(-0.3, 0.3, corners)) / corners
-    # It ends well before the window does, so that turning and magnifying do not cut it off.
-    radius = side / 2 * rng.uniform(0.4, 0.8, 2) * rng.uniform(0.7, 1.0, (corners, 1))
-    outline = side / 2 + radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    blob = np.zeros((side, side), np.float32)
-    cv2.fillPoly(blob, [np.round(outline).astype(np.int32)], 1.0)
-    return cv2.GaussianBlur(blob, (0, 0), rng.uniform(0.7, 2.0))
-
-
-def _span(length: int, scale: float, size: int, seen: tuple[int, int], place: float) -> tuple[slice, int]:
-    """Choose, along one axis, where in a picture a burst is taken, with as little mirrored border as possible.
-
-    Args:
-        length: side of the picture before downscaling.
-        scale: factor of downscaling.
-        size: side of a frame.
-        seen: what the frames see (`footprint`), relative to the reference frame's first pixel.
-        place: 0 to 1, which of the possible places to take.
-
-    Returns:
-        The part of the picture to use, and where the reference frame begins in this part once downscaled.
-    """
-    available = max(1, round(length * scale))
-    first, last = sorted((-seen[0], available - seen[1]))
-    inside = sorted((0, available - size))
-    start = int(np.clip(round(first + place * (last - first)), *inside))
-    begin = max(0, math.floor((start + seen[0]) / scale))
-    end = min(length, math.ceil((start + seen[1]) / scale))
-    return slice(begin, end), start - round(begin * scale)

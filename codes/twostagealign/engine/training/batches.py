@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import count, islice
 
 import cv2
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from twostagealign.data import BurstPlan, StillsInMotion, StillsOnDevice, read_picture
 from twostagealign.engine.ranks import Ranks
 
 
@@ -49,6 +51,9 @@ def training_batches(
 ) -> Iterator[Batch]:
     """Read this process's batches ahead, in other processes.
 
+    Of `StillsInMotion(on_device=True)` only what is random is drawn there; the frames are made on the device, in this
+    process, when they are asked for.
+
     Args:
         dataset: burst i of it is a function of its own seed and of i; after its last one it begins anew.
         seed: of the degradation; that of a burst is a function of this and of the burst's number.
@@ -70,16 +75,31 @@ def training_batches(
         # Each worker is to keep to one core. Set here and inherited: in a forked worker, OpenCV would wait for ever for
         # the threads of the parent's pool.
         cv2.setNumThreads(1)
+    if isinstance(dataset, StillsInMotion) and dataset.on_device:
+        source, collate = _Plans(dataset), list
+        frames_of = StillsOnDevice(map(read_picture, dataset.pictures), dataset.size, device)
+    else:
+        source, collate = dataset, None
+        frames_of = partial(Tensor.to, device=device, non_blocking=True)
     loader = DataLoader(
-        dataset,
+        source,
         batch_sampler=([burst % len(dataset) for burst in batch] for batch in numbers()),
         num_workers=workers,
+        collate_fn=collate,
         pin_memory=device.type == "cuda",
         prefetch_factor=4 if workers else None,
         worker_init_fn=_prepare_worker,
     )
-    for bursts, frames in zip(numbers(), loader, strict=True):
-        yield Batch(frames.to(device, non_blocking=True), [_seed_of(seed, burst) for burst in bursts])
+    for bursts, found in zip(numbers(), loader, strict=True):
+        yield Batch(frames_of(found), [_seed_of(seed, burst) for burst in bursts])
+
+
+class _Plans(Dataset[BurstPlan]):
+    def __init__(self, bursts: StillsInMotion) -> None:
+        self.bursts = bursts
+
+    def __getitem__(self, index: int) -> BurstPlan:
+        return self.bursts.plan(index)
 
 
 def _prepare_worker(_: int) -> None:
