@@ -1,0 +1,116 @@
+"""What restores: the variants of the network, their training, and the methods without a network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from twostagealign.data import Burst
+from twostagealign.engine.burst_averaging import block_matched_average
+from twostagealign.engine.checkpoint import load_weights, open_restorer
+from twostagealign.engine.classical import demosaicked, noise_level, non_local_means
+from twostagealign.engine.device import pick_device
+from twostagealign.engine.evaluation import develop
+from twostagealign.engine.tiling import Tiling, restore_frame
+from twostagealign.engine.training.trainer import Trainer
+from twostagealign.errors import UserError
+from twostagealign.files import REPOSITORY, locate
+from twostagealign.options import load_options
+
+OPTIONS = REPOSITORY / "options" / "ablation"
+"""An option file for each variant, and start.yml for the training that all of them go on from."""
+
+START = "start"
+VARIANTS = {
+    "single_frame": "single frame",
+    "no_alignment": "burst without alignment",
+    "stage_one": "stage one only",
+    "stage_two": "stage two only",
+    "both": "both stages",
+    "no_interpolation": "both, no interpolation branch",
+}
+"""Name of the option file -> what the variant is called in tables."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to restore a burst.
+
+    Attributes:
+        name: what it is called in tables.
+        restore: burst -> sRGB of the reference frame, (3, 2H, 2W), on the CPU.
+        weights: SHA-256 of its weights; None for a method without a network.
+        training: how long that was; likewise.
+    """
+
+    name: str
+    restore: Callable[[Burst], Tensor]
+    weights: str | None = None
+    training: str | None = None
+
+
+def yardsticks() -> list[Method]:
+    """The methods without a network."""
+
+    def denoised(burst: Burst) -> Tensor:
+        return non_local_means(demosaicked(burst), noise_level(burst))
+
+    return [
+        Method("demosaicking", demosaicked),
+        Method("demosaicking + non-local means", denoised),
+        Method("burst average", lambda burst: demosaicked(block_matched_average(burst))),
+        Method("burst average + non-local means", lambda burst: denoised(block_matched_average(burst))),
+    ]
+
+
+def weights_file(option_file: Path) -> Path:
+    """Where the training of an option file writes its newest weights."""
+    options = load_options(option_file)
+    return locate(Path(options.path.experiments_root)) / options.name / "models" / "net_latest.safetensors"
+
+
+def open_variant(option_file: Path, name: str) -> Method:
+    """Load the newest weights of a variant.
+
+    Args:
+        option_file: of its training. Where that does without block matching, so does the restoration.
+        name: what it is called in tables.
+
+    Raises:
+        UserError: it has not been trained, or a file cannot be read.
+    """
+    options, path = load_options(option_file), weights_file(option_file)
+    restorer = open_restorer(path).to(pick_device("auto"))
+    tiling = Tiling(block_matching=options.matching.search_window is not None)
+
+    def restore(burst: Burst) -> Tensor:
+        return develop(restore_frame(restorer, burst.lq[0], burst.noise_map[0], tiling).image, burst.camera)
+
+    _, metadata = load_weights(path)
+    training = f"{metadata.get('iteration')} of {options.train.total_iter} iterations"
+    return Method(name, restore, hashlib.sha256(path.read_bytes()).hexdigest(), training)
+
+
+def train_variant(option_file: Path, source: Path) -> None:
+    """Train to the end; a training that was interrupted goes on, one that is finished stays as it is.
+
+    Args:
+        option_file: of the training.
+        source: folder of pictures to train on.
+
+    Raises:
+        UserError: it cannot be trained, or was stopped by a signal.
+    """
+    options = load_options(option_file, [f"datasets:train:source={json.dumps(str(source))}"])
+    trainer = Trainer(options, resume=True)
+    trainer.run()
+    if trainer.iteration < options.train.total_iter:
+        raise UserError(
+            f"{options.name}: stopped at iteration {trainer.iteration} of {options.train.total_iter}; "
+            "the same command goes on from there"
+        )
