@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from twostagealign.cli import run
-from twostagealign.engine.protocol import evaluate
-from twostagealign.engine.summary import table
+from twostagealign.engine.evaluation.protocol import evaluate
+from twostagealign.engine.evaluation.summary import table
 from twostagealign.evaluation_cli import read_request
 
 

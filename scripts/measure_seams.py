@@ -15,7 +15,7 @@ from torch import Tensor
 from twostagealign.cli import run
 from twostagealign.data import Clip, degrade_by_protocol
 from twostagealign.engine.checkpoint import find_checkpoint, open_restorer
-from twostagealign.engine.evaluation import develop, measure
+from twostagealign.engine.quality import develop, measure
 from twostagealign.engine.tiling import Tiling, restore_frame
 from twostagealign.errors import UserError
 from twostagealign.isp import PROTOCOL_LEVELS

@@ -12,7 +12,7 @@ import torch
 from twostagealign.data import bundled_picture, burst_from_picture, degrade_by_protocol
 from twostagealign.engine import demo
 from twostagealign.engine.classical import demosaicked
-from twostagealign.engine.evaluation import develop, measure, picture
+from twostagealign.engine.quality import develop, measure, picture
 from twostagealign.isp import PROTOCOL_LEVELS
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "demo.py"

@@ -5,7 +5,7 @@ import pytest
 from twostagealign.data import bundled_picture, burst_from_picture, degrade_by_protocol
 from twostagealign.engine.checkpoint import find_checkpoint, open_restorer
 from twostagealign.engine.classical import demosaicked
-from twostagealign.engine.evaluation import develop, measure
+from twostagealign.engine.quality import develop, measure
 from twostagealign.engine.tiling import Tiling, restore_frame
 from twostagealign.isp import PROTOCOL_LEVELS
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twostagealign.data.evaluation_set import NoiseLevel
 from twostagealign.engine.checkpoint import find_checkpoint
-from twostagealign.engine.protocol import Request
+from twostagealign.engine.evaluation.protocol import Request
 from twostagealign.engine.tiling import Tiling
 from twostagealign.errors import UserError
 from twostagealign.isp import PROTOCOL_LEVELS

@@ -3,7 +3,7 @@ import torch
 
 from twostagealign.data import Burst, degrade_by_protocol
 from twostagealign.engine.classical import demosaicked, noise_level, non_local_means
-from twostagealign.engine.evaluation import develop, measure
+from twostagealign.engine.quality import develop, measure
 from twostagealign.isp import PROTOCOL_LEVELS
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from twostagealign.engine.demo_figure import Offsets, Panel, compare_offsets, draw_comparison, most_detailed_window
-from twostagealign.engine.evaluation import Quality
+from twostagealign.engine.quality import Quality
 from twostagealign.engine.tiling import RestoredFrame
 from twostagealign.errors import UserError
 

@@ -12,7 +12,7 @@ from torch import nn
 from twostagealign.data import bundled_picture, degrade_by_protocol, frame_window, write_picture, write_raw_folder
 from twostagealign.engine import restoration
 from twostagealign.engine.checkpoint import open_restorer
-from twostagealign.engine.evaluation import develop, measure, picture
+from twostagealign.engine.quality import develop, measure, picture
 from twostagealign.engine.restoration import restore_folder, table
 from twostagealign.engine.tiling import Tiling, restore_frame
 from twostagealign.errors import UserError

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from twostagealign.benchmarks.measurement import Measurement
 from twostagealign.benchmarks.subjects import FRAME_UHD, wide_restorer
-from twostagealign.engine.memory import memory_used
+from twostagealign.engine.evaluation.memory import memory_used
 from twostagealign.engine.tiling import Tiling, count_tiles, restore_frame
 from twostagealign.isp import PROTOCOL_LEVELS
 from twostagealign.isp import noise_map as make_noise_map

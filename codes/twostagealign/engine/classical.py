@@ -5,7 +5,7 @@ from skimage.restoration import denoise_nl_means
 from torch import Tensor
 
 from twostagealign.data import Burst
-from twostagealign.engine.evaluation import develop
+from twostagealign.engine.quality import develop
 from twostagealign.isp import demosaic
 
 # Settings of scikit-image's `denoise_nl_means`: the side of the patches that are compared, how far apart they may lie,

@@ -12,7 +12,7 @@ from twostagealign.engine.checkpoint import open_restorer
 from twostagealign.engine.classical import demosaicked, noise_level, non_local_means
 from twostagealign.engine.demo_figure import Panel, compare_offsets, draw_comparison
 from twostagealign.engine.device import pick_device
-from twostagealign.engine.evaluation import develop, measure, picture
+from twostagealign.engine.quality import develop, measure, picture
 from twostagealign.engine.tiling import Tiling, count_tiles, restore_frame
 from twostagealign.errors import UserError
 from twostagealign.files import output_folder, write_atomically

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from twostagealign.engine.evaluation import Quality
+from twostagealign.engine.quality import Quality
 from twostagealign.engine.tiling import RestoredFrame
 from twostagealign.files import write_atomically
 

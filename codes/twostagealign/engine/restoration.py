@@ -15,7 +15,7 @@ from tqdm import tqdm
 from twostagealign.data import Burst, Clip, degrade_by_protocol, frame_window, read_raw_folder, write_picture
 from twostagealign.engine.checkpoint import open_restorer
 from twostagealign.engine.device import pick_device
-from twostagealign.engine.evaluation import develop, measure, picture
+from twostagealign.engine.quality import develop, measure, picture
 from twostagealign.engine.tiling import Tiling, count_tiles, restore_frame
 from twostagealign.errors import UserError
 from twostagealign.files import output_folder, write_atomically

@@ -11,7 +11,7 @@ from twostagealign.engine.ablation.cells import measure_all
 from twostagealign.engine.ablation.methods import Method, yardsticks
 from twostagealign.engine.ablation.scenes import NOISE, Scene
 from twostagealign.engine.classical import demosaicked
-from twostagealign.engine.evaluation import develop
+from twostagealign.engine.quality import develop
 from twostagealign.errors import UserError
 
 

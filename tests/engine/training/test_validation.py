@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from twostagealign.data import degrade_by_protocol
-from twostagealign.engine.evaluation import develop, measure
+from twostagealign.engine.quality import develop, measure
 from twostagealign.engine.ranks import Ranks
 from twostagealign.engine.tiling import RestoredFrame, Tiling
 from twostagealign.engine.training import validation

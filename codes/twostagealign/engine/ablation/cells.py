@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from twostagealign.engine.ablation.methods import Method
 from twostagealign.engine.ablation.scenes import MEASURED, NOISE, SIZE, Scene, middle
-from twostagealign.engine.evaluation import develop, measure
-from twostagealign.engine.results import Record, write_record
+from twostagealign.engine.evaluation.results import Record, write_record
+from twostagealign.engine.quality import develop, measure
 from twostagealign.errors import UserError
 
 

@@ -15,7 +15,7 @@ from twostagealign.engine.burst_averaging import block_matched_average
 from twostagealign.engine.checkpoint import load_weights, open_restorer
 from twostagealign.engine.classical import demosaicked, noise_level, non_local_means
 from twostagealign.engine.device import pick_device
-from twostagealign.engine.evaluation import develop
+from twostagealign.engine.quality import develop
 from twostagealign.engine.tiling import Tiling, restore_frame
 from twostagealign.engine.training.trainer import Trainer
 from twostagealign.errors import UserError

@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 from twostagealign.data import degrade_by_protocol, write_picture
-from twostagealign.engine.evaluation import develop, measure, picture
+from twostagealign.engine.quality import develop, measure, picture
 from twostagealign.engine.ranks import Ranks
 from twostagealign.engine.tiling import Tiling, restore_frame
 from twostagealign.isp import demosaic

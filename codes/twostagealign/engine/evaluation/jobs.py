@@ -8,8 +8,8 @@ from typing import Literal
 
 from twostagealign.data import frame_window
 from twostagealign.data.evaluation_set import EvaluationClip, EvaluationSet, NoiseLevel
+from twostagealign.engine.evaluation.results import Skipped
 from twostagealign.engine.ranks import Ranks
-from twostagealign.engine.results import Skipped
 from twostagealign.errors import UserError
 
 

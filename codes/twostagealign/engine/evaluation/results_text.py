@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from statistics import fmean
 
-from twostagealign.engine.results import Comparison, Run, Seconds
+from twostagealign.engine.evaluation.results import Comparison, Run, Seconds
 
 UNITS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "lpips": "LPIPS"}
 """What the metrics are called."""

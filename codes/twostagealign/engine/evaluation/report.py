@@ -8,10 +8,10 @@ from statistics import fmean
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.ticker import MaxNLocator
 
-from twostagealign.engine.report_pictures import ShownFrame, show_frame
-from twostagealign.engine.results import METRICS, PARTS, Comparison, FrameResult, Results, Run, Summary
-from twostagealign.engine.results_folder import REPORT
-from twostagealign.engine.results_text import UNITS, cost, difference, grouped, measured, number
+from twostagealign.engine.evaluation.report_pictures import ShownFrame, show_frame
+from twostagealign.engine.evaluation.results import METRICS, PARTS, Comparison, FrameResult, Results, Run, Summary
+from twostagealign.engine.evaluation.results_folder import REPORT
+from twostagealign.engine.evaluation.results_text import UNITS, cost, difference, grouped, measured, number
 from twostagealign.files import write_atomically
 from twostagealign.options.yaml_file import dump_yaml
 
@@ -82,7 +82,7 @@ def render(results: Results, shown: Sequence[ShownFrame], left_out: int) -> str:
         HTML.
     """
     environment = Environment(
-        loader=PackageLoader("twostagealign.engine", "templates"),
+        loader=PackageLoader("twostagealign.engine.evaluation", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

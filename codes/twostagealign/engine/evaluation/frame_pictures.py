@@ -5,8 +5,8 @@ from pathlib import Path
 from torch import Tensor
 
 from twostagealign.data import write_picture
-from twostagealign.engine.evaluation import picture
-from twostagealign.engine.results import Pictures, Shifts, write_record
+from twostagealign.engine.evaluation.results import Pictures, Shifts, write_record
+from twostagealign.engine.quality import picture
 
 RESIDUAL_GAIN = 4
 """How much the residual is amplified, so that it can be seen."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from twostagealign.engine.results import Memory
+from twostagealign.engine.evaluation.results import Memory
 
 _STATUS = Path("/proc/self/status")
 

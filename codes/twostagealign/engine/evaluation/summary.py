@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
-from twostagealign.engine.results import (
+from twostagealign.engine.evaluation.results import (
     METRICS,
     PARTS,
     Comparison,
@@ -16,7 +16,7 @@ from twostagealign.engine.results import (
     Seconds,
     Summary,
 )
-from twostagealign.engine.results_text import UNITS, cost, difference, grouped, measured
+from twostagealign.engine.evaluation.results_text import UNITS, cost, difference, grouped, measured
 
 
 def summarise_clip(clip: str, frames: Sequence[FrameResult]) -> Summary:

@@ -16,8 +16,8 @@ from typing import Any
 from pydantic import ValidationError
 from torch.utils.tensorboard import SummaryWriter
 
-from twostagealign.engine.results import METRICS, FrameResult, Results, write_record
-from twostagealign.engine.summary import frames_csv
+from twostagealign.engine.evaluation.results import METRICS, FrameResult, Results, write_record
+from twostagealign.engine.evaluation.summary import frames_csv
 from twostagealign.errors import UserError
 from twostagealign.files import output_folder, write_atomically
 from twostagealign.options.yaml_file import dump_yaml

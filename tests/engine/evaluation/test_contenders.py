@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from twostagealign.engine.contenders import label_checkpoints
+from twostagealign.engine.evaluation.contenders import label_checkpoints
 from twostagealign.engine.ranks import Ranks
 from twostagealign.errors import UserError
 from twostagealign.options.evaluation import FOLDER_NAME

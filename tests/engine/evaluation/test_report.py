@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from twostagealign.data import write_picture
-from twostagealign.engine.report import choose_frames, write_report
-from twostagealign.engine.report_pictures import CROP, find_detail
-from twostagealign.engine.results import (
+from twostagealign.engine.evaluation.report import choose_frames, write_report
+from twostagealign.engine.evaluation.report_pictures import CROP, find_detail
+from twostagealign.engine.evaluation.results import (
     Checkpoint,
     Environment,
     FrameResult,
@@ -23,7 +23,7 @@ from twostagealign.engine.results import (
     Summary,
     write_record,
 )
-from twostagealign.engine.summary import summarise_clip, summarise_clips
+from twostagealign.engine.evaluation.summary import summarise_clip, summarise_clips
 from twostagealign.errors import UserError
 
 EVIL = '<script>alert("&")</script>'

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from twostagealign.engine.results import METRICS, Comparison, FrameResult
+from twostagealign.engine.evaluation.results import METRICS, Comparison, FrameResult
 
 CONFIDENCE = 0.95
 RESAMPLES = 10_000

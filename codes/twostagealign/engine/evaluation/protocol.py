@@ -11,16 +11,24 @@ from tqdm import tqdm
 
 from twostagealign.data.evaluation_set import NoiseLevel, RawFrame
 from twostagealign.data.read_ahead import read_ahead
-from twostagealign.engine.bootstrap import compare
-from twostagealign.engine.contenders import Contender, load_contenders
-from twostagealign.engine.evaluation_jobs import Job, check_files, choose_clips, describe_gaps, open_clips, plan_jobs
-from twostagealign.engine.frame_evaluation import evaluate_frame
-from twostagealign.engine.memory import give_back_memory
+from twostagealign.engine.evaluation.bootstrap import compare
+from twostagealign.engine.evaluation.contenders import Contender, load_contenders
+from twostagealign.engine.evaluation.frames import evaluate_frame
+from twostagealign.engine.evaluation.jobs import Job, check_files, choose_clips, describe_gaps, open_clips, plan_jobs
+from twostagealign.engine.evaluation.memory import give_back_memory
+from twostagealign.engine.evaluation.report import write_report
+from twostagealign.engine.evaluation.results import (
+    SCHEMA_VERSION,
+    Environment,
+    FrameResult,
+    Results,
+    Run,
+    Skipped,
+    write_record,
+)
+from twostagealign.engine.evaluation.results_folder import ResultsFolder
+from twostagealign.engine.evaluation.summary import summarise_clip, summarise_clips
 from twostagealign.engine.ranks import Ranks, join_ranks
-from twostagealign.engine.report import write_report
-from twostagealign.engine.results import SCHEMA_VERSION, Environment, FrameResult, Results, Run, Skipped, write_record
-from twostagealign.engine.results_folder import ResultsFolder
-from twostagealign.engine.summary import summarise_clip, summarise_clips
 from twostagealign.engine.tiling import Tiling, count_tiles
 from twostagealign.errors import UserError
 from twostagealign.files import output_folder

@@ -14,7 +14,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from twostagealign.data import read_picture
-from twostagealign.engine.results import FrameResult, Shifts
+from twostagealign.engine.evaluation.results import FrameResult, Shifts
 from twostagealign.errors import UserError
 
 CROP = (300, 400)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from twostagealign.engine.bootstrap import compare, paired_bootstrap
-from twostagealign.engine.results import FrameResult, Memory, Seconds
+from twostagealign.engine.evaluation.bootstrap import compare, paired_bootstrap
+from twostagealign.engine.evaluation.results import FrameResult, Memory, Seconds
 
 
 def test_interval_agrees_with_scipy() -> None:

@@ -20,11 +20,11 @@ from twostagealign.data import (
 )
 from twostagealign.data.evaluation_set import NoiseLevel
 from twostagealign.data.sc_burst_writer import write_scene
-from twostagealign.engine import contenders, protocol
 from twostagealign.engine.checkpoint import open_restorer, save_torch_file, save_weights
-from twostagealign.engine.evaluation import develop, measure
-from twostagealign.engine.protocol import Request, evaluate
-from twostagealign.engine.results import Results, Shifts, read_results
+from twostagealign.engine.evaluation import contenders, protocol
+from twostagealign.engine.evaluation.protocol import Request, evaluate
+from twostagealign.engine.evaluation.results import Results, Shifts, read_results
+from twostagealign.engine.quality import develop, measure
 from twostagealign.engine.tiling import Tiling, restore_frame
 from twostagealign.errors import UserError
 from twostagealign.isp import PROTOCOL_LEVELS

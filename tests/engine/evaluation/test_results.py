@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from twostagealign.engine.results import (
+from twostagealign.engine.evaluation.results import (
     Checkpoint,
     Comparison,
     Environment,
@@ -18,10 +18,10 @@ from twostagealign.engine.results import (
     read_results,
     write_record,
 )
-from twostagealign.engine.summary import frames_csv, summarise_clip, summarise_clips, table
+from twostagealign.engine.evaluation.summary import frames_csv, summarise_clip, summarise_clips, table
 from twostagealign.errors import UserError
 
-SCHEMA = Path(__file__).parents[2] / "docs" / "results.schema.json"
+SCHEMA = Path(__file__).parents[3] / "docs" / "results.schema.json"
 
 
 def frame(clip: str, index: int, psnr: float | None, part: str = "center") -> FrameResult:
@@ -87,7 +87,8 @@ FRAMES = [frame("000", 0, 30.0, "border"), frame("000", 1, 34.0), frame("011", 0
 
 
 def test_documented_schema_is_the_true_one() -> None:
-    # After a change: raise SCHEMA_VERSION if need be, python -m twostagealign.engine.results > docs/results.schema.json
+    # After a change, raise SCHEMA_VERSION if need be, and:
+    # python -m twostagealign.engine.evaluation.results > docs/results.schema.json
     assert json.loads(SCHEMA.read_text()) == Results.model_json_schema()
 
 

@@ -11,7 +11,7 @@ import torch
 from twostagealign.archs import is_released
 from twostagealign.engine.checkpoint import load_weights, open_restorer
 from twostagealign.engine.complexity import count_flops, count_parameters
-from twostagealign.engine.results import Checkpoint
+from twostagealign.engine.evaluation.results import Checkpoint
 from twostagealign.errors import UserError
 from twostagealign.models import TwoStageRestorer
 

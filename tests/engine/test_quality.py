@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from twostagealign.engine.evaluation import Quality, develop, measure, picture
+from twostagealign.engine.quality import Quality, develop, measure, picture
 from twostagealign.isp import Camera, process, random_camera
 from twostagealign.metrics import psnr, ssim
 

@@ -2,7 +2,7 @@
 
 The classes below are the schema; docs/results.schema.json is made from them by
 
-    python -m twostagealign.engine.results > docs/results.schema.json
+    python -m twostagealign.engine.evaluation.results > docs/results.schema.json
 
 A change that a reader of the file could trip over raises `SCHEMA_VERSION`.
 """
