@@ -73,7 +73,7 @@ class PathOptions(Section):
     """Where results go and where a training starts from."""
 
     experiments_root: str = "experiments"  # results go to EXPERIMENTS_ROOT/NAME
-    pretrained: str | None = None  # checkpoint whose weights the training starts from
+    pretrained: str | None = None  # checkpoint (a file, or its name) whose weights the training starts from
     strict_load: bool = True  # false: take from it what has the same name and shape, leave the rest as it begins
 
 
