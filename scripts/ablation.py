@@ -12,7 +12,6 @@ from twostagealign.cli import run
 from twostagealign.engine.ablation.cells import measure_all
 from twostagealign.engine.ablation.methods import (
     OPTIONS,
-    START,
     VARIANTS,
     open_variant,
     train_variant,
@@ -42,7 +41,7 @@ def main() -> None:
     output = output_folder(arguments.output)
     if arguments.train:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
-        for name in (START, *arguments.variants):
+        for name in arguments.variants:
             train_variant(OPTIONS / f"{name}.yml", arguments.data)
     methods = yardsticks()
     for name in arguments.variants:

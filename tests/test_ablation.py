@@ -20,11 +20,8 @@ def script(monkeypatch, capfd, tmp_path, tiny_experiment):
     options = tmp_path / "options"
     options.mkdir()
     monkeypatch.setattr(methods, "OPTIONS", options)
-    start = str(Path(base["path"]["experiments_root"]) / "ablation_start" / "models" / "net_latest.safetensors")
-    for name in ("start", *methods.VARIANTS):
+    for name in methods.VARIANTS:
         changes = {"name": f"ablation_{name}"}
-        if name != "start":
-            changes["path"] = base["path"] | {"pretrained": start}
         if name == "stage_two":
             changes["matching"] = {"search_window": None}
         (options / f"{name}.yml").write_text(yaml.safe_dump(base | changes))
@@ -103,7 +100,7 @@ def test_mistakes_are_one_line(script, tmp_path, arguments, problem):
 
 
 def test_the_shipped_options_are_all_there():
-    for name in (methods.START, *methods.VARIANTS):
+    for name in methods.VARIANTS:
         assert methods.weights_file(methods.OPTIONS / f"{name}.yml").parts[-3:] == (
             f"ablation_{name}",
             "models",

@@ -23,9 +23,8 @@ from twostagealign.files import REPOSITORY, locate
 from twostagealign.options import load_options
 
 OPTIONS = REPOSITORY / "options" / "ablation"
-"""An option file for each variant, and start.yml for the training that all of them go on from."""
+"""An option file for each variant."""
 
-START = "start"
 VARIANTS = {
     "single_frame": "single frame",
     "no_alignment": "burst without alignment",
