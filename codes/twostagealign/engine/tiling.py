@@ -176,12 +176,13 @@ def restore_frame(
 
     # The canvas has room for whole tiles and what they keep of their halos. Where neighbours overlap, their fades add
     # up to 1.
-    canvas = torch.zeros(3, *(2 * (len(axis) * patch + 2 * overlap) for axis in (rows, columns)))
+    canvas = torch.zeros(3, *(2 * (len(axis) * patch + 2 * overlap) for axis in (rows, columns)), device=device)
     grid = (positions - halo).unflatten(0, (len(rows), len(columns))).tolist()
     blocks = [_blocks(len(axis), tiling.group) for axis in (rows, columns)]
     cut = 2 * (halo - overlap)
     for (count_y, count_x), alike in groupby(product(*blocks), lambda tile: [len(patches) for patches in tile]):
-        fade_y, fade_x = (_fade(2 * (count * patch + 2 * overlap), 4 * overlap) for count in (count_y, count_x))
+        sides = (2 * (count * patch + 2 * overlap) for count in (count_y, count_x))
+        fade_y, fade_x = (_fade(side, 4 * overlap).to(device) for side in sides)
         while some := list(islice(alike, tiling.batch)):
             with watch("network"):
                 places = [[[grid[i][j] for j in across] for i in down] for down, across in some]
@@ -192,16 +193,16 @@ def restore_frame(
                     noise = torch.stack([_cut(lq, own, patch, halo, noise_map) for own in places])
                 tiles = restorer.network(tiles.to(dtype), noise.to(dtype))
             with watch("stitching"):
-                tiles = tiles[..., cut : cut + len(fade_y), cut : cut + len(fade_x)].float().cpu()
+                tiles = tiles[..., cut : cut + len(fade_y), cut : cut + len(fade_x)].float()
                 for tile, (down, across) in zip(tiles, some, strict=True):
                     y, x = 2 * down.start * patch, 2 * across.start * patch
                     canvas[:, y : y + len(fade_y), x : x + len(fade_x)] += tile * fade_y[:, None] * fade_x
             progress(len(some) * count_y * count_x)
     with watch("stitching"):
         # 1 but at the ends, where a tile has no neighbour.
-        canvas /= _laid_out(blocks[0], patch, overlap)[:, None]
-        canvas /= _laid_out(blocks[1], patch, overlap)
-        image = canvas[:, 2 * overlap :, 2 * overlap :][:, : 2 * height, : 2 * width].contiguous()
+        canvas /= _laid_out(blocks[0], patch, overlap).to(device)[:, None]
+        canvas /= _laid_out(blocks[1], patch, overlap).to(device)
+        image = canvas[:, 2 * overlap :, 2 * overlap :][:, : 2 * height, : 2 * width].contiguous().cpu()
     return RestoredFrame(image, origins.cpu(), (positions - origins[:, None]).cpu(), watch.seconds)
 
 
