@@ -1,8 +1,9 @@
-"""The GPU kernel, on a CUDA device or, with TRITON_INTERPRET=1, by Triton's interpreter on the CPU."""
+"""The GPU kernel of the result, on a CUDA device or, with TRITON_INTERPRET=1, by Triton's interpreter on the CPU."""
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -131,25 +132,28 @@ def test_what_does_not_fit_is_told(channels: int, out_channels: int, groups: int
     assert fits(torch.zeros(1, 64, 4, 4), torch.zeros(64, 64, 3, 3), 8)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_is_chosen_where_no_gradient_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from twostagealign.ops import deform_conv2d, deform_conv_triton
+@runs_kernel
+@pytest.mark.parametrize(("channels", "chosen"), [(16, True), (8, False)])
+def test_is_chosen_where_it_fits(monkeypatch: pytest.MonkeyPatch, channels: int, chosen: bool) -> None:
+    from twostagealign.ops import deform_conv, deform_conv_triton
 
     calls = []
     kernel = deform_conv_triton.deform_conv2d_fused
     monkeypatch.setattr(deform_conv_triton, "deform_conv2d_fused", lambda *args: calls.append(1) or kernel(*args))
-    given = arguments(padding=1)
-    expected = deform_conv2d(**given | {"weight": given["weight"].requires_grad_()}, padding=1)
-    assert not calls
-    with torch.inference_mode():
-        torch.testing.assert_close(deform_conv2d(**given, padding=1), expected, rtol=1e-4, atol=1e-4)
-    assert calls
+    given = arguments(channels=channels, padding=1)
+    given["weight"].requires_grad_()
+    # The interpreter works on tensors of the CPU, which deform_conv2d would not bring here.
+    result = deform_conv._on_cuda(**given, stride=(1, 1), padding=(1, 1), dilation=(1, 1), groups=2)
+    torch.testing.assert_close(result, reference(**given, padding=1), rtol=1e-4, atol=1e-4)
+    assert bool(calls) == chosen
+    assert result.requires_grad
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(INTERPRETED, reason="is the interpreter's run")
-def test_interpreter_runs_the_kernel() -> None:
-    command = [sys.executable, "-m", "pytest", "-rs", "-p", "no:cacheprovider", __file__]
+def test_interpreter_runs_the_kernels() -> None:
+    files = sorted(str(path) for path in Path(__file__).parent.glob("test_deform_conv_triton*.py"))
+    command = [sys.executable, "-m", "pytest", "-rs", "-p", "no:cacheprovider", *files]
     run = subprocess.run(command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout
     assert "no device" not in run.stdout

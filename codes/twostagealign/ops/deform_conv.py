@@ -26,11 +26,11 @@ def deform_conv2d(
 ) -> Tensor:
     """Convolve at sampling positions displaced by ``offset`` and weighted by ``mask``.
 
-    Signature and values are those of :func:`torchvision.ops.deform_conv2d`, which is called on a CUDA device for what
-    needs gradients; for the rest there is a kernel of our own, where triton is installed and the numbers of channels
-    fit. Elsewhere ``grid_sample`` reads the taps and a matrix product sums them, chunk by chunk, so that memory stays
-    bounded (in a pass with gradients the samples of all chunks are kept for the way back). Positions outside the input
-    read zero; those less than one pixel outside interpolate with zero.
+    Signature and values are those of :func:`torchvision.ops.deform_conv2d`. On a CUDA device there are kernels of our
+    own, for the gradients too, where triton is installed and the numbers of channels fit; otherwise torchvision's are
+    called. Elsewhere ``grid_sample`` reads the taps and a matrix product sums them, chunk by chunk, so that memory
+    stays bounded (in a pass with gradients the samples of all chunks are kept for the way back). Positions outside the
+    input read zero; those less than one pixel outside interpolate with zero.
 
     Args:
         input: (B, C, H, W).
@@ -44,7 +44,8 @@ def deform_conv2d(
         mask: (B, G * kh * kw, Ho, Wo), factor on each tap, usually in [0, 1]; None stands for ones.
 
     Returns:
-        (B, C_out, Ho, Wo), the channels of a pixel side by side in memory (channels_last) on a CPU.
+        (B, C_out, Ho, Wo), the channels of a pixel side by side in memory (channels_last) unless torchvision
+        computes them from an input in another layout.
 
     Raises:
         ValueError: if a shape does not go with the others.
@@ -70,10 +71,8 @@ def _on_cuda(
     mask: Tensor | None,
     groups: int,
 ) -> Tensor:
-    """Call our kernel or torchvision's."""
-    tensors = (input, offset, weight, bias, mask)
-    needs_gradient = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
-    if _HAS_TRITON and not needs_gradient:
+    """Call our kernels or torchvision's."""
+    if _HAS_TRITON:
         from twostagealign.ops import deform_conv_triton  # late: importing triton takes long and only helps here
 
         if deform_conv_triton.fits(input, weight, groups):

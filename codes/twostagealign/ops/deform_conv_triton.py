@@ -1,16 +1,32 @@
-"""Modulated deformable convolution in one GPU kernel: sampling, weighting and the matrix product, forward only."""
+"""Modulated deformable convolution in GPU kernels that sample, weight and multiply at once, and its gradients."""
+
+from functools import cache
+from typing import Any
 
 import torch
 import triton
-import triton.language as tl
 from torch import Tensor
 
-_BLOCK = 32  # output pixels that one program computes
+from twostagealign.ops import deform_conv_kernels as kernels
+
+_BLOCK = 32  # output pixels that one program of the forward pass computes
+# What is fastest in the backward pass depends on the card: the first call with new numbers of channels tries these (the
+# smallest block is for exact float32, whose products take many registers).
+_CONFIGS = [
+    # Loads ahead of their use (num_stages) would be copied to shared memory, more than most cards have.
+    triton.Config({"BLOCK": block}, num_warps=warps, num_stages=1)
+    for block, warps in ((16, 8), (32, 4), (32, 8), (64, 8))
+]
+# The gradient of the weight is summed in at most so many parts, which run side by side, of at least so many pixels.
+_PARTS = 128
+_PART_PIXELS = 256
+
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+_Pair = tuple[int, int]
 
 
 def fits(input: Tensor, weight: Tensor, groups: int) -> bool:
-    """Tell whether the kernel takes these arguments of ``deform_conv2d``: its tiles have powers of two as sides."""
+    """Tell whether the kernels take these arguments of ``deform_conv2d``: their tiles have powers of two as sides."""
     channels, out_channels = input.shape[1], weight.shape[0]
     powers = all(number & (number - 1) == 0 for number in (channels, groups, out_channels))
     sizes = 16 <= channels <= 64 and 16 <= out_channels <= 64  # beyond, float32 needs more memory than small cards have
@@ -22,120 +38,154 @@ def deform_conv2d_fused(
     offset: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
+    stride: _Pair,
+    padding: _Pair,
+    dilation: _Pair,
     mask: Tensor | None,
     groups: int,
 ) -> Tensor:
-    """Compute what ``deform_conv2d`` promises, without gradients, from checked arguments that ``fits`` accepts.
+    """Compute what ``deform_conv2d`` promises from checked arguments that ``fits`` accepts.
 
     The samples never reach the memory of the device. Tensors in channels_last are read as they are, others are copied;
-    the result is in channels_last.
+    the result and the gradients are in channels_last. Sums are kept in float32. The gradient of the input is added up
+    in no fixed order, its last bits differ from run to run; it cannot be differentiated again.
     """
+    return _forward(input, offset, weight, bias, mask, stride, padding, dilation, groups)
+
+
+# As operators of their own, both passes are single steps to torch.compile, whose insides it leaves alone.
+_SIZES = "SymInt[] stride, SymInt[] padding, SymInt[] dilation, SymInt groups"
+
+
+@torch.library.custom_op(
+    "twostagealign::deform_conv2d",
+    mutates_args=(),
+    schema=f"(Tensor input, Tensor offset, Tensor weight, Tensor? bias, Tensor? mask, {_SIZES}) -> Tensor",
+)
+def _forward(
+    input: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor | None, *geometry: Any
+) -> Tensor:
+    output = _empty_output(input, offset, weight, bias, mask, *geometry)
+    tensors, sizes, constants = _describe(input, offset, weight, mask, *geometry)
+    # (taps, C, C_out): the matrix of each tap lies in one piece.
+    matrices = weight.permute(2, 3, 1, 0).to(input.dtype).contiguous()
+    with torch.cuda.device_of(input):
+        kernels.convolve[(triton.cdiv(sizes[0], _BLOCK),)](
+            *(*tensors, matrices, bias, output), *sizes, **constants, BLOCK=_BLOCK, num_stages=1, num_warps=8
+        )
+    return output
+
+
+@_forward.register_fake
+def _empty_output(input: Tensor, offset: Tensor, weight: Tensor, *_: Any) -> Tensor:
+    return _empty(input, len(input), len(weight), *offset.shape[2:])
+
+
+@torch.library.custom_op(
+    "twostagealign::deform_conv2d_backward",
+    mutates_args=(),
+    schema=f"(Tensor grad_output, Tensor input, Tensor offset, Tensor weight, Tensor? mask, {_SIZES})"
+    " -> (Tensor input, Tensor offset, Tensor weight, Tensor mask)",
+)
+def _backward(
+    grad_output: Tensor, input: Tensor, offset: Tensor, weight: Tensor, mask: Tensor | None, *geometry: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    tensors, sizes, constants = _describe(input, offset, weight, mask, *geometry)
+    pixels, taps = sizes[0], constants["TAPS"]
+    grad_output = grad_output.permute(0, 2, 3, 1).contiguous()
+    matrices = weight.permute(2, 3, 0, 1).to(input.dtype).contiguous()  # (taps, C_out, C)
+    grad_input = _empty(input, *input.shape, dtype=torch.float32).zero_()
+    grad_offset, grad_weight, grad_mask = _empty_gradients(grad_output, input, offset, weight, mask)[1:]
+    parts = min(_PARTS, triton.cdiv(pixels, _PART_PIXELS))
+    out_channels, channels, *kernel = weight.shape
+    part_weights = weight.new_empty(parts, *kernel, channels, out_channels, dtype=torch.float32)
+    with torch.cuda.device_of(input):
+        to_samples = _tuned(kernels.backpropagate_to_samples, adds_to="grad_image")
+        to_samples[lambda config: (triton.cdiv(pixels, config["BLOCK"]),)](
+            *(*tensors, matrices, grad_output, grad_input, grad_offset, None if mask is None else grad_mask),
+            *sizes,
+            **constants,
+        )
+        to_weight = _tuned(kernels.backpropagate_to_weight)
+        to_weight[(taps, parts)](*tensors, grad_output, part_weights, *sizes, **constants)
+    grad_weight.copy_(part_weights.sum(0).permute(3, 2, 0, 1))
+    return grad_input.to(input.dtype), grad_offset, grad_weight, grad_mask
+
+
+@_backward.register_fake
+def _empty_gradients(
+    grad_output: Tensor, input: Tensor, offset: Tensor, weight: Tensor, mask: Tensor | None, *_: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    # An operator cannot return None: without a mask, nothing looks at the last one.
+    grad_mask = input.new_empty(0) if mask is None else _empty(mask, *mask.shape)
+    return _empty(input, *input.shape), _empty(offset, *offset.shape), weight.new_empty(weight.shape), grad_mask
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:5])
+    ctx.geometry = inputs[5:]
+
+
+def _differentiate(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+    input, offset, weight, bias, mask = ctx.saved_tensors
+    grad_input, grad_offset, grad_weight, grad_mask = _backward(grad_output, input, offset, weight, mask, *ctx.geometry)
+    grad_bias = None if bias is None else grad_output.sum((0, 2, 3), dtype=torch.float32).to(bias.dtype)
+    geometry = (None for _ in ctx.geometry)
+    return grad_input, grad_offset, grad_weight, grad_bias, None if mask is None else grad_mask, *geometry
+
+
+_forward.register_autograd(_differentiate, setup_context=_save)
+
+
+@cache
+def _tuned(kernel: Any, adds_to: str | None = None) -> Any:
+    """Have Triton find the configuration of a kernel by trials; what it ``adds_to`` is zero again before each."""
+    return triton.autotune(
+        _CONFIGS,
+        key=["GROUPS", "GROUP_CHANNELS", "OUT_CHANNELS", "TAPS"],
+        reset_to_zero=[adds_to] if adds_to else None,
+    )(kernel)
+
+
+def _empty(
+    like: Tensor, batch: int, channels: int, height: int, width: int, dtype: torch.dtype | None = None
+) -> Tensor:
+    """Return a tensor in channels_last whose values are not set."""
+    return like.new_empty(batch, height, width, channels, dtype=dtype).permute(0, 3, 1, 2)
+
+
+def _describe(
+    input: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    mask: Tensor | None,
+    stride: _Pair,
+    padding: _Pair,
+    dilation: _Pair,
+    groups: int,
+) -> tuple[tuple[Tensor | None, ...], tuple[int, ...], dict[str, int | str]]:
+    """Return what all kernels take: image, offset and mask by pixel, then sizes, then constants to compile with."""
     batch, channels, height, width = input.shape
     out_channels, _, *kernel = weight.shape
     out_h, out_w = offset.shape[-2:]
-    pixels = batch * out_h * out_w
-    image = input.permute(0, 2, 3, 1).contiguous()
     offset = _by_pixel(offset)
     mask = None if mask is None else _by_pixel(mask)
-    # (taps, channels, out_channels): the matrix of each tap lies in one piece.
-    weight = weight.permute(2, 3, 1, 0).to(input.dtype).contiguous()
-    output = image.new_empty(batch, out_h, out_w, out_channels)
+    strides = (offset.stride(0), 0 if mask is None else mask.stride(0))
     # The precision that matrix products have elsewhere.
     exact = input.dtype != torch.float32 or torch.get_float32_matmul_precision() == "highest"
-    with torch.cuda.device_of(input):
-        _convolve[(triton.cdiv(pixels, _BLOCK),)](
-            *(image, offset, mask, weight, bias, output),
-            *(pixels, height, width, out_h, out_w, offset.stride(0), 0 if mask is None else mask.stride(0)),
-            *(*stride, *padding, *dilation),
-            KERNEL_WIDTH=kernel[1],
-            TAPS=kernel[0] * kernel[1],
-            GROUPS=groups,
-            GROUP_CHANNELS=channels // groups,
-            OUT_CHANNELS=out_channels,
-            PRECISION="ieee" if exact else "tf32",
-            BLOCK=_BLOCK,
-            # Loads ahead of their use would be copied to shared memory, more than most cards have.
-            num_stages=1,
-            num_warps=8,
-        )
-    return output.permute(0, 3, 1, 2)
+    constants = {
+        "KERNEL_WIDTH": kernel[1],
+        "TAPS": kernel[0] * kernel[1],
+        "GROUPS": groups,
+        "GROUP_CHANNELS": channels // groups,
+        "OUT_CHANNELS": out_channels,
+        "PRECISION": "ieee" if exact else "tf32",
+    }
+    sizes = (batch * out_h * out_w, height, width, out_h, out_w, *strides, *stride, *padding, *dilation)
+    return (input.permute(0, 2, 3, 1).contiguous(), offset, mask), sizes, constants
 
 
 def _by_pixel(x: Tensor) -> Tensor:
     """(B, C, H, W) -> (B * H * W, C) with the channels side by side; a view if they are so already."""
     x = x.permute(0, 2, 3, 1).flatten(0, 2)
     return x if x.stride(1) == 1 else x.contiguous()
-
-
-@triton.jit
-def _convolve(
-    image,  # (B, H, W, C)
-    offset,  # (pixels, G * taps * 2)
-    mask,  # (pixels, G * taps) or None
-    weight,  # (taps, C, C_out)
-    bias,  # (C_out,) or None
-    output,  # (pixels, C_out)
-    pixels,
-    height,
-    width,
-    out_h,
-    out_w,
-    offset_stride,
-    mask_stride,
-    stride_y,
-    stride_x,
-    padding_y,
-    padding_x,
-    dilation_y,
-    dilation_x,
-    KERNEL_WIDTH: tl.constexpr,
-    TAPS: tl.constexpr,
-    GROUPS: tl.constexpr,
-    GROUP_CHANNELS: tl.constexpr,
-    OUT_CHANNELS: tl.constexpr,
-    PRECISION: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """Compute BLOCK pixels of the output, one tap of the kernel after the other."""
-    channels: tl.constexpr = GROUPS * GROUP_CHANNELS
-    pixel = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    exists = (pixel < pixels)[:, None]
-    first_y = ((pixel // out_w % out_h) * stride_y - padding_y)[:, None]
-    first_x = (pixel % out_w * stride_x - padding_x)[:, None]
-    first = (pixel // (out_w * out_h) * height * width)[:, None]  # pixel of this item of the batch
-    group = tl.arange(0, GROUPS)[None, :]
-    # Channels of a pixel by group, (1, GROUPS, GROUP_CHANNELS), and one after the other.
-    group_channel = group[:, :, None] * GROUP_CHANNELS + tl.arange(0, GROUP_CHANNELS)[None, None, :]
-    channel = tl.arange(0, channels)[:, None]
-    out_channel = tl.arange(0, OUT_CHANNELS)[None, :]
-    total = tl.zeros((BLOCK, OUT_CHANNELS), tl.float32)
-
-    for tap in range(TAPS):
-        # Positions and factors are those of a group, (BLOCK, GROUPS).
-        at = offset + pixel[:, None] * offset_stride + (group * TAPS + tap) * 2
-        y = tl.load(at, mask=exists, other=0).to(tl.float32) + (first_y + tap // KERNEL_WIDTH * dilation_y)
-        x = tl.load(at + 1, mask=exists, other=0).to(tl.float32) + (first_x + tap % KERNEL_WIDTH * dilation_x)
-        top, left = tl.floor(y), tl.floor(x)
-        samples = tl.zeros((BLOCK, GROUPS, GROUP_CHANNELS), tl.float32)
-        for corner in tl.static_range(4):
-            corner_y, corner_x = top + corner // 2, left + corner % 2
-            factor = (1 - tl.abs(y - corner_y)) * (1 - tl.abs(x - corner_x))
-            if mask is not None:
-                at = mask + pixel[:, None] * mask_stride + group * TAPS + tap
-                factor *= tl.load(at, mask=exists, other=0).to(tl.float32)
-            inside = (corner_y >= 0) & (corner_y < height) & (corner_x >= 0) & (corner_x < width) & exists
-            # Outside, zero is read; inside, the coordinates are small enough for integers.
-            line = tl.where(inside, corner_y, 0).to(tl.int64) * width
-            place = first + line + tl.where(inside, corner_x, 0).to(tl.int64)
-            values = tl.load(image + place[:, :, None] * channels + group_channel, mask=inside[:, :, None], other=0)
-            samples += tl.where(inside, factor, 0)[:, :, None] * values.to(tl.float32)
-        matrix = tl.load(weight + (tap * channels + channel) * OUT_CHANNELS + out_channel)
-        samples = tl.reshape(samples, (BLOCK, channels)).to(matrix.dtype)
-        total = tl.dot(samples, matrix, total, input_precision=PRECISION)
-
-    if bias is not None:
-        total += tl.load(bias + out_channel).to(tl.float32)
-    tl.store(output + pixel[:, None] * OUT_CHANNELS + out_channel, total.to(output.dtype.element_ty), mask=exists)
