@@ -31,7 +31,7 @@ def flat(shift: int | None, level: int = 100) -> Scene:
 class Counted(Method):
     """The truth, made brighter by a known amount, and by as much more beyond the middle; counts its calls."""
 
-    def __init__(self, name: str, error: float, weights: str | None = None) -> None:
+    def __init__(self, name: str, error: float, weights: str | None = None, one_frame: bool = False) -> None:
         self.__dict__["calls"] = 0
 
         def restore(burst: Burst) -> Tensor:
@@ -40,7 +40,7 @@ class Counted(Method):
             scenes.middle(srgb).sub_(4 * error)
             return srgb
 
-        super().__init__(name, restore, weights)
+        super().__init__(name, restore, weights, one_frame=one_frame)
 
 
 def test_the_middle_is_measured_against_the_truth(tmp_path: Path) -> None:
@@ -124,3 +124,11 @@ def test_each_yardstick_beats_the_one_that_does_less(tmp_path: Path) -> None:
         assert average > plain + 6
         assert smooth > plain + 6
         assert both > max(average, smooth) + 1
+
+
+def test_what_looks_at_one_frame_is_computed_for_one_shift(tmp_path: Path) -> None:
+    one, burst = Counted("a", 0.1, one_frame=True), Counted("b", 0.1)
+    scenes_in_motion = [flat(0), flat(8), flat(0, level=50), flat(None)]
+    cells = measure_all([one, burst], scenes_in_motion, tmp_path / "results.json")
+    assert len(cells) == 2 * 4 * len(NOISE)
+    assert (one.calls, burst.calls) == (3 * len(NOISE), 4 * len(NOISE))

@@ -45,12 +45,14 @@ class Method:
         restore: burst -> sRGB of the reference frame, (3, 2H, 2W), on the CPU.
         weights: SHA-256 of its weights; None for a method without a network.
         training: how long that was; likewise.
+        one_frame: whether it looks at the reference frame alone, which is the same at all shifts.
     """
 
     name: str
     restore: Callable[[Burst], Tensor]
     weights: str | None = None
     training: str | None = None
+    one_frame: bool = False
 
 
 def yardsticks() -> list[Method]:
@@ -60,8 +62,8 @@ def yardsticks() -> list[Method]:
         return non_local_means(demosaicked(burst), noise_level(burst))
 
     return [
-        Method("demosaicking", demosaicked),
-        Method("demosaicking + non-local means", denoised),
+        Method("demosaicking", demosaicked, one_frame=True),
+        Method("demosaicking + non-local means", denoised, one_frame=True),
         Method("burst average", lambda burst: demosaicked(block_matched_average(burst))),
         Method("burst average + non-local means", lambda burst: denoised(block_matched_average(burst))),
     ]
@@ -92,7 +94,8 @@ def open_variant(option_file: Path, name: str) -> Method:
 
     _, metadata = load_weights(path)
     training = f"{metadata.get('iteration')} of {options.train.total_iter} iterations"
-    return Method(name, restore, hashlib.sha256(path.read_bytes()).hexdigest(), training)
+    one_frame = options.network.type == "SingleFrameNet"
+    return Method(name, restore, hashlib.sha256(path.read_bytes()).hexdigest(), training, one_frame)
 
 
 def train_variant(option_file: Path, source: Path) -> None:
