@@ -77,6 +77,9 @@ def _plot_growth(path: Path, curves: dict[str, tuple[Sequence[float], list[float
         linear = [times[0] * amount / amounts[0] for amount in amounts]
         axis.loglog(amounts, linear, "--", color="grey", label="linear")
         axis.set(xlabel=f"{name}{' of the picture' if name == 'pixels' else ' of the burst'}", ylabel="seconds")
+        axis.set_xticks(amounts, [f"{amount:,}" for amount in amounts])
+        axis.minorticks_off()
+        axis.yaxis.set_major_formatter("{x:g}")
         axis.legend()
     figure.savefig(path, dpi=110)
     plt.close(figure)
@@ -91,6 +94,6 @@ def _plot_stages(path: Path, stages: dict[str, dict[str, float]]) -> None:
         left += seconds
     axis.set(xlabel="seconds for a 720p frame, nf 16, five frames")
     axis.invert_yaxis()
-    axis.legend()
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     figure.savefig(path, dpi=110)
     plt.close(figure)
