@@ -1,5 +1,6 @@
 """Files that matter are written whole or not at all."""
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -19,6 +20,12 @@ def locate(path: Path) -> Path:
         The one of the two that exists; `path` itself if neither does.
     """
     return REPOSITORY / path if not path.exists() and (REPOSITORY / path).exists() else path
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def link_or_copy(source: Path, path: Path) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from twostagealign.archs import block_matching
+from twostagealign.archs import candidate_windows
 from twostagealign.archs.block_matching import (
     blend_patches,
     hard_match,
@@ -211,7 +211,7 @@ def test_results_do_not_depend_on_the_chunks(monkeypatch: pytest.MonkeyPatch, bu
         return [*vars(match).values(), blend_patches(raw, match, 10, 2), hard_match(features, origins, 5, 4)]
 
     at_once = results()
-    monkeypatch.setattr(block_matching, "CPU_CHUNK_ELEMENTS", budget)
+    monkeypatch.setattr(candidate_windows, "CPU_CHUNK_ELEMENTS", budget)
     for chunked, whole in zip(results(), at_once, strict=True):
         torch.testing.assert_close(chunked, whole, rtol=0, atol=0)
 
@@ -234,7 +234,7 @@ class LargestTensor(TorchDispatchMode):
 
 def test_memory_stays_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     budget = 50_000
-    monkeypatch.setattr(block_matching, "CPU_CHUNK_ELEMENTS", budget)
+    monkeypatch.setattr(candidate_windows, "CPU_CHUNK_ELEMENTS", budget)
     features, raw = random_burst(1, 3, 4, 40, 40), random_burst(1, 3, 4, 80, 80, seed=1)
     origins = torch.cartesian_prod(torch.arange(0, 32, 4), torch.arange(0, 32, 4))[None]
     # All candidate windows together: 64 patches x 2 frames x 25 candidates x 4 channels x 8 x 8 = 819 200 numbers.
@@ -335,3 +335,11 @@ def test_hard_match_keeps_nothing_for_a_backward_pass() -> None:
     with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda tensor: tensor):
         hard_match(random_burst(1, 3, 2, 8, 8).requires_grad_(), torch.tensor([[[2, 2]]]), 4, 2)
     assert not kept
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_finds_what_single_precision_finds(dtype: torch.dtype) -> None:
+    """Also where all features lie far from zero, and the sums over a window are beyond what the type can tell apart."""
+    features = (random_burst(1, 5, 16, 40, 40) + 8).to(dtype)
+    origins = torch.tensor([[[8, 8], [4, 12]]])
+    assert torch.equal(hard_match(features, origins, 20, 4), hard_match(features.float(), origins, 20, 4))

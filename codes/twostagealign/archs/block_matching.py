@@ -8,21 +8,27 @@ Source: Guo et al., "A Differentiable Two-stage Alignment Scheme for Burst Image
 CVPR 2022, section 3.2.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from twostagealign.archs.candidate_windows import (
+    candidate_grids,
+    channels_last,
+    chunks,
+    cut_squares,
+    window_columns,
+    window_costs,
+    window_distances,
+    window_sums,
+)
+
 COARSE_STEP = 2
 FINE_RADIUS = 2
 FINE_STEP = 1
-
-# How many numbers of candidate windows are held at once: few enough for the cache of a CPU, enough to keep a GPU busy.
-# It bounds the memory (a column of candidates is the least that is held) and never changes a result.
-CPU_CHUNK_ELEMENTS = 2**19
-GPU_CHUNK_ELEMENTS = 2**25
 
 
 @dataclass(frozen=True)
@@ -71,15 +77,17 @@ def hard_match(features: Tensor, origins: Tensor, size: int, radius: int, inclus
         Guo et al., CVPR 2022, section 3.2.
     """
     _check_fit(features, size if inclusive else size + 1, radius)
-    maps = _channels_last(features)
-    sums = _window_sums(features, size)
+    # Half precision cannot tell sums over a window apart.
+    features = features.to(torch.promote_types(features.dtype, torch.float32))
+    maps = channels_last(features)
+    sums = window_sums(features, size)
     positions = {features.shape[1] // 2: origins}
     starts = torch.stack([origins, origins], 2)
     for frames in _outward(features.shape[1]):
         starts = starts[:, :, : len(frames)]
         for reach, step in ((radius, COARSE_STEP), (FINE_RADIUS, FINE_STEP)):
             candidates = _candidates(starts, reach, step, inclusive)
-            costs = _costs(maps, sums, origins, frames, candidates, size, step)
+            costs = window_costs(maps, sums, origins, frames, candidates, size, step)
             starts = _best(candidates, costs, _inside(candidates, size if inclusive else size + 1, maps))
         positions |= dict(zip(frames, starts.unbind(2), strict=True))
     return torch.stack([positions[frame] for frame in sorted(positions)], 2)
@@ -107,7 +115,7 @@ def soft_match(features: Tensor, origins: Tensor, size: int, radius: int, temper
         Guo et al., CVPR 2022, section 3.2.
     """
     _check_fit(features, size, radius)
-    maps = _channels_last(features)
+    maps = channels_last(features)
     reference = features.shape[1] // 2
     starts = torch.stack([origins, origins], 2)
 
@@ -117,7 +125,7 @@ def soft_match(features: Tensor, origins: Tensor, size: int, radius: int, temper
     for frames in _outward(features.shape[1]):
         candidates = _candidates(starts[:, :, : len(frames)], radius, COARSE_STEP)
         valid = _inside(candidates, size, maps)
-        distances = _distances(maps, origins, frames, candidates, size, COARSE_STEP)
+        distances = window_distances(maps, origins, frames, candidates, size, COARSE_STEP)
         scores = _scores(distances, valid)
         weights = (scores / temperature).masked_fill(~valid, -torch.inf).softmax(-1)
         starts = _best(candidates, distances, valid)
@@ -144,7 +152,7 @@ def score_candidates(features: Tensor, origins: Tensor, match: SoftMatch, size: 
         Guo et al., CVPR 2022, section 3.2 (supervision of the matching).
     """
     frames = range(features.shape[1])
-    distances = _distances(_channels_last(features), origins, frames, match.candidates, size, COARSE_STEP)
+    distances = window_distances(channels_last(features), origins, frames, match.candidates, size, COARSE_STEP)
     return _scores(distances, match.valid)
 
 
@@ -164,17 +172,17 @@ def blend_patches(maps: Tensor, match: SoftMatch, size: int, scale: int = 4) -> 
         Guo et al., CVPR 2022, section 3.2.
     """
     frames, reference = range(maps.shape[1]), maps.shape[1] // 2
-    planes = _channels_last(maps)
-    images, corners, count = _candidate_grids(planes, frames, scale * match.candidates)
+    planes = channels_last(maps)
+    images, corners, count = candidate_grids(planes, frames, scale * match.candidates)
     weights = match.weights.reshape(-1, count, count, 1, 1, 1)
     elements = size**2 * planes.shape[-1]
 
     blended = planes.new_zeros(len(images), size, size, planes.shape[-1])
-    for chunk in _chunks(images, count * elements):
-        columns = _columns(planes, images[chunk], corners[chunk], count, size, scale * COARSE_STEP)
+    for chunk in chunks(images, count * elements):
+        columns = window_columns(planes, images[chunk], corners[chunk], count, size, scale * COARSE_STEP)
         blended[chunk] = sum((weights[chunk, :, i] * windows).sum(1) for i, windows in enumerate(columns))
     blended = blended.unflatten(0, match.weights.shape[:3])
-    own = _cut_squares(planes, [reference], scale * match.positions[:, :, reference, None], size)
+    own = cut_squares(planes, [reference], scale * match.positions[:, :, reference, None], size)
     return torch.cat([blended[:, :, :reference], own, blended[:, :, reference + 1 :]], 2).movedim(-1, 3)
 
 
@@ -183,11 +191,6 @@ def _check_fit(features: Tensor, size: int, radius: int) -> None:
     # With an odd radius the offset 0 is no candidate: the map must leave room for a step aside.
     if min(height, width) < size + radius % 2:
         raise ValueError(f"a window of {size}x{size} with radius {radius} fits nowhere in a map of {height}x{width}")
-
-
-def _channels_last(maps: Tensor) -> Tensor:
-    """(B, N, C, H, W) -> (B, N, H, W, C): a row of a window, channels and all, is then one run of memory."""
-    return maps.movedim(2, -1).contiguous()
 
 
 def _outward(frame_number: int) -> Iterator[list[int]]:
@@ -218,115 +221,3 @@ def _best(candidates: Tensor, costs: Tensor, valid: Tensor) -> Tensor:
 def _scores(distances: Tensor, valid: Tensor) -> Tensor:
     # normalize keeps value and gradient finite where all distances are 0.
     return F.normalize(-distances.masked_fill(~valid, 0), dim=-1)
-
-
-def _distances(
-    maps: Tensor, origins: Tensor, frames: Sequence[int], candidates: Tensor, size: int, step: int
-) -> Tensor:
-    """Mean absolute difference between the reference windows and their candidates, a square grid of spacing `step`.
-
-    Maps (B, N, H, W, C), candidates (B, P, len(frames), K, 2) -> (B, P, len(frames), K); meaningless for candidates
-    that reach over the border.
-    """
-    args = (maps, origins, frames, candidates, size, step)
-    return _compare(*args, lambda windows, reference: (windows - reference).abs_()) / (size**2 * maps.shape[-1])
-
-
-def _costs(
-    maps: Tensor, sums: Tensor, origins: Tensor, frames: Sequence[int], candidates: Tensor, size: int, step: int
-) -> Tensor:
-    """What puts candidates in the order of `_distances` in less time, where only their order matters.
-
-    |a - b| = 2 max(a, b) - a - b: one operation per element instead of two, the sums of the windows are known, and that
-    of the reference window is the same for all. `sums` are those of `_window_sums`, the rest is as for `_distances`.
-    """
-    image = _image_index(maps, frames).unsqueeze(-1)
-    y, x = (candidates[..., i].clamp(0, sums.shape[i + 1] - 1) for i in range(2))
-    return _compare(maps, origins, frames, candidates, size, step, torch.maximum) - sums[image, y, x] / 2
-
-
-def _window_sums(features: Tensor, size: int) -> Tensor:
-    """Sum of every window of (B, N, C, H, W), by its corner, (B * N, H - size + 1, W - size + 1)."""
-    # An integral image; in float64, whose rounding is below that of the windows' values.
-    integral = F.pad(features.flatten(0, 1).sum(1).double().cumsum(1).cumsum(2), (1, 0, 1, 0))
-    rows = integral[:, size:] - integral[:, :-size]
-    return (rows[:, :, size:] - rows[:, :, :-size]).to(features.dtype)
-
-
-def _compare(
-    maps: Tensor,
-    origins: Tensor,
-    frames: Sequence[int],
-    candidates: Tensor,
-    size: int,
-    step: int,
-    combine: Callable[[Tensor, Tensor], Tensor],
-) -> Tensor:
-    """Sum what `combine` makes of the elements of each candidate and of its reference window; see `_distances`."""
-    images, corners, count = _candidate_grids(maps, frames, candidates)
-    own = _cut_squares(maps, [maps.shape[1] // 2], origins.unsqueeze(2), size).flatten(0, 2)
-    patch = torch.arange(len(own), device=maps.device).repeat_interleave(len(frames))
-    # Filled in place: results allocated between the chunks would keep the allocator from reusing the chunks' memory.
-    results = maps.new_empty(len(images), count, count)
-    for chunk in _chunks(images, count * size**2 * maps.shape[-1]):
-        reference = own.index_select(0, patch[chunk]).unsqueeze(1)
-        for i, windows in enumerate(_columns(maps, images[chunk], corners[chunk], count, size, step)):
-            results[chunk, :, i] = combine(windows, reference).flatten(2).sum(-1)
-    return results.reshape(candidates.shape[:-1])
-
-
-def _candidate_grids(maps: Tensor, frames: Sequence[int], candidates: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Describe square grids of candidates, (B, P, len(frames), K, 2).
-
-    Returns for each of all R grids its image among the B * N, (R,), and its first candidate, (R, 2); and how many
-    candidates a row and a column have.
-    """
-    corners = candidates[..., 0, :]
-    images = _image_index(maps, frames).expand(corners.shape[:-1])
-    return images.flatten(), corners.flatten(0, -2), round(candidates.shape[3] ** 0.5)
-
-
-def _chunks(grids: Tensor, elements: int) -> Iterator[slice]:
-    """Slices of `grids` that stay within the budget of their device, given the elements of a column of candidates."""
-    budget = CPU_CHUNK_ELEMENTS if grids.device.type == "cpu" else GPU_CHUNK_ELEMENTS
-    length = max(budget // elements, 1)
-    for start in range(0, len(grids), length):
-        yield slice(start, start + length)
-
-
-def _columns(maps: Tensor, images: Tensor, corners: Tensor, count: int, size: int, step: int) -> Iterator[Tensor]:
-    """Windows of the columns of R grids of candidates, one column (R, count, size, size, C) after the other.
-
-    They are views of one region per grid, which is cut once. Candidates that lie below one another are in the order of
-    their memory, and so is what is computed from them: rows of candidates would have to be copied.
-    """
-    reach = size + step * (count - 1)
-    regions = _cut(maps, images, corners, reach, reach)
-    for left in range(0, count * step, step):
-        yield regions[:, :, left : left + size].unfold(1, size, step).movedim(-1, 2)
-
-
-def _cut_squares(maps: Tensor, frames: Sequence[int], positions: Tensor, size: int) -> Tensor:
-    """Squares of maps (B, N, H, W, C) at (B, P, len(frames), 2) -> (B, P, len(frames), size, size, C)."""
-    images = _image_index(maps, frames).expand(positions.shape[:-1])
-    squares = _cut(maps, images.flatten(), positions.flatten(0, -2), size, size)
-    return squares.unflatten(0, positions.shape[:-1])
-
-
-def _image_index(maps: Tensor, frames: Sequence[int]) -> Tensor:
-    """Index among all B * N images, (B, 1, len(frames))."""
-    batch, frame_number = maps.shape[:2]
-    bursts = frame_number * torch.arange(batch, device=maps.device)
-    return bursts[:, None, None] + torch.tensor(list(frames), device=maps.device)
-
-
-def _cut(maps: Tensor, images: Tensor, corners: Tensor, height: int, width: int) -> Tensor:
-    """Rectangles of maps (B, N, H, W, C), one per image index (R,) and corner (R, 2) -> (R, height, width, C).
-
-    Beyond the border of the map, its border pixels are repeated.
-    """
-    map_height, map_width, channels = maps.shape[2:]
-    y = (corners[:, :1] + torch.arange(height, device=maps.device)).clamp(0, map_height - 1)
-    x = (corners[:, 1:] + torch.arange(width, device=maps.device)).clamp(0, map_width - 1)
-    pixels = (images[:, None, None] * map_height + y[:, :, None]) * map_width + x[:, None, :]
-    return maps.reshape(-1, channels).index_select(0, pixels.flatten()).unflatten(0, pixels.shape)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from twostagealign.engine.quality import develop
 from twostagealign.engine.tiling import Tiling, restore_frame
 from twostagealign.engine.training.trainer import Trainer
 from twostagealign.errors import UserError
-from twostagealign.files import REPOSITORY, locate
+from twostagealign.files import REPOSITORY, locate, sha256
 from twostagealign.options import load_options
 
 OPTIONS = REPOSITORY / "options" / "ablation"
@@ -95,7 +94,7 @@ def open_variant(option_file: Path, name: str) -> Method:
     _, metadata = load_weights(path)
     training = f"{metadata.get('iteration')} of {options.train.total_iter} iterations"
     one_frame = options.network.type == "SingleFrameNet"
-    return Method(name, restore, hashlib.sha256(path.read_bytes()).hexdigest(), training, one_frame)
+    return Method(name, restore, sha256(path), training, one_frame)
 
 
 def train_variant(option_file: Path, source: Path) -> None:

@@ -1,6 +1,5 @@
 """The checkpoints of an evaluation."""
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from twostagealign.engine.checkpoint import load_weights, open_restorer
 from twostagealign.engine.complexity import count_flops, count_parameters
 from twostagealign.engine.evaluation.results import Checkpoint
 from twostagealign.errors import UserError
+from twostagealign.files import sha256
 from twostagealign.models import TwoStageRestorer
 
 _FOLDERS_OF_AN_EXPERIMENT = ("models", "training_states")
@@ -67,7 +67,7 @@ def load_contenders(
         description = Checkpoint(
             label=label,
             file="+".join(map(str, files)),
-            sha256="+".join(map(_sha256, files)),
+            sha256="+".join(map(sha256, files)),
             network=type(restorer.network).__name__,
             parameters=count_parameters(restorer.network),
             feature_parameters=count_parameters(restorer.features),
@@ -112,8 +112,3 @@ def _label(file: Path, depth: int) -> str:
     parts = [part for part in file.with_suffix("").parts[1:] if part not in _FOLDERS_OF_AN_EXPERIMENT]
     of_an_experiment = file.parent.name in _FOLDERS_OF_AN_EXPERIMENT
     return re.sub(r"[^A-Za-z0-9._-]+", "_", "_".join(parts[-depth - of_an_experiment :])).lstrip("._-") or "checkpoint"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

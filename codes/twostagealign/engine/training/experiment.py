@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import logging
 import sys
@@ -16,7 +15,7 @@ import torch
 
 from twostagealign.engine.checkpoint import load_torch_file, save_torch_file, save_weights
 from twostagealign.errors import UserError
-from twostagealign.files import link_or_copy, output_folder, write_atomically
+from twostagealign.files import link_or_copy, output_folder, sha256, write_atomically
 
 
 class Experiment:
@@ -88,7 +87,7 @@ class Experiment:
         def write(temporary: Path) -> None:
             save_torch_file(temporary, state)
             # Before the state is in its place: there is never a state without its checksum.
-            line = f"{_sha256(temporary)}  {path.name}\n"
+            line = f"{sha256(temporary)}  {path.name}\n"
             write_atomically(_checksum(path), lambda checksum: checksum.write_text(line))
 
         write_atomically(path, write)
@@ -144,17 +143,12 @@ def _checksum(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _read_state(path: Path) -> dict[str, Any]:
     checksum = _checksum(path)
     expected = checksum.read_text(encoding="utf-8", errors="replace").split() if checksum.is_file() else []
     if not expected:
         raise UserError(f"{path}: found no checksum, expected {checksum.name} beside it")
-    if _sha256(path) != expected[0]:
+    if sha256(path) != expected[0]:
         raise UserError(f"{path}: damaged ({path.stat().st_size} bytes): differs from its checksum")
     state = load_torch_file(path)
     if not isinstance(state, dict) or "iteration" not in state:
