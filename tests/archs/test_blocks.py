@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from twostagealign.archs import AttentionBlock, SimpleBlock, initialise
-from twostagealign.archs.blocks import PixelGate
+from twostagealign.archs.blocks import PixelGate, initialise_delta_orthogonal
 
 
 @pytest.fixture(autouse=True)
@@ -68,3 +68,35 @@ def test_initialise_makes_convolutions_orthogonal(layer: nn.Conv2d | nn.ConvTran
         matrix = matrix.T
     torch.testing.assert_close(matrix @ matrix.T, torch.eye(len(matrix)), rtol=0, atol=1e-5)
     assert not layer.bias.any()
+
+
+def test_delta_orthogonal_keeps_pixels_apart() -> None:
+    block = SimpleBlock(5, 6, 6, 6)
+    initialise_delta_orthogonal(block)
+    for layer in list(block)[::2]:
+        matrix = layer.weight[:, :, 1, 1].detach()
+        torch.testing.assert_close(matrix @ matrix.T, torch.eye(6), rtol=0, atol=1e-5)
+    x = torch.zeros(1, 6, 7, 7)
+    x[:, :, 3, 4] = torch.rand(6) + 0.1
+    seen = (block(x) - block(0 * x)).abs().amax(dim=1)[0]
+    assert seen[3, 4] > 0
+    assert seen.count_nonzero() == 1
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(4, 4, 3, stride=2), nn.Conv2d(4, 4, 1), nn.ConvTranspose2d(4, 4, 2)])
+def test_delta_orthogonal_leaves_other_convolutions_alone(layer: nn.Module) -> None:
+    before = layer.weight.detach().clone()
+    initialise_delta_orthogonal(layer)
+    assert torch.equal(layer.weight, before)
+
+
+def test_refinements_start_at_nothing_with_delta_orthogonal() -> None:
+    block, x = AttentionBlock(4), torch.rand(1, 4, 6, 5)
+    initialise(block)
+    initialise_delta_orthogonal(block)
+    without = AttentionBlock(4)
+    without.load_state_dict(block.state_dict())
+    for name in ("square", "extract", "refine1", "refine2"):
+        for parameter in getattr(without, name).parameters():
+            nn.init.zeros_(parameter)
+    assert torch.equal(block(x), without(x))

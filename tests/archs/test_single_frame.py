@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from twostagealign.archs import SingleFrameNet, TwoStageNet
+from twostagealign.isp import demosaic
 
 
 @pytest.fixture
@@ -37,6 +38,13 @@ def test_odd_sizes(net: SingleFrameNet) -> None:
     lq = torch.rand(1, 1, 4, 7, 9)
     expected = net(*[torch.nn.functional.pad(lq, (0, 3, 0, 1, 0, 0), mode="replicate")] * 2)
     torch.testing.assert_close(net(lq, lq), expected[..., :14, :18], rtol=0, atol=1e-5 * expected.abs().max().item())
+
+
+@torch.no_grad()
+def test_residual_network_starts_with_the_demosaicked_frame() -> None:
+    net = SingleFrameNet(nf=8, residual=True, initialisation="delta_orthogonal")
+    lq = torch.rand(2, 4, 4, 8, 12)
+    torch.testing.assert_close(net(lq, lq), demosaic(lq[:, 2]))
 
 
 def test_its_weights_fit_the_network_of_the_burst(net: SingleFrameNet) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from twostagealign.archs import BidirectionalGRU, PCDAlignment, TwoStageNet, from_released, to_released, two_stage
+from twostagealign.isp import demosaic
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -246,3 +247,50 @@ def test_without_alignment_the_features_are_fused_as_they_are() -> None:
     lq, noise_map = burst(5, 8, 12, batch=2)
     features = net.features(torch.cat((lq, noise_map), dim=2).flatten(0, 1)).unflatten(0, (2, 5))
     assert_agrees(net(lq, noise_map), net.reconstruction(net.fusion(features)))
+
+
+@pytest.mark.parametrize("initialisation", ["orthogonal", "delta_orthogonal"])
+@pytest.mark.parametrize("frames", [1, 2, 5])
+@torch.no_grad()
+def test_residual_network_starts_with_what_was_seen(frames: int, initialisation: str) -> None:
+    net = TwoStageNet(nf=8, residual=True, initialisation=initialisation)
+    lq, noise_map = burst(frames, 7, 9, batch=2)
+    main, interpolated = net(lq, noise_map, interpolation=True).split(2)
+    extended = F.pad(lq, (0, 3, 0, 1, 0, 0), mode="replicate")
+    torch.testing.assert_close(main, demosaic(extended)[:, frames // 2, :, :14, :18])
+    others = [k for k in range(frames) if k != frames // 2]
+    mean = extended[:, others].mean(dim=1) if others else torch.zeros_like(extended[:, 0])
+    torch.testing.assert_close(interpolated, demosaic(mean)[..., :14, :18])
+    assert torch.equal(net(lq, noise_map), main)
+
+
+@torch.no_grad()
+def test_residual_is_added_to_the_picture() -> None:
+    whole, residual = TwoStageNet(nf=8), TwoStageNet(nf=8, residual=True)
+    residual.load_state_dict(whole.state_dict())
+    lq, noise_map = burst(3, 8, 12)
+    assert_agrees(residual(lq, noise_map), whole(lq, noise_map) + demosaic(lq[:, 1]))
+
+
+@torch.no_grad()
+def test_what_a_residual_is_added_to_keeps_its_precision_under_autocast() -> None:
+    lq, noise_map = burst(3, 8, 12)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        picture = TwoStageNet(nf=8, residual=True)(lq, noise_map)
+    assert torch.equal(picture, demosaic(lq[:, 1]))
+
+
+def test_delta_orthogonal_training_starts_for_all_parts() -> None:
+    net = TwoStageNet(nf=8, residual=True, initialisation="delta_orthogonal").train()
+    nn.init.normal_(net.reconstruction.decoder1[-1].weight)
+    lq, noise_map = burst(5, 16, 16)
+    net(lq, noise_map).square().sum().backward()
+    still = {name for name, parameter in net.named_parameters() if not parameter.grad.any()}
+    # What leads to zeros waits for them to change: refinements and, behind the predictors of offsets, estimated motion.
+    waiting = ("square.weight", "refine1.0.", "refine2.0.", "compare.", "merge.", "refine.")
+    assert all(any(part in name for part in waiting) for name in still), still
+
+
+def test_unknown_initialisation() -> None:
+    with pytest.raises(ValueError, match="initialisation is 'dirac', expected 'orthogonal' or 'delta_orthogonal'"):
+        TwoStageNet(nf=8, initialisation="dirac")

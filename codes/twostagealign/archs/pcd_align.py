@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from twostagealign.archs.blocks import SLOPE, initialise
+from twostagealign.archs.blocks import SLOPE, initialise, initialise_delta_orthogonal
 from twostagealign.ops import deform_conv2d
 
 
@@ -30,6 +30,16 @@ class PCDAlignment(nn.Module):
         self.level1 = FinerLevel(nf, groups)
         self.activation = nn.LeakyReLU(SLOPE, inplace=True)
         initialise(self)
+        self._reset_offsets()
+
+    def initialise_delta_orthogonal(self) -> None:
+        """Do so with what passes features on; what estimates motion keeps kernels that look around."""
+        passing = (self.level1.deform, self.level1.fuse, self.level2.deform, self.level2.fuse, self.level3.deform)
+        for layer in (self.down2, self.down3, *passing):
+            initialise_delta_orthogonal(layer)
+        self._reset_offsets()
+
+    def _reset_offsets(self) -> None:
         for level in (self.level1, self.level2, self.level3):
             level.deform.reset_offsets()
 

@@ -32,6 +32,10 @@ class ReconstructionUNet(nn.Module):
         self.decoder1 = SimpleBlock(3, 2 * nf, nf, 3)
         initialise(self)
 
+    def start_at_zero(self) -> None:
+        """Let the result be zero until the last layer has learnt something."""
+        nn.init.zeros_(self.decoder1[-1].weight)
+
     def forward(self, features: Tensor) -> Tensor:
         """Reconstruct.
 

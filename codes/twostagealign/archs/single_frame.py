@@ -2,8 +2,9 @@
 
 from torch import Tensor, nn
 
+from twostagealign.archs.blocks import initialise_delta_orthogonal
 from twostagealign.archs.reconstruction import ReconstructionUNet
-from twostagealign.archs.two_stage import FrameFeatures, as_images, check_burst
+from twostagealign.archs.two_stage import FrameFeatures, as_images, check_burst, is_delta, starting_point
 
 
 class SingleFrameNet(nn.Module):
@@ -13,17 +14,24 @@ class SingleFrameNet(nn.Module):
 
     Args:
         nf: number of feature channels; positive and even.
+        residual: as in `TwoStageNet`.
+        initialisation: as in `TwoStageNet`.
 
     Raises:
-        ValueError: if ``nf`` is unfit.
+        ValueError: if ``nf`` is unfit or the initialisation unknown.
     """
 
-    def __init__(self, nf: int = 64) -> None:
+    def __init__(self, nf: int = 64, residual: bool = False, initialisation: str = "orthogonal") -> None:
         super().__init__()
         if nf <= 0 or nf % 2:
             raise ValueError(f"nf is {nf}, expected a positive even number")
         self.features = FrameFeatures(nf)
         self.reconstruction = ReconstructionUNet(nf)
+        self.residual = residual
+        if is_delta(initialisation):
+            initialise_delta_orthogonal(self)
+        if residual:
+            self.reconstruction.start_at_zero()
 
     def forward(self, lq: Tensor, noise_map: Tensor, interpolation: bool = False) -> Tensor:
         """Restore frame c = N // 2.
@@ -42,5 +50,8 @@ class SingleFrameNet(nn.Module):
         check_burst(lq, noise_map)
         height, width = lq.shape[-2:]
         reference = slice(lq.shape[1] // 2, lq.shape[1] // 2 + 1)
-        features = self.features(as_images(lq[:, reference], noise_map[:, reference]))
-        return self.reconstruction(features)[..., : 2 * height, : 2 * width]
+        images = as_images(lq[:, reference], noise_map[:, reference])
+        picture = self.reconstruction(self.features(images))
+        if self.residual:
+            picture = picture + starting_point(images[:, None, :4], interpolation=False)
+        return picture[..., : 2 * height, : 2 * width]

@@ -5,9 +5,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from twostagealign.archs.bigru import BidirectionalGRU
-from twostagealign.archs.blocks import AttentionBlock, SimpleBlock, initialise
+from twostagealign.archs.blocks import AttentionBlock, SimpleBlock, initialise, initialise_delta_orthogonal
 from twostagealign.archs.pcd_align import PCDAlignment
 from twostagealign.archs.reconstruction import ReconstructionUNet
+from twostagealign.isp import demosaic
 
 # Features of so many bytes per layer are processed at a time on a processor.
 _CACHE_BYTES = 8 * 2**20
@@ -37,9 +38,13 @@ class TwoStageNet(nn.Module):
         nf: number of feature channels; positive, even, a multiple of ``groups``.
         groups: groups of channels that share their offsets in the alignment.
         align: False leaves the alignment out: the features of all frames are fused as they are.
+        residual: add the result to the demosaicked reference frame (the interpolation branch: to the demosaicked mean
+            of the other frames), instead of making the whole picture, as in the paper. The training starts with that
+            frame.
+        initialisation: "orthogonal", as in the paper, or "delta_orthogonal"; see `initialise_delta_orthogonal`.
 
     Raises:
-        ValueError: if ``nf`` or ``groups`` is unfit.
+        ValueError: if ``nf`` or ``groups`` is unfit or the initialisation unknown.
 
     Source:
         Guo et al., "A Differentiable Two-stage Alignment Scheme for Burst Image Reconstruction with Large Shift",
@@ -51,7 +56,14 @@ class TwoStageNet(nn.Module):
         torch.Size([1, 3, 16, 24])
     """
 
-    def __init__(self, nf: int = 64, groups: int = 8, align: bool = True) -> None:
+    def __init__(
+        self,
+        nf: int = 64,
+        groups: int = 8,
+        align: bool = True,
+        residual: bool = False,
+        initialisation: str = "orthogonal",
+    ) -> None:
         super().__init__()
         if groups <= 0:
             raise ValueError(f"groups is {groups}, expected a positive number")
@@ -61,6 +73,14 @@ class TwoStageNet(nn.Module):
         self.alignment = PCDAlignment(nf, groups) if align else None
         self.fusion = BidirectionalGRU(nf)
         self.reconstruction = ReconstructionUNet(nf)
+        self.residual = residual
+        if is_delta(initialisation):
+            for part in (self.features, self.fusion, self.reconstruction):
+                initialise_delta_orthogonal(part)
+            if self.alignment is not None:
+                self.alignment.initialise_delta_orthogonal()
+        if residual:
+            self.reconstruction.start_at_zero()
 
     def forward(self, lq: Tensor, noise_map: Tensor, interpolation: bool = False) -> Tensor:
         """Restore frame c = N // 2.
@@ -91,11 +111,41 @@ class TwoStageNet(nn.Module):
     def _restore(self, lq: Tensor, noise_map: Tensor, interpolation: bool) -> Tensor:
         """Do what ``forward`` promises for checked arguments."""
         height, width = lq.shape[-2:]
-        features = self.features(as_images(lq, noise_map)).unflatten(0, lq.shape[:2])
+        images = as_images(lq, noise_map)
+        features = self.features(images).unflatten(0, lq.shape[:2])
         if self.alignment is not None:
             features = self.alignment(features)
-        fused = self.fusion(features, interpolation)
-        return self.reconstruction(fused)[..., : 2 * height, : 2 * width]
+        picture = self.reconstruction(self.fusion(features, interpolation))
+        if self.residual:
+            picture = picture + starting_point(images[:, :4].unflatten(0, lq.shape[:2]), interpolation)
+        return picture[..., : 2 * height, : 2 * width]
+
+
+def is_delta(initialisation: str) -> bool:
+    """Whether a network's ``initialisation`` is "delta_orthogonal"; a ValueError if it is not "orthogonal" either."""
+    if initialisation not in ("orthogonal", "delta_orthogonal"):
+        raise ValueError(f"initialisation is {initialisation!r}, expected 'orthogonal' or 'delta_orthogonal'")
+    return initialisation == "delta_orthogonal"
+
+
+def starting_point(lq: Tensor, interpolation: bool) -> Tensor:
+    """What a residual is added to.
+
+    Args:
+        lq: raw bursts, (B, N, 4, H, W).
+        interpolation: stack the demosaicked mean of the other frames after the demosaicked reference frame.
+
+    Returns:
+        Linear camera RGB, (B, 3, 2H, 2W) or (2B, 3, 2H, 2W).
+    """
+    before, reference, after = lq.tensor_split((lq.shape[1] // 2, lq.shape[1] // 2 + 1), dim=1)
+    planes = reference[:, 0]
+    if interpolation:
+        others = torch.cat((before, after), dim=1)
+        planes = torch.cat((planes, others.sum(dim=1) / max(1, others.shape[1])))
+    # The picture keeps the precision of the raw values under autocast.
+    with torch.autocast(lq.device.type, enabled=False):
+        return demosaic(planes)
 
 
 def check_burst(lq: Tensor, noise_map: Tensor) -> None:
