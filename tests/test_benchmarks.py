@@ -83,7 +83,12 @@ def test_matching() -> None:
         return hard_match(maps[None], origins[None], size, radius)
 
     results = measured(benchmarks.benchmark_matching(direct, [("small", (16, 24), SMALL, 0.0)]))
-    assert list(results) == ["small, 6 patches, time", "small, 6 patches, direct / ours"]
+    assert list(results) == [
+        *("small, 6 patches, time", "small, 6 patches, direct / ours"),
+        *("small, random maps, 6 patches, time", "small, random maps, 6 patches, direct / ours"),
+    ]
+    assert results["small, 6 patches, direct / ours"].at_least == 0.0
+    assert results["small, random maps, 6 patches, direct / ours"].at_least is None
 
 
 def test_frame_compares_equal_work(make_restorer) -> None:
@@ -174,6 +179,15 @@ def test_script_refuses_an_unknown_suite(script) -> None:
 def test_fast_differs_from_the_protocol_in_its_tiles_alone() -> None:
     assert FAST.patch * FAST.group > Tiling().patch
     assert FAST.search_window == Tiling().search_window
+
+
+@torch.inference_mode()
+def test_moving_features_move() -> None:
+    maps = benchmarks.subjects.moving_features(40, 44)
+    assert maps.shape == benchmarks.subjects.random_features(40, 44).shape == (5, 16, 40, 44)
+    positions = 4 * hard_match(maps[None], torch.tensor([[[12, 12]]]), 16, 6)[0, 0]
+    expected = torch.tensor([[2 - k, 2 - k] for k in range(5)]) * torch.tensor([20, 17]) + 48
+    assert (positions - expected).abs().max() <= 4
 
 
 def test_the_subjects_are_what_they_are_called() -> None:

@@ -78,7 +78,7 @@ def soft_by_hand(images: np.ndarray, origin, size: int, radius: int) -> dict[int
 def cases(draw: st.DrawFn, smallest_radius: int = 0, smallest_room: int = 0):
     """Bursts of few grey levels, so that ties are common and sums exact, and origins that like the borders."""
     batch, frames, channels = draw(st.integers(1, 2)), draw(st.integers(1, 6)), draw(st.integers(1, 2))
-    size, radius = draw(st.integers(1, 4)), draw(st.integers(smallest_radius, 4))
+    size, radius = draw(st.integers(1, 8)), draw(st.integers(smallest_radius, 4))
     room_y, room_x = (draw(st.integers(max(radius % 2, smallest_room), 8)) for _ in "yx")
     random = np.random.default_rng(draw(st.integers(0, 999)))
     levels = draw(st.sampled_from([1, 2, 4]))
@@ -245,6 +245,54 @@ def test_memory_stays_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None
     with LargestTensor() as largest:
         aligned = blend_patches(raw, match, 16, 2)
     assert largest.elements <= max(budget, aligned.numel())
+
+
+@pytest.fixture(scope="module")
+def moving() -> Tensor:
+    """Features of a texture that moves by (2, -3) from frame to frame, with a little noise, (1, 5, 6, 60, 60)."""
+    scene = F.interpolate(random_burst(1, 6, 24, 24), scale_factor=4, mode="bicubic")[0]
+    frames = [scene[:, 8 + 2 * k : 68 + 2 * k, 20 - 3 * k : 80 - 3 * k] for k in range(5)]
+    return (torch.stack(frames) + 0.05 * random_burst(5, 6, 60, 60))[None]
+
+
+@pytest.mark.parametrize("size", [4, 7, 12, 13, 18, 20])
+def test_elimination_spares_the_nearest_and_most_of_the_work(moving: Tensor, size: int) -> None:
+    maps = candidate_windows.channels_last(moving)
+    origins = torch.tensor([[[20, 20], [0, 31], [8, 3]]])
+    offsets = torch.cartesian_prod(torch.arange(-8, 9, 2), torch.arange(-8, 9, 2))
+    candidates = (origins[:, :, None, None] + offsets).expand(-1, -1, 2, -1, -1)
+    valid = ((candidates >= 0) & (candidates <= 60 - size)).all(-1)
+    args = (origins, [1, 3], candidates)
+    distances = candidate_windows.window_distances(maps, *args, size, 2).masked_fill(~valid, torch.inf)
+    blocks = candidate_windows.block_means(maps, size)
+    found = candidate_windows.least_distances(maps, blocks, *args, valid, size, 2)
+    kept = found.isfinite()
+    torch.testing.assert_close(found[kept], distances[kept])
+    assert torch.equal(found.argmin(-1), distances.argmin(-1))
+    assert kept.float().mean() < 0.2
+    assert not kept[~valid].any()
+
+
+@pytest.mark.parametrize("size", [5, 12])
+def test_results_do_not_depend_on_how_much_is_eliminated(
+    moving: Tensor, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origins = torch.tensor([[[20, 20], [0, 31], [40, 40]]])
+    for features in (moving, random_burst(1, 5, 6, 60, 60)):
+        monkeypatch.setattr(candidate_windows, "_FEW", 0.0)
+        all_compared = hard_match(features, origins, size, 8)
+        monkeypatch.setattr(candidate_windows, "_FEW", 1.1)
+        assert torch.equal(hard_match(features, origins, size, 8), all_compared)
+
+
+@given(size=st.integers(1, 50), seed=st.integers(0, 99))
+def test_blocks_never_differ_more_than_windows(size: int, seed: int) -> None:
+    first, second = random_burst(2, 1, 1, size, size, 2, seed=seed, dtype=torch.float64)
+    side = candidate_windows.block_side(size)
+    means = [candidate_windows.block_means(window, size)[:, :, ::side, ::side] for window in (first, second)]
+    assert means[0].shape[2:4] == (size // side, size // side)
+    bound = side**2 * (means[0] - means[1]).abs().sum()
+    assert bound <= (first - second).abs().sum() * (1 + 1e-12)
 
 
 def test_a_low_temperature_takes_the_best_patch_alone() -> None:

@@ -16,14 +16,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from twostagealign.archs.candidate_windows import (
+    block_means,
     candidate_grids,
     channels_last,
     chunks,
     cut_squares,
+    least_distances,
     window_columns,
-    window_costs,
     window_distances,
-    window_sums,
 )
 
 COARSE_STEP = 2
@@ -80,15 +80,16 @@ def hard_match(features: Tensor, origins: Tensor, size: int, radius: int, inclus
     # Half precision cannot tell sums over a window apart.
     features = features.to(torch.promote_types(features.dtype, torch.float32))
     maps = channels_last(features)
-    sums = window_sums(features, size)
+    blocks = block_means(maps, size)
     positions = {features.shape[1] // 2: origins}
     starts = torch.stack([origins, origins], 2)
     for frames in _outward(features.shape[1]):
         starts = starts[:, :, : len(frames)]
         for reach, step in ((radius, COARSE_STEP), (FINE_RADIUS, FINE_STEP)):
             candidates = _candidates(starts, reach, step, inclusive)
-            costs = window_costs(maps, sums, origins, frames, candidates, size, step)
-            starts = _best(candidates, costs, _inside(candidates, size if inclusive else size + 1, maps))
+            valid = _inside(candidates, size if inclusive else size + 1, maps)
+            distances = least_distances(maps, blocks, origins, frames, candidates, valid, size, step)
+            starts = _best(candidates, distances)
         positions |= dict(zip(frames, starts.unbind(2), strict=True))
     return torch.stack([positions[frame] for frame in sorted(positions)], 2)
 
@@ -128,7 +129,7 @@ def soft_match(features: Tensor, origins: Tensor, size: int, radius: int, temper
         distances = window_distances(maps, origins, frames, candidates, size, COARSE_STEP)
         scores = _scores(distances, valid)
         weights = (scores / temperature).masked_fill(~valid, -torch.inf).softmax(-1)
-        starts = _best(candidates, distances, valid)
+        starts = _best(candidates, distances.masked_fill(~valid, torch.inf))
         parts = (part.unbind(2) for part in (starts, candidates, valid, scores, weights))
         found |= dict(zip(frames, zip(*parts, strict=True), strict=True))
     fields = zip(*(found[frame] for frame in sorted(found)), strict=True)
@@ -212,9 +213,9 @@ def _inside(candidates: Tensor, size: int, maps: Tensor) -> Tensor:
     return (y >= 0) & (x >= 0) & (y <= height - size) & (x <= width - size)
 
 
-def _best(candidates: Tensor, costs: Tensor, valid: Tensor) -> Tensor:
+def _best(candidates: Tensor, distances: Tensor) -> Tensor:
     # argmin promises the first among equals, which is the first in raster order.
-    index = costs.masked_fill(~valid, torch.inf).argmin(-1)[..., None, None]
+    index = distances.argmin(-1)[..., None, None]
     return candidates.take_along_dim(index, -2).squeeze(-2)
 
 
