@@ -14,6 +14,7 @@ from twostagealign.engine.ablation.methods import (
     OPTIONS,
     VARIANTS,
     open_variant,
+    shipped,
     train_variant,
     weights_file,
     yardsticks,
@@ -43,7 +44,7 @@ def main() -> None:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         for name in arguments.variants:
             train_variant(OPTIONS / f"{name}.yml", arguments.data)
-    methods = yardsticks()
+    methods = yardsticks() + shipped()
     for name in arguments.variants:
         weights = weights_file(OPTIONS / f"{name}.yml")
         if weights.is_file():

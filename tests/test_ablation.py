@@ -1,14 +1,19 @@
 import json
+import re
 import runpy
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
-from twostagealign.data import write_picture
+from twostagealign.data import bundled_picture, burst_from_picture, degrade_by_protocol, write_picture
 from twostagealign.engine.ablation import methods, scenes
+from twostagealign.engine.quality import develop, measure
+from twostagealign.isp import PROTOCOL_LEVELS
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "ablation.py"
 
@@ -62,7 +67,7 @@ def test_variants_are_trained_measured_and_written_down(script, photographs, tmp
     content = json.loads((folder / "results.json").read_text())
     pictures = {(cell["group"], cell["picture"]) for cell in content["cells"]}
     assert len(pictures) == 1 + 2 + 1
-    assert len(content["cells"]) == 6 * 3 * (2 * 3 + 1)
+    assert len(content["cells"]) == (4 + 3 + 2) * 3 * (2 * 3 + 1)
     psnr = {
         (cell["method"], cell["shift"]): cell["psnr"]
         for cell in content["cells"]
@@ -84,7 +89,25 @@ def test_what_is_not_trained_is_left_out(script, tmp_path):
     weights = tmp_path / "experiments" / "ablation_both" / "models" / "net_latest.safetensors"
     assert f"both: left out, it has not been trained ({weights}: no such file)" in lines
     assert "burst average + non-local means" in out
+    tiny, stage_one_off, alone = (
+        re.findall(rf"^\| {name} \| (\S+) \| (\S+) \|$", out, re.MULTILINE)
+        for name in ("tiny", "tiny, stage one off", "tiny, reference frame alone")
+    )
+    assert len(tiny) == len(stage_one_off) == len(alone) == 3
+    assert all(first == second for first, second in alone)
+    assert all(at_rest > by_itself for (at_rest, _), (by_itself, _) in zip(tiny, alone, strict=True))
     assert (tmp_path / "somewhere" / "ablation.png").is_file()
+
+
+def test_what_is_left_out_of_the_shipped_checkpoint():
+    frames, _ = burst_from_picture(bundled_picture("coffee"), size=(192, 192), speed=(16, 24), seed=0)
+    burst = degrade_by_protocol(frames, *PROTOCOL_LEVELS["low"], [1, 2, 3, 4, 5])
+    alone, stage_one_off, whole = (method.restore(burst) for method in methods.shipped())
+    truth = develop(burst.target[0], burst.camera)
+    assert measure(whole, truth).psnr > measure(stage_one_off, truth).psnr
+    of_one = replace(burst, lq=burst.lq[:, 2:3], noise_map=burst.noise_map[:, 2:3])
+    assert torch.equal(methods.shipped()[-1].restore(of_one), alone)
+    assert not torch.equal(alone, stage_one_off)
 
 
 @pytest.mark.parametrize(

@@ -85,10 +85,8 @@ def test_matching() -> None:
     results = measured(benchmarks.benchmark_matching(direct, [("small", (16, 24), SMALL, 0.0)]))
     assert list(results) == [
         *("small, 6 patches, time", "small, 6 patches, direct / ours"),
-        *("small, random maps, 6 patches, time", "small, random maps, 6 patches, direct / ours"),
+        "small, 6 patches, time where nothing matches",
     ]
-    assert results["small, 6 patches, direct / ours"].at_least == 0.0
-    assert results["small, random maps, 6 patches, direct / ours"].at_least is None
 
 
 def test_frame_compares_equal_work(make_restorer) -> None:

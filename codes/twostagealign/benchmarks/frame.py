@@ -11,7 +11,7 @@ from twostagealign.engine.tiling import FAST, Tiling, restore_frame
 from twostagealign.models import TwoStageRestorer
 
 PROTOCOL = Tiling()
-PARTS = (("nf 64", wide_restorer, (64, 256)), ("nf 16", tiny_restorer, (128, 640)))
+PARTS = (("nf 64", wide_restorer, (64, 128)), ("nf 16", tiny_restorer, (128, 320)))
 """What is restored, unless the whole frame is: some tiles of the protocol, raw pixels."""
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from twostagealign.data import Burst
 from twostagealign.engine.burst_averaging import block_matched_average
-from twostagealign.engine.checkpoint import load_weights, open_restorer
+from twostagealign.engine.checkpoint import find_checkpoint, load_weights, open_restorer
 from twostagealign.engine.classical import demosaicked, noise_level, non_local_means
 from twostagealign.engine.device import pick_device
 from twostagealign.engine.quality import develop
@@ -43,7 +43,7 @@ class Method:
         name: what it is called in tables.
         restore: burst -> sRGB of the reference frame, (3, 2H, 2W), on the CPU.
         weights: SHA-256 of its weights; None for a method without a network.
-        training: how long that was; likewise.
+        training: how long a variant was trained; None for the others.
         one_frame: whether it looks at the reference frame alone, which is the same at all shifts.
     """
 
@@ -85,16 +85,41 @@ def open_variant(option_file: Path, name: str) -> Method:
         UserError: it has not been trained, or a file cannot be read.
     """
     options, path = load_options(option_file), weights_file(option_file)
-    restorer = open_restorer(path).to(pick_device("auto"))
-    tiling = Tiling(block_matching=options.matching.search_window is not None)
-
-    def restore(burst: Burst) -> Tensor:
-        return develop(restore_frame(restorer, burst.lq[0], burst.noise_map[0], tiling).image, burst.camera)
-
+    restore = _by_network(path, block_matching=options.matching.search_window is not None)
     _, metadata = load_weights(path)
     training = f"{metadata.get('iteration')} of {options.train.total_iter} iterations"
     one_frame = options.network.type == "SingleFrameNet"
     return Method(name, restore, sha256(path), training, one_frame)
+
+
+def shipped(checkpoint: str = "tiny") -> list[Method]:
+    """The shipped checkpoint as it is, and without what can be left out of it.
+
+    Raises:
+        UserError: it is not there, or cannot be read.
+    """
+    path = find_checkpoint(checkpoint)
+    weights = sha256(path)
+    alone = _by_network(path, block_matching=False, reference_alone=True)
+    return [
+        Method(f"{checkpoint}, reference frame alone", alone, weights, one_frame=True),
+        Method(f"{checkpoint}, stage one off", _by_network(path, block_matching=False), weights),
+        Method(checkpoint, _by_network(path), weights),
+    ]
+
+
+def _by_network(path: Path, block_matching: bool = True, reference_alone: bool = False) -> Callable[[Burst], Tensor]:
+    """How a burst is restored by the network of a checkpoint."""
+    restorer = open_restorer(path).to(pick_device("auto"))
+    tiling = Tiling(block_matching=block_matching)
+
+    def restore(burst: Burst) -> Tensor:
+        frames, reference = burst.lq.shape[1], burst.lq.shape[1] // 2
+        seen = slice(reference, reference + 1) if reference_alone else slice(frames)
+        restored = restore_frame(restorer, burst.lq[0, seen], burst.noise_map[0, seen], tiling)
+        return develop(restored.image, burst.camera)
+
+    return restore
 
 
 def train_variant(option_file: Path, source: Path) -> None:

@@ -19,7 +19,7 @@ NOT_DRAWN = ("demosaicking", "burst average")
 """They lie so far below the others that the others would lie on one another; the tables have all."""
 
 # Okabe and Ito's colours, which the colour-blind tell apart; the markers do without colour.
-NETWORKS = [
+VARIANTS = [
     {"color": "#000000", "marker": "s"},
     {"color": "#E69F00", "marker": "v"},
     {"color": "#56B4E9", "marker": "D"},
@@ -27,6 +27,7 @@ NETWORKS = [
     {"color": "#D55E00", "marker": "o"},
     {"color": "#009E73", "marker": "X"},
 ]
+SHIPPED = [{"color": "#000000", "linestyle": style} for style in (":", "--", "-")]
 YARDSTICKS = [{"color": "#888888", "linestyle": style} for style in (":", "--")]
 
 
@@ -40,9 +41,8 @@ def tables(cells: Sequence[Cell], methods: Sequence[Method]) -> str:
     Returns:
         Markdown.
     """
-    parts = [
-        _table(["variant", "trained for"], [[method.name, method.training] for method in methods if method.weights])
-    ]
+    trained = [[method.name, method.training] for method in methods if method.training]
+    parts = [_table(["variant", "trained for"], trained)] if trained else []
     for group in dict.fromkeys(cell.group for cell in cells):
         shifts = _shifts(cells, group)
         pictures = len({cell.picture for cell in cells if cell.group == group})
@@ -73,8 +73,8 @@ def draw(path: Path, cells: Sequence[Cell], methods: Sequence[Method]) -> None:
         UserError: it cannot be written.
     """
     groups = [group for group in dict.fromkeys(cell.group for cell in cells) if _shifts(cells, group) != [None]]
-    looks = {True: cycle(NETWORKS), False: cycle(YARDSTICKS)}
-    styles = {m.name: next(looks[m.weights is not None]) for m in methods if m.name not in NOT_DRAWN}
+    looks = [cycle(styles) for styles in (YARDSTICKS, SHIPPED, VARIANTS)]
+    styles = {m.name: next(looks[bool(m.weights) + bool(m.training)]) for m in methods if m.name not in NOT_DRAWN}
     figure = Figure(figsize=(11, 0.9 + 3.5 * len(groups)), layout="constrained")
     panels = figure.subplots(len(groups), len(NOISE), sharex=True, sharey="row", squeeze=False)
     for group, row in zip(groups, panels, strict=True):
