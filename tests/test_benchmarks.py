@@ -49,6 +49,14 @@ def test_contenders_run_in_turn(monkeypatch) -> None:
     assert times == [0.5, 1.0]
 
 
+def test_what_takes_long_is_not_warmed_up(monkeypatch) -> None:
+    calls, clock = [], iter(range(0, 1000))
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    times = race(lambda: calls.append("a"), lambda: calls.append("b") or next(clock), runs=3)
+    assert "".join(calls) == "ab" * 3 + "a"  # b takes two seconds, and counts from the start
+    assert times == [1, 2]
+
+
 def measured(suite) -> dict[str, Measurement]:
     return {measurement.name: measurement for measurement in suite}
 

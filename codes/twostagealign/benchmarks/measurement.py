@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
+LONG = 2.0  # seconds
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -42,20 +44,23 @@ def race(*contenders: Callable[[], object], runs: int = 5) -> list[float]:
     """Let contenders do their work in turn: what slows the machine down for a while slows all of them.
 
     Args:
-        contenders: each does the work once; beforehand each is called once more, to warm up.
-        runs: of each contender.
+        contenders: each does the work once. Its first time, which warms it up, does not count if it is shorter than
+            `LONG`; what takes longer has little to warm up.
+        runs: of each contender, that count.
 
     Returns:
         The median time of each, seconds.
     """
-    for contender in contenders:
-        contender()
     times: list[list[float]] = [[] for _ in contenders]
-    for _ in range(runs):
+    for turn in range(runs + 1):
         for contender, own in zip(contenders, times, strict=True):
+            if len(own) == runs:
+                continue
             start = time.perf_counter()
             contender()
-            own.append(time.perf_counter() - start)
+            seconds = time.perf_counter() - start
+            if turn or seconds >= LONG:
+                own.append(seconds)
     return [median(own) for own in times]
 
 
