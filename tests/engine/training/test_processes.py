@@ -72,10 +72,12 @@ def test_two_processes_train_as_one_with_the_same_bursts(tiny_experiment, tmp_pa
     assert (two / "train.log").read_text().count("two: ") == 1  # only the first process speaks
 
 
-def test_the_older_launcher_from_the_folder_of_the_program(tiny_experiment, tmp_path) -> None:
-    """`cd codes && python -m torch.distributed.launch ... train.py ... --launcher pytorch`, and stopped by SIGTERM."""
+@pytest.mark.parametrize("search_window", ["16", "null"], ids=["both stages", "stage two, the feature net idle"])
+def test_the_older_launcher_from_the_folder_of_the_program(tiny_experiment, tmp_path, search_window) -> None:
+    """`cd codes && python -m torch.distributed.launch ... train.py ... --launcher pytorch`."""
     command = [*LAUNCH, "--standalone", "--nproc_per_node=2", "train.py", "-opt", str(tiny_experiment)]
     options = ["--launcher", "pytorch", "--force_yml", "train:batch_size=1", "train:total_iter=2", "name=launched"]
+    options.append(f"matching:search_window={search_window}")
     finished = subprocess.run(
         [*command, *options], cwd=CODES, env=ENVIRONMENT, capture_output=True, text=True, check=False
     )
