@@ -18,7 +18,8 @@ from twostagealign.models import TwoStageRestorer
 
 
 def restore_frame_directly(restorer: TwoStageRestorer, lq: Tensor, noise_map: Tensor) -> Tensor:
-    return restore_directly(DirectNetwork(restorer.network.state_dict()), restorer.features, lq, noise_map)
+    network = DirectNetwork(restorer.network.state_dict(), residual=restorer.network.residual)
+    return restore_directly(network, restorer.features, lq, noise_map)
 
 
 SUITES: dict[str, Callable[[argparse.Namespace], Iterator[Measurement]]] = {

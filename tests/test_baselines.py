@@ -21,13 +21,14 @@ def random_planes(*shape: int) -> torch.Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("frames", [1, 3, 4, 5])
-def test_network(baselines, make_restorer, frames) -> None:
+@pytest.mark.parametrize(("frames", "residual"), [(1, False), (3, True), (4, False), (5, True)])
+def test_network(baselines, make_restorer, frames, residual) -> None:
     network = make_restorer(nf=16, groups=4).network
+    network.residual = residual
     lq = random_planes(2, frames, 4, 16, 24)
     with torch.inference_mode():
         ours = network(lq, 0.1 * lq)
-        direct = baselines.DirectNetwork(network.state_dict(), groups=4)(lq, 0.1 * lq)
+        direct = baselines.DirectNetwork(network.state_dict(), groups=4, residual=residual)(lq, 0.1 * lq)
     assert ours.std() > 0.1
     torch.testing.assert_close(direct, ours, rtol=1e-4, atol=1e-4)
 

@@ -111,6 +111,14 @@ def test_frame_compares_equal_work(make_restorer) -> None:
         assert results["small, direct / ours with --fast"].value > 0
 
 
+def test_script_restores_the_shipped_checkpoint_alike_both_ways(monkeypatch) -> None:
+    monkeypatch.syspath_prepend(SCRIPTS)
+    directly = runpy.run_path(str(SCRIPTS / "benchmark.py"), run_name="benchmark")["restore_frame_directly"]
+    restorer = benchmarks.subjects.tiny_restorer()
+    suite = frame.compare_frame("small", restorer, directly, (32, 48), 1)
+    assert measured(suite)["small, largest difference / largest value"].passes
+
+
 def test_growth_fits_exponents_and_draws(tmp_path) -> None:
     results = measured(growth.benchmark_growth(tmp_path / "plots", [(8, 8), (8, 16)], [1, 2], (16, 16), TILINGS))
     assert "nf 16, exponent of time over pixels" in results

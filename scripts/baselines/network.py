@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import deform_conv2d
 
+from twostagealign.isp import demosaic
+
 
 class DirectNetwork:
     """The network as a list of operations on the weights of a `TwoStageNet`.
@@ -12,20 +14,23 @@ class DirectNetwork:
     Args:
         weights: state dict of the `TwoStageNet`.
         groups: groups of channels that share their offsets.
+        residual: whether that network adds its result to the demosaicked frame.
 
     Source: Guo et al., CVPR 2022, section 3.3; Wang et al., "EDVR", CVPR Workshops 2019 (alignment).
     """
 
-    def __init__(self, weights: dict[str, Tensor], groups: int = 8) -> None:
+    def __init__(self, weights: dict[str, Tensor], groups: int = 8, residual: bool = False) -> None:
         self.weights = weights
         self.groups = groups
+        self.residual = residual
 
     def __call__(self, lq: Tensor, noise_map: Tensor) -> Tensor:
         """Restore the middle frame: (B, N, 4, H, W) twice, H and W multiples of 4 -> (B, 3, 2H, 2W)."""
         batch, number = lq.shape[:2]
         frames = torch.cat([lq, noise_map], 2).flatten(0, 1)
         aligned = self.align(self.features(frames).unflatten(0, (batch, number)))
-        return self.reconstruct(self.fuse(aligned))
+        picture = self.reconstruct(self.fuse(aligned))
+        return picture + demosaic(lq[:, number // 2]) if self.residual else picture
 
     def features(self, x: Tensor) -> Tensor:
         """Features of single frames, (B, 8, H, W) -> (B, nf, H, W)."""
