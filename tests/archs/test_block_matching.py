@@ -285,6 +285,14 @@ def test_results_do_not_depend_on_how_much_is_eliminated(
         assert torch.equal(hard_match(features, origins, size, 8), all_compared)
 
 
+def test_features_that_are_no_numbers_leave_the_windows_inside_the_map() -> None:
+    features = random_burst(1, 5, 3, 30, 30)
+    features[:, 1] = torch.nan
+    positions = hard_match(features, torch.tensor([[[0, 0], [18, 18], [9, 4]]]), 12, 8)
+    assert (positions >= 0).all()
+    assert (positions <= 30 - 12).all()
+
+
 @given(size=st.integers(1, 50), seed=st.integers(0, 99))
 def test_blocks_never_differ_more_than_windows(size: int, seed: int) -> None:
     first, second = random_burst(2, 1, 1, size, size, 2, seed=seed, dtype=torch.float64)

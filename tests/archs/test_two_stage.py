@@ -291,6 +291,15 @@ def test_delta_orthogonal_training_starts_for_all_parts() -> None:
     assert all(any(part in name for part in waiting) for name in still), still
 
 
+def test_what_estimates_motion_looks_around_from_the_start() -> None:
+    alignment = TwoStageNet(nf=8, initialisation="delta_orthogonal").alignment
+    kernels = [alignment.level1.compare, alignment.level2.merge, alignment.level3.refine, alignment.level1.fuse]
+    around = [int(layer.weight[:, :, [0, 2]].count_nonzero()) for layer in kernels]
+    assert all(around[:3])
+    assert around[3] == 0
+    assert not alignment.level1.deform.predictor.weight.any()
+
+
 def test_unknown_initialisation() -> None:
     with pytest.raises(ValueError, match="initialisation is 'dirac', expected 'orthogonal' or 'delta_orthogonal'"):
         TwoStageNet(nf=8, initialisation="dirac")

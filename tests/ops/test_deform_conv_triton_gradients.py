@@ -9,8 +9,7 @@ import torch
 from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
-from torch import Tensor
-from torch.library import opcheck
+from torch import Tensor, library
 from torch.nn import functional as F
 from torchvision.ops import deform_conv2d as reference
 
@@ -226,7 +225,7 @@ def test_compiled_in_one_piece() -> None:
     """Operators say truly what they return before they run, and torch.compile need not stop at them."""
     given = arguments(kernel=(1, 1), geometry=ONCE)
     geometry = [value for name, value in ONCE.items()]
-    opcheck(torch.ops.twostagealign.deform_conv2d.default, (*(given[n] for n in NAMES), *geometry))
+    library.opcheck(torch.ops.twostagealign.deform_conv2d.default, (*(given[n] for n in NAMES), *geometry))
     compiled = torch.compile(fused, fullgraph=True, backend="aot_eager")
     expected = gradients(fused, given, ONCE)
     for name, result in gradients(compiled, given, ONCE).items():

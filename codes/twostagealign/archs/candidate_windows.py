@@ -26,7 +26,7 @@ def window_distances(
     """Mean absolute difference between the reference windows and their candidates, a square grid of spacing `step`.
 
     Maps (B, N, H, W, C), candidates (B, P, len(frames), K, 2) -> (B, P, len(frames), K); meaningless for candidates
-    that reach over the border. `every`: compare every so-manieth pixel of every so-manieth row of the windows.
+    that reach over the border. `every`: compare only one pixel in `every`, of one row in `every`.
     """
     images, corners, count = candidate_grids(maps, frames, candidates)
     own = cut_squares(maps, [maps.shape[1] // 2], origins.unsqueeze(2), size).flatten(0, 2)[:, ::every, ::every]
@@ -66,8 +66,9 @@ def least_distances(
     bounds = bounds.masked_fill(~valid, torch.inf)
     nearest = F.one_hot(bounds.argmin(-1), bounds.shape[-1]).bool()
     distance = _chosen_distances(maps, origins, frames, candidates, size, nearest).amin(-1, keepdim=True)
-    # Rounding must not eliminate an equal of the nearest one: the first in raster order has to win.
-    possible = valid & (bounds <= distance * (1 + 1e-4))
+    # Rounding must not eliminate an equal of the nearest one: the first in raster order has to win. Nor does what is
+    # not a number eliminate anything: one valid candidate has to be left.
+    possible = valid & ~(bounds > distance * (1 + 1e-4))
     if possible.float().mean() < _FEW:
         return _chosen_distances(maps, origins, frames, candidates, size, possible)
     return window_distances(maps, origins, frames, candidates, size, step).masked_fill(~possible, torch.inf)

@@ -28,7 +28,7 @@ def benchmark_matching(
 
     Args:
         direct: the loops; takes maps, origins, size and radius.
-        cases: what to match: a moving texture, and, by ourselves alone, maps in which nothing can be eliminated.
+        cases: what to match: a moving texture, and, by the package alone, maps in which nothing can be eliminated.
     """
     for name, frame, tiling, bar in cases:
         rows, columns = (torch.arange(0, side, tiling.patch) // SCALE for side in frame)

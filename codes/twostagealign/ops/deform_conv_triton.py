@@ -5,8 +5,7 @@ from typing import Any
 
 import torch
 import triton
-from torch import Tensor
-from torch.library import custom_op
+from torch import Tensor, library
 
 from twostagealign.ops import deform_conv_kernels as kernels
 
@@ -58,7 +57,7 @@ def deform_conv2d_fused(
 _SIZES = "SymInt[] stride, SymInt[] padding, SymInt[] dilation, SymInt groups"
 
 
-@custom_op(
+@library.custom_op(
     "twostagealign::deform_conv2d",
     mutates_args=(),
     schema=f"(Tensor input, Tensor offset, Tensor weight, Tensor? bias, Tensor? mask, {_SIZES}) -> Tensor",
@@ -82,7 +81,7 @@ def _empty_output(input: Tensor, offset: Tensor, weight: Tensor, *_: Any) -> Ten
     return _empty(input, len(input), len(weight), *offset.shape[2:])
 
 
-@custom_op(
+@library.custom_op(
     "twostagealign::deform_conv2d_backward",
     mutates_args=(),
     schema=f"(Tensor grad_output, Tensor input, Tensor offset, Tensor weight, Tensor? mask, {_SIZES})"
