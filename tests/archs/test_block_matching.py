@@ -273,6 +273,20 @@ def test_elimination_spares_the_nearest_and_most_of_the_work(moving: Tensor, siz
     assert not kept[~valid].any()
 
 
+def test_what_blocks_leave_over_counts_in_favour_of_a_candidate() -> None:
+    """Windows of 7x7 have blocks of 3x3 and a row and a column left over."""
+    maps = torch.zeros(1, 2, 14, 14, 1)  # the reference is 0
+    maps[0, 0, 7:] = 10
+    maps[0, 0, :6, :6] = 1  # the nearest, by 36 / 49: equal in what is left over
+    maps[0, 0, :6, 7:13] = torch.tensor([5 / 3, -5 / 3, 0] * 2)[:, None]  # 40 / 49, though its blocks have a mean of 0
+    candidates = torch.tensor([[0, 0], [0, 7], [7, 0], [7, 7]]).reshape(1, 1, 1, 4, 2)
+    blocks = candidate_windows.block_means(maps, 7)
+    valid = torch.ones(1, 1, 1, 4, dtype=torch.bool)
+    origins = torch.zeros(1, 1, 2, dtype=torch.long)
+    found = candidate_windows.least_distances(maps, blocks, origins, [0], candidates, valid, 7, 7).flatten()
+    torch.testing.assert_close(found[:2], torch.tensor([36 / 49, 40 / 49]))
+
+
 @pytest.mark.parametrize("size", [5, 12])
 def test_results_do_not_depend_on_how_much_is_eliminated(
     moving: Tensor, size: int, monkeypatch: pytest.MonkeyPatch
