@@ -8,7 +8,7 @@ import yaml
 from twostagealign.data.pictures import write_picture
 from twostagealign.data.raw_folder import read_raw_folder, write_raw_folder
 from twostagealign.errors import UserError
-from twostagealign.isp import CFA_ORDERS, pack, protocol_camera, random_camera, unpack
+from twostagealign.isp import CFA_ORDERS, pack, protocol_camera, random_camera, red_position, unpack
 
 RGB2CAM = [[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.0, 0.3, 0.7]]
 DESCRIBED = {
@@ -45,6 +45,13 @@ def refusal(folder):
     return text
 
 
+def decoded(raw):
+    """All mosaics in [0, 1], without the rows and columns that make whole cells of them."""
+    top, left = red_position(raw.cfa)
+    mosaics = unpack(torch.stack([raw.decode(raw.planes(index)) for index in range(len(raw))]), "RGGB")
+    return mosaics[:, top : top + raw.height, left : left + raw.width]
+
+
 def stored(folder):
     return torch.from_numpy(
         np.stack([tifffile.imread(folder / "a.tiff"), cv2.imread(str(folder / "b.png"), -1)]).astype(np.float32)
@@ -56,7 +63,8 @@ def test_reads_mosaics_and_metadata(folder):
     assert (len(raw), raw.height, raw.width, raw.cfa) == (2, 6, 8, "RGGB")
     assert [path.name for path in raw.paths] == ["a.tiff", "b.png"]
     expected = ((stored(folder) - 64) / (1023 - 64)).clamp(0, 1)
-    torch.testing.assert_close(raw.frames([0, 1]), expected)
+    assert [raw.planes(i).dtype for i in (0, 1)] == [torch.uint16] * 2
+    torch.testing.assert_close(decoded(raw), expected)
     assert (expected == 0).any()  # the clamp was needed
     assert len(raw.camera) == 1
     torch.testing.assert_close(raw.camera.rgb2cam[0], torch.tensor(RGB2CAM))
@@ -70,28 +78,32 @@ def test_reads_mosaics_and_metadata(folder):
 def test_black_levels_belong_to_colours_wherever_the_filter_has_them(folder, cfa):
     black = [10.0, 20.0, 30.0, 40.0]  # R, G in red rows, G in blue rows, B
     describe(folder, cfa=cfa, black_level=black)
-    planes = pack(read_raw_folder(folder).frames([0, 1]), cfa)
+    planes = pack(decoded(read_raw_folder(folder)), cfa)
     level = torch.tensor(black)[:, None, None]
     expected = ((pack(stored(folder), cfa) - level) / (1023 - level)).clamp(0, 1)
     torch.testing.assert_close(planes, expected)
 
 
-def test_odd_sides_are_kept(folder):
+def test_odd_sides_are_extended_to_whole_cells(folder):
     (folder / "a.tiff").unlink()
     values = np.random.default_rng(1).integers(100, 1000, (5, 7)).astype(np.uint16)
     cv2.imwrite(str(folder / "b.png"), values)
     describe(folder, cfa="GRBG", black_level=[10, 20, 30, 40])
     raw = read_raw_folder(folder)
     assert (raw.height, raw.width) == (5, 7)
-    black = np.array([[20, 10], [40, 30]])[np.arange(5)[:, None] % 2, np.arange(7) % 2]
-    np.testing.assert_allclose(raw[0], (values - black) / (1023 - black), rtol=1e-6)
+    mirrored = np.pad(values, [(0, 1), (1, 0)], mode="reflect").astype(np.float32)  # green before red at the left
+    planes = np.stack([mirrored[y::2, x::2] for y in (0, 1) for x in (0, 1)])
+    black = np.array([10, 20, 30, 40])[:, None, None]
+    np.testing.assert_allclose(raw.decode(raw.planes(0)), (planes - black) / (1023 - black), rtol=1e-6)
 
 
 def test_8_bit_mosaics(tmp_path):
     values = np.random.default_rng(0).integers(0, 256, (4, 4), dtype=np.uint8)
     cv2.imwrite(str(tmp_path / "a.png"), values)
     describe(tmp_path, black_level=0, white_level=255)
-    torch.testing.assert_close(read_raw_folder(tmp_path)[0], torch.from_numpy(values) / 255)
+    raw = read_raw_folder(tmp_path)
+    assert raw.planes(0).dtype == torch.uint8
+    torch.testing.assert_close(decoded(raw)[0], torch.from_numpy(values) / 255)
     describe(tmp_path)
     assert "found uint8 samples, expected 16-bit ones as camera.yml says white_level 1023" in refusal(tmp_path)
 
@@ -110,7 +122,7 @@ def test_write_then_read(tmp_path, cfa):
     planes = torch.rand(3, 4, 4, 6, generator=generator)
     write_raw_folder(tmp_path / "new" / "raw", unpack(planes, cfa), camera, 6.4e-3, 2e-2, cfa, (60, 61, 62, 63), 16383)
     raw = read_raw_folder(tmp_path / "new" / "raw")
-    torch.testing.assert_close(pack(raw.frames(range(3)), raw.cfa), planes, atol=0.51 / 16320, rtol=0)
+    torch.testing.assert_close(pack(decoded(raw), cfa), planes, atol=0.51 / 16320, rtol=0)
     for name in ("rgb2cam", "red_gain", "blue_gain", "rgb_gain"):
         torch.testing.assert_close(getattr(raw.camera, name), getattr(camera, name))
     assert (raw.cfa, raw.shot, raw.read) == (cfa, 6.4e-3, 2e-2)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from twostagealign.engine.complexity import count_flops, count_parameters
-from twostagealign.engine.evaluation.memory import give_back_memory, memory_used
+from twostagealign.engine.memory import give_back_memory, memory_used
 
 
 class OneConvolution(nn.Module):

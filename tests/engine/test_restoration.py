@@ -13,7 +13,7 @@ from twostagealign.data import bundled_picture, degrade_by_protocol, frame_windo
 from twostagealign.engine import restoration
 from twostagealign.engine.checkpoint import open_restorer
 from twostagealign.engine.quality import develop, measure, picture
-from twostagealign.engine.restoration import restore_folder, table
+from twostagealign.engine.restoration import restore_burst, restore_folder, table
 from twostagealign.engine.tiling import Tiling, restore_frame
 from twostagealign.errors import UserError
 from twostagealign.isp import CFA_ORDERS, PROTOCOL_LEVELS, demosaic, protocol_camera, unprocess
@@ -108,7 +108,8 @@ class TestSimulated:
         assert result["seconds"] >= 0
 
         source = restoration.SimulatedSource(clip, PROTOCOL_LEVELS["high"])
-        burst = source.burst([1, 2, 3, 4, 5])
+        frames = source.clip.frames([1, 2, 3, 4, 5])
+        burst = degrade_by_protocol(frames, *PROTOCOL_LEVELS["high"], [2, 3, 4, 5, 6])
         image = restore_frame(open_restorer(tiny_checkpoint), burst.lq[0], burst.noise_map[0], TILING).image
         srgb, truth = develop(image, burst.camera), develop(burst.target[0], burst.camera)
         quality = measure(srgb, truth)
@@ -123,8 +124,9 @@ class TestSimulated:
         expected = degrade_by_protocol(
             torch.from_numpy(frames).permute(0, 3, 1, 2), *PROTOCOL_LEVELS["high"], [5, 4, 1, 2, 3]
         )
-        assert torch.equal(burst.lq, expected.lq)
-        assert torch.equal(burst.target, expected.target)
+        assert torch.equal(torch.stack(burst.frames), expected.lq[0])
+        assert burst.noise == PROTOCOL_LEVELS["high"]
+        assert torch.equal(burst.target, expected.target[0])
 
     def test_the_truth_is_the_clip_s_own_frame(self, restore, clip, demosaicing, tmp_path) -> None:
         """Demosaicing alone comes near it, and nearer where there is less noise."""
@@ -254,8 +256,10 @@ class TestRaw:
         burst = restoration.RawSource(tmp_path / "raw").burst([2, 0, 1])
         stored = [cv2.imread(str(tmp_path / "raw" / f"000{i}.png"), cv2.IMREAD_UNCHANGED) / 65535 for i in (2, 0, 1)]
         planes = np.stack([[raw[y::2, x::2] for y in (0, 1) for x in (0, 1)] for raw in stored])
-        np.testing.assert_allclose(burst.lq[0], planes, atol=1e-5)
-        np.testing.assert_allclose(burst.noise_map[0], np.sqrt(1e-4 * planes + 1e-6), rtol=1e-3)
+        assert all(frame.dtype == torch.uint16 for frame in burst.frames)
+        for frame, expected in zip(burst.frames, planes, strict=True):
+            np.testing.assert_allclose(burst.decode(frame), expected, atol=1e-5)
+        assert burst.noise == (1e-4, 1e-3)
 
     def test_metadata_of_the_folder_is_used(self, restore, demosaicing, tmp_path) -> None:
         raw_folder(tmp_path / "raw", "RGGB", 40, 48)
@@ -381,9 +385,9 @@ class TestMistakes:
             calls.append(arguments)
             if len(calls) == 3:
                 raise KeyboardInterrupt
-            return restore_frame(*arguments)
+            return restore_burst(*arguments)
 
-        monkeypatch.setattr(restoration, "restore_frame", stop)
+        monkeypatch.setattr(restoration, "restore_burst", stop)
         with pytest.raises(KeyboardInterrupt):
             restore(simulate="low", sliding=True, frames=1)
         assert names(tmp_path / "out") == ["000.png", "001.png"]

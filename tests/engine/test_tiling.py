@@ -1,6 +1,7 @@
 from argparse import ArgumentParser
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from twostagealign.engine.tiling import FAST, Tiling, add_tiling_arguments, count_tiles, pop_tiling, restore_frame
+from twostagealign.engine.tiling import (
+    FAST,
+    Tiling,
+    add_tiling_arguments,
+    count_tiles,
+    pop_tiling,
+    restore_frame,
+    restore_strips,
+)
 from twostagealign.errors import UserError
 from twostagealign.models import TwoStageRestorer
 
@@ -160,6 +169,39 @@ def test_the_noise_map_can_be_made_tile_by_tile() -> None:
     assert torch.equal(restore_frame(made, lq, lambda raw: 1 + 2 * raw, tiling).image, image)
     for (_, expected), (_, noise) in zip(stored.network.seen, made.network.seen, strict=True):
         assert torch.equal(noise, expected)  # 0 beyond the frame
+
+
+@pytest.mark.parametrize(("group", "overlap"), [(1, 0), (2, 4)])
+def test_strips_come_as_soon_as_they_are_done_and_make_the_whole_picture(group, overlap) -> None:
+    lq, noise_map = random_burst(3, 37, 50)
+    tiling = Tiling(patch=8, halo=4, search_window=16, batch=3, group=group, overlap=overlap)
+    strips, done, when = [], [], []
+    restored = restore_frame(stub(), lq, noise_map, tiling)
+    matches = restore_strips(
+        stub(), lq, noise_map, tiling, lambda strip: when.append(sum(done)) or strips.append(strip), done.append
+    )
+    assert torch.equal(torch.cat(strips, dim=1), restored.image)
+    assert torch.equal(matches.shifts, restored.shifts)
+    rows = -(-37 // (8 * group))
+    assert when == [min((i + 1) * group, 5) * 7 for i in range(rows)]  # 5 x 7 patches
+    assert max(strip.shape[1] for strip in strips) == 2 * 8 * group
+
+
+def test_frames_can_stay_as_a_camera_stored_them() -> None:
+    stored = torch.from_numpy(np.random.default_rng(0).integers(0, 2**16, (3, 4, 21, 35), dtype=np.uint16))
+    tiling = Tiling(patch=8, halo=4, search_window=16)
+
+    def decode(planes):
+        assert planes.dtype == torch.uint16
+        return planes.float() / 65535
+
+    strips = []
+    matches = restore_strips(stub(), list(stored), lambda raw: 2 * raw, tiling, strips.append, decode=decode)
+    lq = stored.float() / 65535
+    restored = restore_frame(stub(), lq, 2 * lq, tiling)
+    assert torch.equal(torch.cat(strips, dim=1), restored.image)
+    assert torch.equal(matches.shifts, restored.shifts)
+    assert restored.shifts.any()
 
 
 def test_matched_patches_take_their_noise_map_along() -> None:

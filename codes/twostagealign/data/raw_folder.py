@@ -20,7 +20,7 @@ from twostagealign.data.pictures import (
 )
 from twostagealign.errors import UserError
 from twostagealign.files import write_atomically
-from twostagealign.isp import Camera, unpack
+from twostagealign.isp import Camera, extend_to_rggb, pack, unpack
 
 CAMERA_FILE = "camera.yml"
 
@@ -54,8 +54,16 @@ class RawFolder:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> Tensor:
-        """Mosaic `index`, (height, width) float32: (stored - black) / (white - black), clamped to [0, 1]."""
+    def planes(self, index: int) -> Tensor:
+        """Frame `index` as it is stored.
+
+        Returns:
+            Raw planes R, G1, G2, B, (4, H, W), uint8 or uint16: the mosaic, extended by mirrored rows and columns to
+            whole RGGB cells. `decode` makes values in [0, 1] of them.
+
+        Raises:
+            UserError: if the mosaic cannot be read.
+        """
         path = self.paths[index]
         stored = read_pixels(path, cv2.IMREAD_UNCHANGED)
         if stored.ndim != 2:
@@ -65,22 +73,15 @@ class RawFolder:
                 f"{path}: found {stored.dtype} samples, expected 16-bit ones "
                 f"as {CAMERA_FILE} says white_level {self.white_level:g}"
             )
-        black = _tile(self.black_level, self.cfa, *stored.shape)
-        return ((torch.from_numpy(stored.astype(np.float32)) - black) / (self.white_level - black)).clamp_(0, 1)
+        # Few operations of torch take uint16.
+        mosaic = torch.from_numpy(stored.astype(np.float32))
+        planes = pack(extend_to_rggb(mosaic[None], self.cfa))[0]
+        return torch.from_numpy(planes.numpy().astype(stored.dtype))
 
-    def frames(self, indices: Sequence[int]) -> Tensor:
-        """Several mosaics, (N, height, width) float32 in [0, 1].
-
-        Args:
-            indices: which, such as from `frame_window`.
-
-        Returns:
-            The mosaics in that order.
-
-        Raises:
-            UserError: if a mosaic cannot be read.
-        """
-        return torch.stack([self[index] for index in indices])
+    def decode(self, planes: Tensor) -> Tensor:
+        """Any part of stored planes, (4, h, w), in float32: (stored - black) / (white - black), clamped to [0, 1]."""
+        black = torch.tensor(self.black_level, device=planes.device)[:, None, None]
+        return ((planes.float() - black) / (self.white_level - black)).clamp_(0, 1)
 
 
 def read_raw_folder(folder: str | Path) -> RawFolder:
@@ -114,7 +115,7 @@ def read_raw_folder(folder: str | Path) -> RawFolder:
         shot=described.noise.shot,
         read=described.noise.read,
     )
-    raw[0]  # a folder of the wrong kind of pictures is refused here, not in the middle of the work
+    raw.planes(0)  # a folder of the wrong kind of pictures is refused here, not in the middle of the work
     return raw
 
 

@@ -2,30 +2,52 @@
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from twostagealign.data import Burst, Clip, degrade_by_protocol, frame_window, read_raw_folder, write_picture
+from twostagealign.data import Clip, degrade_by_protocol, frame_window, read_raw_folder, write_picture
 from twostagealign.engine.checkpoint import open_restorer
 from twostagealign.engine.device import pick_device
+from twostagealign.engine.memory import give_back_memory
 from twostagealign.engine.quality import develop, measure, picture
-from twostagealign.engine.tiling import Tiling, count_tiles, restore_frame
+from twostagealign.engine.tiling import Tiling, count_tiles, restore_strips
 from twostagealign.errors import UserError
 from twostagealign.files import output_folder, write_atomically
-from twostagealign.isp import PROTOCOL_LEVELS, extend_to_rggb, noise_map, pack, red_position
+from twostagealign.isp import PROTOCOL_LEVELS, Camera, noise_map, red_position
+from twostagealign.models import TwoStageRestorer
 
 WINDOW = 5
 """Frames that restore one picture unless the user says otherwise, as in the paper."""
 
 _LEAST_MEASURED = 12
 """Smallest even side of a picture that holds the window of SSIM."""
+
+
+@dataclass(frozen=True)
+class StoredBurst:
+    """The frames that restore a picture, in as little memory as they were stored in.
+
+    Attributes:
+        frames: N of them, the reference in the middle, (4, H, W) each.
+        decode: makes raw planes in [0, 1] of any part of a frame, (4, h, w).
+        noise: shot and read noise.
+        camera: colour metadata.
+        target: clean linear camera RGB of the reference frame, (3, 2H, 2W), where it is known.
+    """
+
+    frames: list[Tensor]
+    decode: Callable[[Tensor], Tensor]
+    noise: tuple[float, float]
+    camera: Camera
+    target: Tensor | None = None
 
 
 class Source(Protocol):
@@ -36,11 +58,11 @@ class Source(Protocol):
     def read(self, index: int) -> Tensor:
         """One frame as it is stored."""
 
-    def burst(self, indices: Sequence[int]) -> Burst:
-        """The burst of these frames, batch of one; the reference is in the middle."""
+    def burst(self, indices: Sequence[int]) -> StoredBurst:
+        """The burst of these frames; the reference is in the middle."""
 
-    def crop(self, image: Tensor) -> Tensor:
-        """Cut a restored picture (3, 2H, 2W) of such a burst to the size of the frames."""
+    def inside(self) -> tuple[slice, slice]:
+        """Rows and columns of a restored picture that lie in the frames as they are stored."""
 
 
 class SimulatedSource:
@@ -64,13 +86,14 @@ class SimulatedSource:
         """One picture, (3, 2H, 2W) uint8."""
         return self.clip[index]
 
-    def burst(self, indices: Sequence[int]) -> Burst:
+    def burst(self, indices: Sequence[int]) -> StoredBurst:
         """Unprocess, mosaic and add the noise that belongs to each frame's place in the clip."""
-        return degrade_by_protocol(self.clip.frames(indices), *self.noise, [index + 1 for index in indices])
+        burst = degrade_by_protocol(self.clip.frames(indices), *self.noise, [index + 1 for index in indices])
+        return StoredBurst(list(burst.lq[0]), lambda raw: raw, self.noise, burst.camera, burst.target[0])
 
-    def crop(self, image: Tensor) -> Tensor:
-        """Nothing to cut: the clip's frames have even sides."""
-        return image
+    def inside(self) -> tuple[slice, slice]:
+        """Everything: the clip's frames have even sides."""
+        return slice(None), slice(None)
 
 
 class RawSource:
@@ -85,18 +108,18 @@ class RawSource:
         self.names = _names(self.raw.paths)
 
     def read(self, index: int) -> Tensor:
-        """One mosaic, (height, width)."""
-        return self.raw[index]
+        """Raw planes of one mosaic, uint8 or uint16."""
+        return self.raw.planes(index)
 
-    def burst(self, indices: Sequence[int]) -> Burst:
-        """Extend the mosaics by mirrored rows and columns to whole RGGB cells and split them into planes."""
-        lq = pack(extend_to_rggb(self.raw.frames(indices), self.raw.cfa))[None]
-        return Burst(lq, noise_map(lq, self.raw.shot, self.raw.read), self.raw.camera)
+    def burst(self, indices: Sequence[int]) -> StoredBurst:
+        """Raw planes of the mosaics, with the noise that the camera is said to have."""
+        frames = [self.raw.planes(index) for index in indices]
+        return StoredBurst(frames, self.raw.decode, (self.raw.shot, self.raw.read), self.raw.camera)
 
-    def crop(self, image: Tensor) -> Tensor:
-        """Cut the mirrored rows and columns off again."""
+    def inside(self) -> tuple[slice, slice]:
+        """Without the mirrored rows and columns that made whole cells of the mosaic."""
         top, left = red_position(self.raw.cfa)
-        return image[:, top : top + self.raw.height, left : left + self.raw.width]
+        return slice(top, top + self.raw.height), slice(left, left + self.raw.width)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -106,6 +129,62 @@ def _names(paths: Sequence[Path]) -> list[str]:
             raise UserError(f"{path}: found {named[path.stem].name} beside it, expected one frame of each name")
         named[path.stem] = path
     return list(named)
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A restored picture.
+
+    Attributes:
+        picture: 8-bit sRGB with the tone curve, (2H, 2W, 3).
+        linear: 16-bit linear camera RGB, (2H, 2W, 3), if it was asked for.
+        srgb: what is measured, (3, 2H, 2W) in [0, 1], where the ground truth is known.
+    """
+
+    picture: np.ndarray
+    linear: np.ndarray | None
+    srgb: Tensor | None
+
+
+def restore_burst(
+    restorer: TwoStageRestorer,
+    burst: StoredBurst,
+    tiling: Tiling,
+    linear: bool = False,
+    progress: Callable[[int], object] = lambda tiles: None,
+) -> Restored:
+    """Restore a burst in little memory: what grows with the frame are frames and pictures as they are in files.
+
+    Args:
+        restorer: in evaluation mode, on the device to work on.
+        burst: what to restore.
+        tiling: sizes.
+        linear: whether linear RGB is asked for.
+        progress: called with the number of patches just finished.
+
+    Returns:
+        The picture.
+    """
+    pictures, levels, colours = [], [], []
+
+    def take(strip: Tensor) -> None:
+        srgb = develop(strip, burst.camera)
+        pictures.append(picture(srgb))
+        if linear:
+            levels.append(strip.clamp(0, 1).mul(65535).round().permute(1, 2, 0).numpy().astype("uint16"))
+        if burst.target is not None:
+            colours.append(srgb)
+        give_back_memory()
+
+    def deviation(raw: Tensor) -> Tensor:
+        return noise_map(raw[None], *burst.noise)[0]
+
+    restore_strips(restorer, burst.frames, deviation, tiling, take, progress, burst.decode)
+    return Restored(
+        picture=np.concatenate(pictures),
+        linear=np.concatenate(levels) if linear else None,
+        srgb=torch.cat(colours, dim=1) if colours else None,
+    )
 
 
 def restore_folder(
@@ -171,17 +250,14 @@ def restore_folder(
     with tqdm(total=0, unit="tile", desc="restoring", dynamic_ncols=True) as progress:
         for index, window in windows.items():
             burst = source.burst(window)
-            progress.total = len(windows) * count_tiles(burst.lq.shape[-2:], tiling)
-            image = restore_frame(restorer, burst.lq[0], burst.noise_map[0], tiling, progress.update).image
-            image = source.crop(image)
-            srgb = develop(image, burst.camera)
+            progress.total = len(windows) * count_tiles(burst.frames[0].shape[-2:], tiling)
+            restored = restore_burst(restorer, burst, tiling, linear, progress.update)
             name = source.names[index]
-            write_picture(output / f"{name}.png", picture(srgb))
+            write_picture(output / f"{name}.png", restored.picture[source.inside()])
             if linear:
-                levels = image.clamp(0, 1).mul(65535).round().permute(1, 2, 0)
-                write_picture(output / f"{name}_linear.png", levels.numpy().astype("uint16"))
+                write_picture(output / f"{name}_linear.png", restored.linear[source.inside()])
             if burst.target is not None:
-                measures.append({"name": name, **asdict(measure(srgb, develop(burst.target[0], burst.camera)))})
+                measures.append({"name": name, **asdict(measure(restored.srgb, develop(burst.target, burst.camera)))})
     if not measures:
         return {}
     result = {

@@ -4,7 +4,7 @@ import math
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import groupby, islice, pairwise, product
+from itertools import groupby, islice, pairwise
 from typing import Any
 
 import torch
@@ -105,20 +105,29 @@ def pop_tiling(options: dict[str, Any]) -> Tiling:
 
 
 @dataclass(frozen=True)
-class RestoredFrame:
-    """A restored reference frame.
+class Matches:
+    """Where the patches of a reference frame were found, and how long its restoration took.
 
     Attributes:
-        image: linear camera RGB, (3, 2H, 2W), on the CPU.
         origins: top-left corner [y, x] of every patch in the reference frame, raw pixels, (P, 2).
         shifts: displacement [y, x] of every patch's match in every frame, raw pixels, (P, N, 2).
         seconds: time spent on "matching", "network" and "stitching".
     """
 
-    image: Tensor
     origins: Tensor
     shifts: Tensor
     seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class RestoredFrame(Matches):
+    """A restored reference frame.
+
+    Attributes:
+        image: linear camera RGB, (3, 2H, 2W), on the CPU.
+    """
+
+    image: Tensor
 
 
 def count_tiles(size: Sequence[int], tiling: Tiling) -> int:
@@ -126,7 +135,6 @@ def count_tiles(size: Sequence[int], tiling: Tiling) -> int:
     return math.prod(math.ceil(side / tiling.patch) for side in size)
 
 
-@torch.inference_mode()
 def restore_frame(
     restorer: TwoStageRestorer,
     lq: Sequence[Tensor],
@@ -135,11 +143,6 @@ def restore_frame(
     progress: Callable[[int], object] = lambda tiles: None,
 ) -> RestoredFrame:
     """Restore the reference frame of one burst of any size.
-
-    The frame is padded with zeros at the bottom and right to whole patches and by the halo all round; each patch with
-    its halo is matched. Tiles of one or more patches are restored, their halo is cut, and they are put together. Only
-    `tiling.batch` tiles pass through the network at a time, and no frame is copied: what grows with the frame is the
-    burst and the picture.
 
     Args:
         restorer: in evaluation mode, on the device to work on.
@@ -151,6 +154,41 @@ def restore_frame(
 
     Returns:
         The picture and where its tiles were found.
+    """
+    strips: list[Tensor] = []
+    matches = restore_strips(restorer, lq, noise_map, tiling, strips.append, progress)
+    return RestoredFrame(matches.origins, matches.shifts, matches.seconds, torch.cat(strips, dim=1))
+
+
+@torch.inference_mode()
+def restore_strips(
+    restorer: TwoStageRestorer,
+    lq: Sequence[Tensor],
+    noise_map: Iterable[Tensor] | Callable[[Tensor], Tensor],
+    tiling: Tiling,
+    take: Callable[[Tensor], object],
+    progress: Callable[[int], object] = lambda tiles: None,
+    decode: Callable[[Tensor], Tensor] = lambda stored: stored,
+) -> Matches:
+    """Restore the reference frame of one burst of any size, strip by strip.
+
+    The frame is padded with zeros at the bottom and right to whole patches and by the halo all round; each patch with
+    its halo is matched. Tiles of one or more patches are restored, their halo is cut, and they are put together. Only
+    `tiling.batch` tiles pass through the network at a time, and no frame is copied: what grows with the frame is the
+    burst, and a strip of the picture is as high as a tile.
+
+    Args:
+        restorer: as for `restore_frame`.
+        lq: frames as for `restore_frame`, or as `decode` takes them.
+        noise_map: as for `restore_frame`.
+        tiling: sizes.
+        take: called with one strip of the picture after the other, from top to bottom: linear camera RGB, (3, h, 2W),
+            on the CPU.
+        progress: called with the number of patches just finished.
+        decode: makes raw planes in [0, 1] of any part of what `lq` holds, so that it can hold a camera's integers.
+
+    Returns:
+        Where the tiles were found.
 
     Source: Guo et al., CVPR 2022, section 4; its released test scripts.
     """
@@ -167,43 +205,52 @@ def restore_frame(
     with watch("matching"):
         if tiling.block_matching:
             border = (halo, halo + -width % patch, halo, halo + -height % patch)
-            feature_maps = torch.stack([restorer.features(F.pad(frame, border)) for frame in lq])[None]
+            feature_maps = torch.stack([restorer.features(F.pad(decode(frame), border)) for frame in lq])[None]
             args = (origins[None], patch + 2 * halo, tiling.search_window, tiling.inclusive_search)
             positions = restorer.match(feature_maps, *args)[0]
             del feature_maps
         else:
             positions = origins[:, None].expand(-1, len(lq), -1)
 
-    # The canvas has room for whole tiles and what they keep of their halos. Where neighbours overlap, their fades add
-    # up to 1.
-    canvas = torch.zeros(3, *(2 * (len(axis) * patch + 2 * overlap) for axis in (rows, columns)), device=device)
+    def cut(places: Sequence[Sequence[list[list[int]]]]) -> tuple[Tensor, Tensor]:
+        """A tile, and the noise map of it."""
+        tile = _cut(lq, places, patch, halo, dtype, decode)
+        if noise_maps:
+            return tile, _cut(noise_maps, places, patch, halo, dtype)
+        return tile, _cut(lq, places, patch, halo, dtype, lambda stored: noise_map(decode(stored)))
+
     grid = (positions - halo).unflatten(0, (len(rows), len(columns))).tolist()
-    blocks = [_blocks(len(axis), tiling.group) for axis in (rows, columns)]
-    cut = 2 * (halo - overlap)
-    for (count_y, count_x), alike in groupby(product(*blocks), lambda tile: [len(patches) for patches in tile]):
-        sides = (2 * (count * patch + 2 * overlap) for count in (count_y, count_x))
-        fade_y, fade_x = (_fade(side, 4 * overlap).to(device) for side in sides)
-        while some := list(islice(alike, tiling.batch)):
-            with watch("network"):
-                places = [[[grid[i][j] for j in across] for i in down] for down, across in some]
-                tiles = torch.stack([_cut(lq, own, patch, halo) for own in places])
-                if noise_maps:
-                    noise = torch.stack([_cut(noise_maps, own, patch, halo) for own in places])
-                else:
-                    noise = torch.stack([_cut(lq, own, patch, halo, noise_map) for own in places])
-                tiles = restorer.network(tiles.to(dtype), noise.to(dtype))
-            with watch("stitching"):
-                tiles = tiles[..., cut : cut + len(fade_y), cut : cut + len(fade_x)].float()
-                for tile, (down, across) in zip(tiles, some, strict=True):
-                    y, x = 2 * down.start * patch, 2 * across.start * patch
-                    canvas[:, y : y + len(fade_y), x : x + len(fade_x)] += tile * fade_y[:, None] * fade_x
-            progress(len(some) * count_y * count_x)
-    with watch("stitching"):
-        # 1 but at the ends, where a tile has no neighbour.
-        canvas /= _laid_out(blocks[0], patch, overlap).to(device)[:, None]
-        canvas /= _laid_out(blocks[1], patch, overlap).to(device)
-        image = canvas[:, 2 * overlap :, 2 * overlap :][:, : 2 * height, : 2 * width].contiguous().cpu()
-    return RestoredFrame(image, origins.cpu(), (positions - origins[:, None]).cpu(), watch.seconds)
+    down_blocks, across_blocks = (_blocks(len(axis), tiling.group) for axis in (rows, columns))
+    trimmed = 2 * (halo - overlap)
+    # The canvas has room for a row of tiles and what they keep of their halos; `below` is what the row above keeps of
+    # them. Where neighbours overlap, their fades add up to 1, but at the ends, where a tile has no neighbour.
+    weights_y, weights_x = (_laid_out(blocks, patch, overlap).to(device) for blocks in (down_blocks, across_blocks))
+    below = torch.zeros(3, 4 * overlap, len(weights_x), device=device)
+    for down in down_blocks:
+        fade_y = _fade(2 * (len(down) * patch + 2 * overlap), 4 * overlap).to(device)
+        canvas = torch.zeros(3, len(fade_y), len(weights_x), device=device)
+        canvas[:, : 4 * overlap] = below
+        for count_x, alike in groupby(across_blocks, len):
+            fade_x = _fade(2 * (count_x * patch + 2 * overlap), 4 * overlap).to(device)
+            while some := list(islice(alike, tiling.batch)):
+                with watch("network"):
+                    tiles = [cut([[grid[i][j] for j in across] for i in down]) for across in some]
+                    tiles = restorer.network(*map(torch.stack, zip(*tiles, strict=True)))
+                with watch("stitching"):
+                    tiles = tiles[..., trimmed : trimmed + len(fade_y), trimmed : trimmed + len(fade_x)].float()
+                    for tile, across in zip(tiles, some, strict=True):
+                        x = 2 * across.start * patch
+                        canvas[:, :, x : x + len(fade_x)] += tile * fade_y[:, None] * fade_x
+                progress(len(some) * len(down) * count_x)
+        with watch("stitching"):
+            top = 2 * down.start * patch
+            # The last row of tiles is finished to its end.
+            finished = 2 * len(down) * patch if down.stop < len(rows) else len(fade_y)
+            below = canvas[:, finished:].clone()
+            strip = canvas[:, :finished].div_(weights_y[top : top + finished, None]).div_(weights_x)
+            inside = strip[:, max(2 * overlap - top, 0) : 2 * overlap + 2 * height - top]
+            take(inside[:, :, 2 * overlap : 2 * overlap + 2 * width].cpu())
+    return Matches(origins.cpu(), (positions - origins[:, None]).cpu(), watch.seconds)
 
 
 def _blocks(count: int, group: int) -> list[range]:
@@ -216,6 +263,7 @@ def _cut(
     places: Sequence[Sequence[list[list[int]]]],
     patch: int,
     halo: int,
+    dtype: torch.dtype,
     make: Callable[[Tensor], Tensor] = lambda piece: piece,
 ) -> Tensor:
     """Cut a tile from N frames (4, H, W), each patch of it, and the halo that borders on it, from its own places.
@@ -225,13 +273,14 @@ def _cut(
         places: top-left corners [y, x] with halo in every frame, of the patches, row by row.
         patch: side of a patch.
         halo: of the tile.
+        dtype: of the tile.
         make: applied to what is cut.
 
     Returns:
         (N, 4, height, width).
     """
     borders = [_borders(count, patch, halo) for count in (len(places), len(places[0]))]
-    tile = frames[0].new_zeros(len(frames), 4, *(axis[-1][1] for axis in borders))
+    tile = torch.zeros(len(frames), 4, *(axis[-1][1] for axis in borders), dtype=dtype, device=frames[0].device)
     for i, (top, bottom) in enumerate(borders[0]):
         for j, (left, right) in enumerate(borders[1]):
             for square, frame, (y, x) in zip(tile, frames, places[i][j], strict=True):

@@ -9,8 +9,8 @@ from twostagealign.data.evaluation_set import RawFrame
 from twostagealign.engine.evaluation.contenders import Contender
 from twostagealign.engine.evaluation.frame_pictures import write_frame_pictures
 from twostagealign.engine.evaluation.jobs import Job
-from twostagealign.engine.evaluation.memory import give_back_memory, memory_used
 from twostagealign.engine.evaluation.results import FrameResult, Seconds, Shifts
+from twostagealign.engine.memory import give_back_memory, memory_used
 from twostagealign.engine.quality import develop, measure
 from twostagealign.engine.tiling import Tiling, restore_frame
 from twostagealign.errors import UserError

@@ -15,7 +15,6 @@ from twostagealign.engine.evaluation.bootstrap import compare
 from twostagealign.engine.evaluation.contenders import Contender, load_contenders
 from twostagealign.engine.evaluation.frames import evaluate_frame
 from twostagealign.engine.evaluation.jobs import Job, check_files, choose_clips, describe_gaps, open_clips, plan_jobs
-from twostagealign.engine.evaluation.memory import give_back_memory
 from twostagealign.engine.evaluation.report import write_report
 from twostagealign.engine.evaluation.results import (
     SCHEMA_VERSION,
@@ -28,6 +27,7 @@ from twostagealign.engine.evaluation.results import (
 )
 from twostagealign.engine.evaluation.results_folder import ResultsFolder
 from twostagealign.engine.evaluation.summary import summarise_clip, summarise_clips
+from twostagealign.engine.memory import give_back_memory
 from twostagealign.engine.ranks import Ranks, join_ranks
 from twostagealign.engine.tiling import Tiling, count_tiles
 from twostagealign.errors import UserError

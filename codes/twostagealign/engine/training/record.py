@@ -17,7 +17,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from twostagealign.archs import ModulatedDeformConv
 from twostagealign.engine.environment import environment
-from twostagealign.engine.evaluation.memory import memory_used
+from twostagealign.engine.memory import memory_used
 from twostagealign.engine.ranks import Ranks
 from twostagealign.engine.training.experiment import Experiment
 from twostagealign.engine.training.step import StepResult
