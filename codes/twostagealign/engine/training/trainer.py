@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from twostagealign.data import check_no_overlap, degrade, write_picture
@@ -70,7 +71,7 @@ class Trainer:
 
         self.optimizer = build_optimizer(self.restorer, options.train.optimizer)
         self.scheduler = cosine_restarts(self.optimizer, **options.train.scheduler.model_dump())
-        self.ema = AveragedModel(self.restorer, multi_avg_fn=get_ema_multi_avg_fn(options.train.ema_decay))
+        self.ema = AveragedModel(self.restorer, multi_avg_fn=_average(options.train.ema_decay))
         self.step = TrainingStep(
             self.restorer, _build_objective(options), self.optimizer, options, origin, frames, self.ranks
         )
@@ -248,6 +249,19 @@ class Trainer:
         for name in PROGRESS:
             setattr(self, name, state[name])
         return [*problems, f"going on from {path}"] if problems else []
+
+
+def _average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor], None]:
+    """A running average of the weights that forgets its start as fast as it goes on.
+
+    After n updates the decay is (1 + n) / (10 + n) until that exceeds the one asked for: a short training would else
+    end with much of what it began with.
+    """
+
+    def average(averaged: list[Tensor], current: list[Tensor], updates: Tensor) -> None:
+        get_ema_multi_avg_fn(min(decay, (1 + int(updates)) / (10 + int(updates))))(averaged, current, updates)
+
+    return average
 
 
 def _build_objective(options: TrainOptions) -> TwoStageObjective:
