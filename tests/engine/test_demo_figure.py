@@ -19,7 +19,7 @@ def offsets() -> Offsets:
     shifts = torch.tensor([[[-20, 12], [0, 0], [0, -16]]]).repeat(4, 1, 1)
     shifts[2, 0] = torch.tensor([-24, 5])  # a column off by more than a feature pixel
     shifts[3, 2] = torch.tensor([4, -20])
-    return compare_offsets(RestoredFrame(torch.zeros(3, 200, 256), origins, shifts, {}), true, 64)
+    return compare_offsets(RestoredFrame(origins, shifts, {}, image=torch.zeros(3, 200, 256)), true, 64)
 
 
 def test_tiles_that_leave_a_frame_do_not_count(offsets: Offsets) -> None:

@@ -41,7 +41,7 @@ def seen(monkeypatch):
 
     def restore_frame(restorer, lq, noise_map, tiling):
         calls.append((lq, noise_map, tiling))
-        return RestoredFrame(0.9 * truths[len(calls) - 1], torch.zeros(1, 2), torch.zeros(1, 1, 2), {})
+        return RestoredFrame(torch.zeros(1, 2), torch.zeros(1, 1, 2), {}, image=0.9 * truths[len(calls) - 1])
 
     truths = []
     monkeypatch.setattr(validation, "restore_frame", restore_frame)
