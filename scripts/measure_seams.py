@@ -16,7 +16,8 @@ from twostagealign.cli import run
 from twostagealign.data import Clip, degrade_by_protocol
 from twostagealign.engine.checkpoint import find_checkpoint, open_restorer
 from twostagealign.engine.quality import develop, measure
-from twostagealign.engine.tiling import Tiling, restore_frame
+from twostagealign.engine.tiled_restoration import restore_frame
+from twostagealign.engine.tiling import Tiling
 from twostagealign.errors import UserError
 from twostagealign.isp import PROTOCOL_LEVELS
 

@@ -20,7 +20,8 @@ from twostagealign.benchmarks.subjects import burst
 from twostagealign.cli import run
 from twostagealign.engine.checkpoint import find_checkpoint, open_restorer
 from twostagealign.engine.device import pick_device
-from twostagealign.engine.tiling import Tiling, restore_frame
+from twostagealign.engine.tiled_restoration import restore_frame
+from twostagealign.engine.tiling import Tiling
 from twostagealign.engine.training.batches import Batch
 from twostagealign.engine.training.trainer import Trainer
 from twostagealign.models import TwoStageRestorer

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from twostagealign.archs import hard_match
-from twostagealign.engine.tiling import Tiling, restore_frame
+from twostagealign.engine.tiled_restoration import restore_frame
+from twostagealign.engine.tiling import Tiling
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from twostagealign import benchmarks
 from twostagealign.archs import hard_match
 from twostagealign.benchmarks import data, frame, growth, memory
 from twostagealign.benchmarks.measurement import Measurement, race
-from twostagealign.engine.tiling import FAST, Tiling, restore_frame
+from twostagealign.engine.tiled_restoration import restore_frame
+from twostagealign.engine.tiling import FAST, Tiling
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 SMALL = Tiling(patch=8, halo=4, search_window=16)

@@ -6,7 +6,8 @@ from twostagealign.data import bundled_picture, burst_from_picture, degrade_by_p
 from twostagealign.engine.checkpoint import find_checkpoint, open_restorer
 from twostagealign.engine.classical import demosaicked
 from twostagealign.engine.quality import develop, measure
-from twostagealign.engine.tiling import Tiling, restore_frame
+from twostagealign.engine.tiled_restoration import restore_frame
+from twostagealign.engine.tiling import Tiling
 from twostagealign.isp import PROTOCOL_LEVELS
 
 TINY = find_checkpoint("tiny")

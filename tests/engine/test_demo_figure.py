@@ -7,7 +7,7 @@ import torch
 
 from twostagealign.engine.demo_figure import Offsets, Panel, compare_offsets, draw_comparison, most_detailed_window
 from twostagealign.engine.quality import Quality
-from twostagealign.engine.tiling import RestoredFrame
+from twostagealign.engine.tiled_restoration import RestoredFrame
 from twostagealign.errors import UserError
 
 

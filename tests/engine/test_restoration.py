@@ -14,7 +14,8 @@ from twostagealign.engine import restoration
 from twostagealign.engine.checkpoint import open_restorer
 from twostagealign.engine.quality import develop, measure, picture
 from twostagealign.engine.restoration import restore_burst, restore_folder, table
-from twostagealign.engine.tiling import Tiling, restore_frame
+from twostagealign.engine.tiled_restoration import restore_frame
+from twostagealign.engine.tiling import Tiling
 from twostagealign.errors import UserError
 from twostagealign.isp import CFA_ORDERS, PROTOCOL_LEVELS, demosaic, protocol_camera, unprocess
 from twostagealign.models import TwoStageRestorer

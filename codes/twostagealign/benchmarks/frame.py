@@ -7,7 +7,8 @@ from torch import Tensor
 
 from twostagealign.benchmarks.measurement import Measurement, race
 from twostagealign.benchmarks.subjects import FRAME_720P, burst, tiny_restorer, wide_restorer
-from twostagealign.engine.tiling import FAST, Tiling, restore_frame
+from twostagealign.engine.tiled_restoration import restore_frame
+from twostagealign.engine.tiling import FAST, Tiling
 from twostagealign.models import TwoStageRestorer
 
 PROTOCOL = Tiling()

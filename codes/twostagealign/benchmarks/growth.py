@@ -12,7 +12,8 @@ import numpy as np
 
 from twostagealign.benchmarks.measurement import Measurement, race
 from twostagealign.benchmarks.subjects import FRAME_720P, burst, tiny_restorer
-from twostagealign.engine.tiling import FAST, Tiling, restore_frame
+from twostagealign.engine.tiled_restoration import restore_frame
+from twostagealign.engine.tiling import FAST, Tiling
 
 SIZES = ((128, 128), (128, 256), (256, 256), (256, 512))
 FRAMES = (3, 5, 7, 9)

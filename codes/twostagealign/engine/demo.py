@@ -13,7 +13,8 @@ from twostagealign.engine.classical import demosaicked, noise_level, non_local_m
 from twostagealign.engine.demo_figure import Panel, compare_offsets, draw_comparison
 from twostagealign.engine.device import pick_device
 from twostagealign.engine.quality import develop, measure, picture
-from twostagealign.engine.tiling import Tiling, count_tiles, restore_frame
+from twostagealign.engine.tiled_restoration import restore_frame
+from twostagealign.engine.tiling import Tiling, count_tiles
 from twostagealign.errors import UserError
 from twostagealign.files import output_folder, write_atomically
 from twostagealign.isp import PROTOCOL_LEVELS

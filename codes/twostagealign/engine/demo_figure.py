@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from twostagealign.engine.quality import Quality
-from twostagealign.engine.tiling import RestoredFrame
+from twostagealign.engine.tiled_restoration import RestoredFrame
 from twostagealign.files import write_atomically
 
 TOLERANCE = 4

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Protocol
@@ -18,7 +19,8 @@ from twostagealign.engine.checkpoint import open_restorer
 from twostagealign.engine.device import pick_device
 from twostagealign.engine.memory import give_back_memory
 from twostagealign.engine.quality import develop, measure, picture
-from twostagealign.engine.tiling import Tiling, count_tiles, restore_strips
+from twostagealign.engine.tiled_restoration import restore_strips
+from twostagealign.engine.tiling import Tiling, count_tiles
 from twostagealign.errors import UserError
 from twostagealign.files import output_folder, write_atomically
 from twostagealign.isp import PROTOCOL_LEVELS, Camera, noise_map, red_position
@@ -176,9 +178,8 @@ def restore_burst(
             colours.append(srgb)
         give_back_memory()
 
-    def deviation(raw: Tensor) -> Tensor:
-        return noise_map(raw[None], *burst.noise)[0]
-
+    shot, read = burst.noise
+    deviation = partial(noise_map, shot=shot, read=read)
     restore_strips(restorer, burst.frames, deviation, tiling, take, progress, burst.decode)
     return Restored(
         picture=np.concatenate(pictures),

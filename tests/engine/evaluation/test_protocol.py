@@ -25,7 +25,8 @@ from twostagealign.engine.evaluation import contenders, protocol
 from twostagealign.engine.evaluation.protocol import Request, evaluate
 from twostagealign.engine.evaluation.results import Results, Shifts, read_results
 from twostagealign.engine.quality import develop, measure
-from twostagealign.engine.tiling import Tiling, restore_frame
+from twostagealign.engine.tiled_restoration import restore_frame
+from twostagealign.engine.tiling import Tiling
 from twostagealign.errors import UserError
 from twostagealign.isp import PROTOCOL_LEVELS
 from twostagealign.options.evaluation import EvaluationOptions

@@ -6,7 +6,8 @@ import torch
 from twostagealign.data import degrade_by_protocol
 from twostagealign.engine.quality import develop, measure
 from twostagealign.engine.ranks import Ranks
-from twostagealign.engine.tiling import RestoredFrame, Tiling
+from twostagealign.engine.tiled_restoration import RestoredFrame
+from twostagealign.engine.tiling import Tiling
 from twostagealign.engine.training import validation
 from twostagealign.engine.training.validation import validate
 from twostagealign.isp import PROTOCOL_LEVELS, demosaic, process, protocol_camera, tone_curve

@@ -15,7 +15,8 @@ from twostagealign.engine.checkpoint import find_checkpoint, load_weights, open_
 from twostagealign.engine.classical import demosaicked, noise_level, non_local_means
 from twostagealign.engine.device import pick_device
 from twostagealign.engine.quality import develop
-from twostagealign.engine.tiling import Tiling, restore_frame
+from twostagealign.engine.tiled_restoration import restore_frame
+from twostagealign.engine.tiling import Tiling
 from twostagealign.engine.training.trainer import Trainer
 from twostagealign.errors import UserError
 from twostagealign.files import REPOSITORY, locate, sha256

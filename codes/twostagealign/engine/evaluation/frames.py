@@ -1,6 +1,7 @@
 """The restoration and the measures of one frame of an evaluation."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
@@ -12,7 +13,8 @@ from twostagealign.engine.evaluation.jobs import Job
 from twostagealign.engine.evaluation.results import FrameResult, Seconds, Shifts
 from twostagealign.engine.memory import give_back_memory, memory_used
 from twostagealign.engine.quality import develop, measure
-from twostagealign.engine.tiling import Tiling, restore_frame
+from twostagealign.engine.tiled_restoration import restore_frame
+from twostagealign.engine.tiling import Tiling
 from twostagealign.errors import UserError
 from twostagealign.isp import demosaic, noise_map
 
@@ -54,9 +56,7 @@ def evaluate_frame(
     reference = frames[len(frames) // 2]
     lq = [frame.raw for frame in frames]
 
-    def deviation(raw: Tensor) -> Tensor:
-        return noise_map(raw[None], job.noise.shot, job.noise.read)[0]
-
+    deviation = partial(noise_map, shot=job.noise.shot, read=job.noise.read)
     restored = restore_frame(contender.restorer, lq, deviation, tiling, progress)
     give_back_memory()
     if not restored.image.isfinite().all():

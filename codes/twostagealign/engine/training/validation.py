@@ -12,7 +12,8 @@ from tqdm import tqdm
 from twostagealign.data import degrade_by_protocol, write_picture
 from twostagealign.engine.quality import develop, measure, picture
 from twostagealign.engine.ranks import Ranks
-from twostagealign.engine.tiling import Tiling, restore_frame
+from twostagealign.engine.tiled_restoration import restore_frame
+from twostagealign.engine.tiling import Tiling
 from twostagealign.isp import demosaic
 from twostagealign.models import TwoStageRestorer
 
