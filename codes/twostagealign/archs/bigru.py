@@ -24,32 +24,32 @@ class ConvGRUCell(nn.Module):
         self.reset = nn.Conv2d(2 * nf, nf, 3, padding=1)
         self.candidate = nn.Conv2d(2 * nf, nf, 3, padding=1)
 
-    def read(self, frames: Tensor) -> Tensor:
-        """Compute what frames (B, nf, H, W) add to the update, the reset and the candidate, (B, 3 nf, H, W).
-
-        It does not depend on the state, so that the frames of all steps can be read at once.
-        """
-        gates = (self.update, self.reset, self.candidate)
-        weight = torch.cat([gate.weight[:, self.nf :] for gate in gates])
-        return F.conv2d(frames, weight, torch.cat([gate.bias for gate in gates]), padding=1)
-
-    def forward(self, hidden: Tensor | None, read: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor | None, frames: Tensor) -> Tensor:
         """Take a step.
 
         Args:
-            hidden: state before, (B, nf, H, W), or None for zero, of which no convolution is needed.
-            read: what was read from the frame, (B, 3 nf, H, W).
+            hidden: states before, (S * B, nf, H, W), or None for zero, of which no convolution is needed.
+            frames: what they see, (B, nf, H, W): the states are S sets, each of which sees the same frames.
 
         Returns:
-            State after, (B, nf, H, W).
+            States after, (S * B, nf, H, W), or (B, nf, H, W) from zero.
         """
-        read_gates, read_candidate = read.split((2 * self.nf, self.nf), dim=1)
+        gates = [self.update, self.candidate] if hidden is None else [self.update, self.reset, self.candidate]
+        weight = torch.cat([gate.weight[:, self.nf :] for gate in gates])
+        read = F.conv2d(frames, weight, torch.cat([gate.bias for gate in gates]), padding=1)
+        *read_gates, read_candidate = read.tensor_split(len(gates), dim=1)
         if hidden is None:
-            return torch.sigmoid(read_gates[:, : self.nf]) * torch.tanh(read_candidate)
-        weight = torch.cat((self.update.weight[:, : self.nf], self.reset.weight[:, : self.nf]))
-        update, reset = F.conv2d(hidden, weight, padding=1).add_(read_gates).sigmoid_().chunk(2, dim=1)
-        weight = self.candidate.weight[:, : self.nf]
-        candidate = F.conv2d(reset * hidden, weight, padding=1).add_(read_candidate).tanh_()
+            return torch.sigmoid(read_gates[0]) * torch.tanh(read_candidate)
+
+        def combine(weight: Tensor, state: Tensor, read: Tensor) -> Tensor:
+            """Add what each set of states contributes to what was read from the frames."""
+            output = F.conv2d(state, weight[:, : self.nf], padding=1)
+            output.unflatten(0, (-1, len(frames))).add_(read)
+            return output
+
+        both = torch.cat((self.update.weight, self.reset.weight))
+        update, reset = combine(both, hidden, read[:, : 2 * self.nf]).sigmoid_().chunk(2, dim=1)
+        candidate = combine(self.candidate.weight, reset * hidden, read_candidate).tanh_()
         return torch.lerp(hidden, candidate, update)
 
 
@@ -86,21 +86,18 @@ class BidirectionalGRU(nn.Module):
         # One step takes both directions, (2B, nf, H, W), to halve the number of calls. The forward one of an even
         # number of frames has a step more, which it takes alone.
         pairs = [(i, number - number % 2 - i) for i in range(1 - number % 2, reference)]
-        steps = [(0,)] * (1 - number % 2) + pairs + [(reference,)]
-        read = self.cell.read(torch.cat([frames[:, i] for step in steps for i in step]))
-        *reads, read_reference = read.split([batch * len(step) for step in steps])
-        before: Tensor | None = None
-        for read in reads:
-            before = self.cell(_for_each(before, read), read)
-        read_reference = torch.cat((read_reference, read_reference))
-        before = _for_each(before, read_reference)
-        states = torch.cat(self.cell(before, read_reference).chunk(2), dim=1)
+        hidden: Tensor | None = None
+        for step in [(0,)] * (1 - number % 2) + pairs:
+            hidden = self.cell(_for_each(hidden, batch * len(step)), torch.cat([frames[:, i] for i in step]))
+        before = _for_each(hidden, 2 * batch)
+        states = self.cell(before, frames[:, reference])
+        states = torch.cat(states.chunk(2) if len(states) == 2 * batch else (states, states), dim=1)
         if interpolation:
             before = torch.zeros_like(states) if before is None else torch.cat(before.chunk(2), dim=1)
             states = torch.cat((states, before))
         return self.merge(states)
 
 
-def _for_each(hidden: Tensor | None, read: Tensor) -> Tensor | None:
+def _for_each(hidden: Tensor | None, states: int) -> Tensor | None:
     """Let the direction that has not started yet, if one has, start from zero."""
-    return hidden if hidden is None or len(hidden) == len(read) else torch.cat((hidden, torch.zeros_like(hidden)))
+    return hidden if hidden is None or len(hidden) == states else torch.cat((hidden, torch.zeros_like(hidden)))

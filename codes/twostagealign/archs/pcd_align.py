@@ -7,6 +7,10 @@ from torch.nn import functional as F
 from twostagealign.archs.blocks import SLOPE, initialise, initialise_delta_orthogonal
 from twostagealign.ops import deform_conv2d
 
+# Offsets and masks of so many bytes, of at least one frame, are predicted and used at a time on a processor: they take
+# several times as much memory as the features that they displace.
+_OFFSET_BYTES = 8 * 2**20
+
 
 class PCDAlignment(nn.Module):
     """Align the features of every frame to the reference frame, from coarse to fine over three pyramid levels.
@@ -58,9 +62,10 @@ class PCDAlignment(nn.Module):
         frames3 = self.down3(frames2)
 
         def with_reference(x: Tensor) -> Tensor:
-            x = x.unflatten(0, (batch, frames))
+            # Concatenated as (B, N, H, W, C): the channels of a pixel stay side by side, as the convolutions want them.
+            x = x.permute(0, 2, 3, 1).unflatten(0, (batch, frames))
             reference = x[:, frames // 2].unsqueeze(1).expand_as(x)
-            return torch.cat((x, reference), dim=2).flatten(0, 1)
+            return torch.cat((x, reference), dim=-1).flatten(0, 1).permute(0, 3, 1, 2)
 
         aligned, motion = self.level3(frames3, with_reference(frames3))
         aligned, motion = self.level2(frames2, with_reference(frames2), self.activation(aligned), motion)
@@ -136,6 +141,13 @@ class ModulatedDeformConv(nn.Conv2d):
 
     def forward(self, x: Tensor, motion: Tensor) -> Tensor:
         """Deform ``x`` (B, channels, H, W) as ``motion`` (the same shape) says."""
+        if self.training or x.is_cuda:
+            return self._deform(x, motion)
+        frames = max(1, _OFFSET_BYTES // (self.predictor.out_channels * x[0, 0].nbytes))
+        parts = zip(x.split(frames), motion.split(frames), strict=True)
+        return torch.cat([self._deform(*part) for part in parts])
+
+    def _deform(self, x: Tensor, motion: Tensor) -> Tensor:
         offset, mask = self.predictor(motion).split((2 * self.offset_groups * 9, self.offset_groups * 9), dim=1)
         if self.training:
             self.mean_offset = offset.detach().abs().mean()

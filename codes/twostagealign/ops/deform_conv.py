@@ -104,8 +104,9 @@ def _sample_and_multiply(
     # Half precision cannot tell pixels of a large map apart.
     dtype = torch.promote_types(input.dtype, torch.float32)
     matrix = weight.reshape(out_channels, channels * taps).t()
-    if mask is None:
-        mask = input.new_ones(()).expand(len(input), groups * taps, out_h, out_w)
+    bias = weight.new_zeros(()) if bias is None else bias
+    offset = offset.contiguous()  # taken apart by groups and taps below, plane by plane
+    mask = input.new_ones(()).expand(len(input), groups * taps, out_h, out_w) if mask is None else mask.contiguous()
 
     # Undisplaced positions in the coordinates of grid_sample, where -1 and 1 are the outer edges of the outer pixels
     # (align_corners=False, which unlike True also holds for a map one pixel wide): (taps, Ho, 1) and (taps, 1, Wo).
@@ -132,7 +133,7 @@ def _sample_and_multiply(
         samples = samples.view(items, channels * taps, offset.shape[-2] * out_w).to(matrix.dtype)
         # This way round, the product of a tall and a narrow matrix, is a third faster than the other, and the channels
         # of a pixel come out side by side, as convolutions like them.
-        pixels = samples.mT.bmm(matrix.expand(items, -1, -1))
+        pixels = torch.baddbmm(bias, samples.mT, matrix.expand(items, -1, -1))
         return pixels.view(items, offset.shape[-2], out_w, out_channels).permute(0, 3, 1, 2)
 
     row_bytes = channels * taps * out_w * dtype.itemsize
@@ -141,11 +142,13 @@ def _sample_and_multiply(
     outputs = []
     for x, x_offset, x_mask in zip(input.split(items), offset.split(items), mask.split(items), strict=True):
         parts = zip(x_offset.split(rows, -2), x_mask.split(rows, -2), base_y.split(rows, -2), strict=True)
-        outputs.append(torch.cat([convolve(x, *part) for part in parts], dim=-2))
-    output = torch.cat(outputs)
-    if bias is not None:
-        output += bias[:, None, None]
-    return output.to(input.dtype)
+        outputs.append(_join([convolve(x, *part) for part in parts], dim=-2))
+    return _join(outputs, dim=0).to(input.dtype)
+
+
+def _join(parts: list[Tensor], dim: int) -> Tensor:
+    """Concatenate, but do not copy a single part."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
 
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
