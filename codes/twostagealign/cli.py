@@ -1,10 +1,11 @@
-"""What every entry point needs: errors for people."""
+"""What every entry point needs: errors for people, and memory that is used again."""
 
 import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from twostagealign.engine.memory import keep_freed_memory
 from twostagealign.errors import UserError
 
 
@@ -15,6 +16,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     `error: ...`; 130 when interrupted from the keyboard; 141 when the reader of the output has gone (`... | head`).
     Any other exception is a bug and propagates with its traceback.
     """
+    keep_freed_memory()
     try:
         status = main()
         sys.stdout.flush()

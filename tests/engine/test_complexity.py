@@ -1,4 +1,8 @@
 import os
+import platform
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -62,3 +66,23 @@ def test_freed_memory_is_given_back() -> None:
     assert resident() - before < 2**24
     assert kept >= resident()
     assert last.sum() == 2**14
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+def test_freed_memory_is_kept() -> None:
+    """In a process of its own: the setting cannot be taken back."""
+    program = """
+        import resource, torch
+        from twostagealign.engine.memory import keep_freed_memory
+        keep_freed_memory()
+        for size in (8, 16, 24):
+            faults = []
+            for _ in range(8):
+                before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+                blocks = [torch.ones(size * 2**18) for _ in range(8)]
+                del blocks
+                faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+            assert min(faults) < 0.01 * max(faults), faults
+            assert sum(faults[4:]) < max(faults), faults
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True)

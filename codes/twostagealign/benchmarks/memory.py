@@ -8,6 +8,7 @@ and each needs the same memory.
 import subprocess
 import sys
 from collections.abc import Iterator
+from statistics import median
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from twostagealign.benchmarks.measurement import Measurement
 from twostagealign.benchmarks.subjects import FRAME_UHD, wide_restorer
-from twostagealign.engine.memory import memory_used
+from twostagealign.engine.memory import keep_freed_memory, memory_used
 from twostagealign.engine.restoration import StoredBurst, restore_burst
 from twostagealign.engine.tiling import Tiling, count_tiles
 from twostagealign.isp import PROTOCOL_LEVELS, protocol_camera
@@ -25,27 +26,33 @@ TILING = Tiling(patch=128, halo=16, search_window=128, batch=1)
 REAL_TILES = 2
 
 
-def benchmark_memory(size: tuple[int, int] = FRAME_UHD) -> Iterator[Measurement]:
+def benchmark_memory(size: tuple[int, int] = FRAME_UHD, runs: int = 5) -> Iterator[Measurement]:
     """Measure the largest resident memory, each time in a fresh process.
 
     Args:
         size: height and width of the raw planes; then the width is doubled.
+        runs: of each size, in turn, of which the medians count: what the C library keeps varies from run to run.
     """
     height, width = size
-    peaks, held = [], []
-    for columns in (width, 2 * width):
-        code = f"from {__name__} import peak_of_restoration as peak; print(peak({height}, {columns}))"
-        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-        peaks.append(int(done.stdout) / 1e9)
-        held.append(height * columns * (5 * 4 * 2 + 4 * 3) / 1e9)  # five raw frames of 16 bits, a picture of 8 bits
-        yield Measurement(f"nf 64, 5 x {height} x {columns}, peak", peaks[-1], "GB", at_most=3)
-    yield Measurement("peak of twice the frame / of one", peaks[1] / peaks[0], "x", at_most=1.1)
-    working = [peak - own for peak, own in zip(peaks, held, strict=True)]
-    yield Measurement("the same, less the burst and the picture themselves", working[1] / working[0], "x", at_most=1.1)
+    sizes = [(height, width), (height, 2 * width)]
+    peaks: list[list[float]] = [[], []]
+    for _ in range(runs):
+        for shape, own in zip(sizes, peaks, strict=True):
+            code = f"from {__name__} import peak_of_restoration as peak; print(peak{shape})"
+            done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+            own.append(int(done.stdout) / 1e9)
+    one, two = (median(own) for own in peaks)
+    for shape, peak in zip(sizes, (one, two), strict=True):
+        yield Measurement(f"nf 64, 5 x {shape[0]} x {shape[1]}, peak", peak, "GB", at_most=3)
+    yield Measurement("peak of twice the frame / of one", two / one, "x", at_most=1.1)
+    held = height * width * (5 * 4 * 2 + 4 * 3) / 1e9  # five raw frames of 16 bits, a picture of 8 bits
+    working = (two - 2 * held) / (one - held)
+    yield Measurement("the same, less the burst and the picture themselves", working, "x", at_most=1.1)
 
 
 def peak_of_restoration(height: int, width: int) -> int:
     """Restore a burst of this size in this process; the largest memory that it used, bytes."""
+    keep_freed_memory()  # as every program does
     restorer = wide_restorer()
     network, tiles = restorer.network.forward, count_tiles((height, width), TILING)
 

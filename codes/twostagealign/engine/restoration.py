@@ -170,6 +170,7 @@ def restore_burst(
     pictures, levels, colours = [], [], []
 
     def take(strip: Tensor) -> None:
+        give_back_memory()  # what the network has left: the strip needs some, too
         srgb = develop(strip, burst.camera)
         pictures.append(picture(srgb))
         if linear:
