@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from twostagealign.cli import run
-from twostagealign.engine.device import pick_device
+from twostagealign.engine.device import pick_device, pick_dtype
 from twostagealign.errors import UserError
 from twostagealign.files import output_folder
 
@@ -79,6 +79,21 @@ def test_pick_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert pick_device("auto") == pick_device("cuda") == torch.device("cuda")
     assert pick_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "capability", "expected"),
+    [
+        ("auto", "cpu", None, torch.float32),
+        ("auto", "cuda", (7, 5), torch.float32),
+        ("auto", "cuda", (8, 0), torch.bfloat16),
+        ("float16", "cuda", (9, 0), torch.float16),
+        ("bfloat16", "cpu", None, torch.bfloat16),
+    ],
+)
+def test_pick_dtype(monkeypatch: pytest.MonkeyPatch, name, device, capability, expected) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert pick_dtype(name, torch.device(device)) == expected
 
 
 def test_output_folder_is_made_and_left_empty(tmp_path: Path) -> None:

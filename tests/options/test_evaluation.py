@@ -58,7 +58,7 @@ def test_defaults_come_from_the_option_file(monkeypatch) -> None:
     found = request(monkeypatch, "")
     assert (found.data, found.clips, found.limit) == (Path("datasets/REDS4"), None, None)
     assert [level.name for level in found.noise] == ["high"]
-    assert (found.tiling.patch, found.tiling.batch, found.tiling.inclusive_search) == (64, 4, True)
+    assert (found.tiling.patch, found.tiling.batch, found.tiling.inclusive_search) == (64, None, True)
     assert [path.name for path in found.checkpoints] == ["two_stage_tiny.safetensors"]
     scenes = request(monkeypatch, "", "SC_burst")
     assert (scenes.noise, scenes.save_images) == (None, 1)

@@ -17,6 +17,9 @@ class SingleFrameNet(nn.Module):
         residual: as in `TwoStageNet`.
         initialisation: as in `TwoStageNet`.
 
+    Attributes:
+        nf: as above.
+
     Raises:
         ValueError: if ``nf`` is unfit or the initialisation unknown.
     """
@@ -25,6 +28,7 @@ class SingleFrameNet(nn.Module):
         super().__init__()
         if nf <= 0 or nf % 2:
             raise ValueError(f"nf is {nf}, expected a positive even number")
+        self.nf = nf
         self.features = FrameFeatures(nf)
         self.reconstruction = ReconstructionUNet(nf)
         self.residual = residual

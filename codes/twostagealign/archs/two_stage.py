@@ -43,6 +43,9 @@ class TwoStageNet(nn.Module):
             frame.
         initialisation: "orthogonal", as in the paper, or "delta_orthogonal"; see `initialise_delta_orthogonal`.
 
+    Attributes:
+        nf: as above.
+
     Raises:
         ValueError: if ``nf`` or ``groups`` is unfit or the initialisation unknown.
 
@@ -69,6 +72,7 @@ class TwoStageNet(nn.Module):
             raise ValueError(f"groups is {groups}, expected a positive number")
         if nf <= 0 or nf % 2 or nf % groups:
             raise ValueError(f"nf is {nf}, expected a positive even multiple of groups = {groups}")
+        self.nf = nf
         self.features = FrameFeatures(nf)
         self.alignment = PCDAlignment(nf, groups) if align else None
         self.fusion = BidirectionalGRU(nf)
@@ -102,7 +106,7 @@ class TwoStageNet(nn.Module):
         check_burst(lq, noise_map)
         if len(lq) > 1 and not (interpolation or lq.is_cuda or torch.is_grad_enabled()):
             # The caches of a processor hold the features of few bursts at a time.
-            burst_bytes = lq[0, :, 0].numel() * self.fusion.cell.nf * lq.itemsize
+            burst_bytes = lq[0, :, 0].numel() * self.nf * lq.itemsize
             bursts = max(1, _CACHE_BYTES // burst_bytes)
             parts = zip(lq.split(bursts), noise_map.split(bursts), strict=True)
             return torch.cat([self._restore(*part, interpolation) for part in parts])

@@ -36,7 +36,7 @@ def benchmark_network(
     """
     network = network or wide_network()
     direct_network = direct(network.state_dict())
-    nf = network.fusion.cell.nf
+    nf = network.nf
     x = torch.rand(FRAMES, nf, side, side).contiguous(memory_format=torch.channels_last)
     weight = torch.rand(nf, nf, 3, 3).contiguous(memory_format=torch.channels_last)
     needed = count_flops(network, FRAMES, side)

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from twostagealign.data import Clip, degrade_by_protocol, frame_window, read_raw_folder, write_picture
 from twostagealign.engine.checkpoint import open_restorer
-from twostagealign.engine.device import pick_device
+from twostagealign.engine.device import pick_device, pick_dtype
 from twostagealign.engine.memory import give_back_memory
 from twostagealign.engine.quality import develop, measure, picture
 from twostagealign.engine.tiled_restoration import restore_strips
@@ -200,7 +200,7 @@ def restore_folder(
     sliding: bool = False,
     linear: bool = False,
     device: str = "auto",
-    dtype: str = "float32",
+    dtype: str = "auto",
     tiling: Tiling | None = None,
 ) -> dict:
     """Restore one frame of a folder, or all, and write each picture as soon as it is done.
@@ -219,7 +219,7 @@ def restore_folder(
         sliding: restore every frame.
         linear: also write 16-bit linear pictures.
         device: auto, cpu or cuda.
-        dtype: name of the dtype that the network computes in; matching stays in float32.
+        dtype: that the network computes in, see `pick_dtype`; matching stays in float32.
         tiling: sizes of the tiles; None: those of the paper's REDS protocol.
 
     Returns:
@@ -242,7 +242,7 @@ def restore_folder(
     windows = {index: frame_window(index, count, length) for index in references}
     place = pick_device(device)
     restorer = open_restorer(checkpoint, features_checkpoint).to(place)
-    restorer.network.to(getattr(torch, dtype))
+    restorer.network.to(pick_dtype(dtype, place))
     for index in sorted(set().union(*windows.values())):
         source.read(index)  # a damaged frame is found before anything is written
     output_folder(output)

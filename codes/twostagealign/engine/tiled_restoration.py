@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from twostagealign.engine.stopwatch import Stopwatch
+from twostagealign.engine.tile_network import restore_tiles, tiles_at_once
 from twostagealign.engine.tiling import Tiling
 from twostagealign.models import TwoStageRestorer
 
@@ -78,7 +79,7 @@ def restore_strips(
 
     The frame is padded with zeros at the bottom and right to whole patches and by the halo all round; each patch with
     its halo is matched. Tiles of one or more patches are restored, their halo is cut, and they are put together. Only
-    `tiling.batch` tiles pass through the network at a time, and no frame is copied: what grows with the frame is the
+    a batch of tiles passes through the network at a time, and no frame is copied: what grows with the frame is the
     burst, and a strip of the picture is as high as a tile.
 
     Args:
@@ -97,6 +98,8 @@ def restore_strips(
     Source: Guo et al., CVPR 2022, section 4; its released test scripts.
     """
     device = next(restorer.parameters()).device
+    side = tiling.patch * tiling.group + 2 * tiling.halo
+    batch = tiling.batch or tiles_at_once(restorer.network, len(lq), side, side, device)
     dtype = next(restorer.network.parameters()).dtype
     watch = Stopwatch(device)
     height, width = lq[0].shape[-2:]
@@ -129,10 +132,10 @@ def restore_strips(
         canvas[:, : 4 * overlap] = below
         for count_x, alike in groupby(across_blocks, len):
             fade_x = _fade(2 * (count_x * patch + 2 * overlap), 4 * overlap).to(device)
-            while some := list(islice(alike, tiling.batch)):
+            while some := list(islice(alike, batch)):
                 with watch("network"):
                     tiles = [cut([[grid[i][j] for j in across] for i in down]) for across in some]
-                    tiles = restorer.network(*map(torch.stack, zip(*tiles, strict=True)))
+                    tiles = restore_tiles(restorer.network, *map(torch.stack, zip(*tiles, strict=True)))
                 with watch("stitching"):
                     tiles = tiles[..., trimmed : trimmed + len(fade_y), trimmed : trimmed + len(fade_x)].float()
                     for tile, across in zip(tiles, some, strict=True):

@@ -18,7 +18,7 @@ class Tiling:
         halo: what a tile sees beyond its border on each side, a multiple of 4.
         search_window: width of the window that a patch is searched in from frame to frame, a multiple of 16: then the
             place that the search starts from is itself searched.
-        batch: tiles that are restored at once; bounds the memory.
+        batch: tiles that are restored at once; bounds the memory. None: see `engine.tile_network.tiles_at_once`.
         group: patches on each side of a tile that is restored as a whole; above 1 they share its halo.
         overlap: what is kept of the halo on each side and blended with the neighbouring tile, against seams; a multiple
             of 4, at most the halo.
@@ -33,7 +33,7 @@ class Tiling:
     patch: int = 64
     halo: int = 4
     search_window: int = 48
-    batch: int = 4
+    batch: int | None = None
     group: int = 1
     overlap: int = 0
     block_matching: bool = True
@@ -48,11 +48,12 @@ class Tiling:
             most = min(self.halo, self.patch // 2)
             raise ValueError(f"overlap: found {self.overlap}, expected at most {most}, the halo and half the patch")
         for name in ("batch", "group"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: found {getattr(self, name)}, expected at least 1")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}: found {value}, expected at least 1")
 
 
-FAST = Tiling(patch=40, group=5, batch=1, overlap=4)
+FAST = Tiling(patch=40, group=5, overlap=4)
 """What `--fast` stands for: large tiles, of which the halo is a small part; their patches are matched as usual."""
 
 
@@ -66,7 +67,7 @@ def add_tiling_arguments(parser: ArgumentParser) -> None:
             continue
         fast = getattr(FAST, field.name)
         default = f"{field.default}" if fast == field.default else f"{field.default}, with --fast {fast}"
-        text = f"{meaning} (default: {default})"
+        text = f"{meaning} (default: {'as many as fit' if field.default is None else default})"
         parser.add_argument(f"--{flag}", dest=field.name, type=int, metavar="N", help=text)
 
 

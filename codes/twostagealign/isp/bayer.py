@@ -1,5 +1,7 @@
 """The Bayer colour filter array: sampling it, rearranging it into planes, and filling it in."""
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -129,7 +131,7 @@ def demosaic(planes: Tensor) -> Tensor:
         raise ValueError(f"planes: {height} x {width} pixels found, at least 2 x 2 expected")
     bayer = unpack(planes).reshape(-1, 1, 2 * height, 2 * width)
     bayer = F.pad(bayer, (2, 2, 2, 2), mode="reflect")
-    filters = _MALVAR_FILTERS.to(planes)
+    filters = _malvar_filters_on(planes.device, planes.dtype) if planes.is_cuda else _MALVAR_FILTERS.to(planes)
     rgb = F.pixel_shuffle(F.conv2d(bayer, filters, stride=2), 2)
     return rgb.reshape(*planes.shape[:-3], 3, 2 * height, 2 * width)
 
@@ -176,3 +178,10 @@ def _check_channels(name: str, image: Tensor, channels: int) -> None:
 def _check_even(name: str, image: Tensor) -> None:
     if image.ndim < 2 or image.shape[-2] % 2 or image.shape[-1] % 2:
         raise ValueError(f"{name}: shape {tuple(image.shape)} found, an even height and width expected")
+
+
+@cache
+@torch.inference_mode(False)  # they serve in training, too
+def _malvar_filters_on(device: torch.device, dtype: torch.dtype) -> Tensor:
+    """A copy that stays on a GPU: to copy it there anew would wait for all work to be done."""
+    return _MALVAR_FILTERS.to(device, dtype)

@@ -26,7 +26,7 @@ class TilingOptions(Section):
     patch: int
     halo: int
     search_window: int
-    batch: int = 4
+    batch: int | None = None
     group: int = 1
     overlap: int = 0
     block_matching: bool = True
