@@ -15,6 +15,7 @@ from twostagealign.archs.reconstruction import ReconstructionUNet
 from twostagealign.archs.released import from_released, infer_network_arguments, is_released, to_released
 from twostagealign.archs.single_frame import SingleFrameNet
 from twostagealign.archs.two_stage import FrameFeatures, TwoStageNet
+from twostagealign.archs.widening import widen
 
 __all__ = [
     "AttentionBlock",
@@ -37,4 +38,5 @@ __all__ = [
     "score_candidates",
     "soft_match",
     "to_released",
+    "widen",
 ]

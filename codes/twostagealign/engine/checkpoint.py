@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from twostagealign.archs import from_released, infer_network_arguments, is_released
+from twostagealign.archs import from_released, infer_network_arguments, is_released, widen
 from twostagealign.errors import UserError
 from twostagealign.files import REPOSITORY, locate, write_atomically
 from twostagealign.models import TwoStageRestorer
@@ -160,13 +160,14 @@ def _first(names: list[str], count: int = 5) -> str:
     return ", ".join(names[:count]) + (f", and {len(names) - count} more" if len(names) > count else "")
 
 
-def load_into(restorer: TwoStageRestorer, path: Path, strict: bool = True) -> None:
+def load_into(restorer: TwoStageRestorer, path: Path, strict: bool = True, narrower: bool = False) -> None:
     """Load a checkpoint into a restorer: a whole one, or a released file that holds one of its two networks.
 
     Args:
         restorer: to load into.
         path: the file.
         strict: False takes the entries whose name and shape fit and leaves the rest of the restorer as it is.
+        narrower: the checkpoint's networks are narrower, or as wide; see `widen`.
 
     Raises:
         UserError: the file cannot be read or does not fit.
@@ -176,6 +177,11 @@ def load_into(restorer: TwoStageRestorer, path: Path, strict: bool = True) -> No
     if is_released(state):
         kind, state = from_released(state)
         module = getattr(restorer, kind)
+    if narrower:
+        try:
+            return widen(module, state)
+        except ValueError as error:
+            raise UserError(f"{path}: does not fit into {type(module).__name__}: {error}") from error
     if not strict:
         own = module.state_dict()
         fitting = {name: entry for name, entry in state.items() if name in own and own[name].shape == entry.shape}

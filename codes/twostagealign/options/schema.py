@@ -75,6 +75,7 @@ class PathOptions(Section):
     experiments_root: str = "experiments"  # results go to EXPERIMENTS_ROOT/NAME
     pretrained: str | None = None  # checkpoint (a file, or its name) whose weights the training starts from
     strict_load: bool = True  # false: take from it what has the same name and shape, leave the rest as it begins
+    widen: bool = False  # true: it is of a narrower network, which the network begins as
 
 
 class MatchingOptions(Section):

@@ -407,6 +407,21 @@ class TestSteps:
         for name, tensor in taken.items():
             torch.testing.assert_close(model[name], tensor, rtol=0, atol=1e-8)
 
+    def test_pretrained_weights_of_a_narrower_network(self, train, tiny_checkpoint, make_restorer, tmp_path) -> None:
+        options = ["network:nf=16", "train:total_iter=1", "train:optimizer:lr=1e-12", "train:optimizer:features_lr=0"]
+        options += [f"path:pretrained={tiny_checkpoint}", "train:scheduler:eta_min=0"]
+        assert "of another shape: network.features.stem.0.weight" in message_of(train, "strict", *options)
+        run = train("wide", *options, "path:widen=true")
+        wide, narrow = open_restorer(run.folder / "models/net_latest.safetensors"), make_restorer()
+        lq = torch.rand(1, 3, 4, 16, 16)
+        with torch.no_grad():
+            found, expected = (restorer.network(lq, 0.1 * lq) for restorer in (wide, narrow))
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * expected.abs().max().item())
+        options = ["network:nf=4", "network:groups=4", *options[1:], "path:widen=true"]
+        assert "does not fit into TwoStageRestorer: network.features.stem.0.weight" in message_of(
+            train, "slim", *options
+        )
+
     def test_without_matching(self, train, monkeypatch) -> None:
         """The feature net stays as it is, no term speaks of it, and validation leaves stage one out too."""
         tilings = []

@@ -62,7 +62,8 @@ class Trainer:
         self.restorer = TwoStageRestorer(build(NETWORKS, options.network), build(FEATURES, options.features))
         self.restorer.to(self.device)
         if options.path.pretrained:
-            load_into(self.restorer, find_checkpoint(options.path.pretrained), options.path.strict_load)
+            path = options.path
+            load_into(self.restorer, find_checkpoint(path.pretrained), path.strict_load, path.widen)
         self.train_set = build(DATASETS, options.datasets.train)
         self.val_set = build(DATASETS, options.datasets.val)
         check_no_overlap(self.train_set, self.val_set)

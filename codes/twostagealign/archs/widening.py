@@ -1,0 +1,40 @@
+"""Wider networks that start as what a narrower one has learnt."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+@torch.no_grad()
+def widen(wide: nn.Module, narrow: Mapping[str, Tensor]) -> None:
+    """Let a network compute what a narrower one of the same kind computes.
+
+    Channel k of a of the narrow network becomes channel k * b // a of b. The channels between them keep the weights
+    that ``wide`` has; the old ones do not look at them, until a training makes them do so.
+
+    Args:
+        wide: changed in place. Its layers have fan-in and fan-out at least as large as the narrow network's.
+        narrow: state dict of the narrower network.
+
+    Raises:
+        ValueError: if the entries are not those of ``wide``, or one is not narrower or equal in each of its sizes.
+
+    Source:
+        Chen et al., "Net2Net: Accelerating Learning via Knowledge Transfer", ICLR 2016 (the idea; its new channels are
+        copies of old ones).
+    """
+    state = wide.state_dict()
+    if state.keys() != narrow.keys():
+        names = sorted(state.keys() ^ narrow.keys())
+        raise ValueError(f"entries {', '.join(names[:5])} are in one of the two networks only")
+    transposed = {f"{name}.weight" for name, layer in wide.named_modules() if isinstance(layer, nn.ConvTranspose2d)}
+    for name, target in state.items():
+        source = narrow[name]
+        if source.dim() != target.dim() or any(a > b for a, b in zip(source.shape, target.shape, strict=True)):
+            raise ValueError(f"{name} has shape {list(source.shape)}, expected at most {list(target.shape)}")
+        places = [torch.arange(a) * b // a for a, b in zip(source.shape, target.shape, strict=True)]
+        if target.dim() > 1:
+            outputs = 1 if name in transposed else 0
+            target.index_fill_(outputs, places[outputs].to(target.device), 0)
+        target[torch.meshgrid(*places, indexing="ij")] = source.to(target)
