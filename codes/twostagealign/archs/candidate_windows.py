@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 # How many numbers of candidate windows are held at once: few enough for the cache of a CPU, enough to keep a GPU busy.
 # It bounds the memory (a column of candidates is the least that is held) and never changes a result.
-CPU_CHUNK_ELEMENTS = 2**19
+CPU_CHUNK_ELEMENTS = 2**20
 GPU_CHUNK_ELEMENTS = 2**25
 
 # Up to this share of the candidates it takes less time to cut them out one by one than to compare all of them.
