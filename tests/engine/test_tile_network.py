@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from twostagealign.archs import SingleFrameNet, TwoStageNet
+from twostagealign.engine import tile_network
 from twostagealign.engine.tile_network import restore_tiles, tiles_at_once
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -44,7 +45,8 @@ def test_on_a_processor_the_network_is_called_as_it_is() -> None:
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_replayed_work_equals_the_network(residual: bool, dtype: torch.dtype) -> None:
-    network = TwoStageNet(nf=8, residual=residual, initialisation="delta_orthogonal").eval().to(CUDA, dtype)
+    network = TwoStageNet(nf=8, residual=residual, initialisation="delta_orthogonal").eval()
+    network.to(CUDA, dtype).requires_grad_(False)
     for seed in range(4):  # called, recorded, replayed
         for batch in (1, 3):
             lq, noise_map = (planes.to(CUDA, dtype) for planes in tiles(batch, seed))
@@ -55,10 +57,22 @@ def test_replayed_work_equals_the_network(residual: bool, dtype: torch.dtype) ->
 
 @needs_cuda
 def test_a_result_stays_when_other_tiles_are_replayed() -> None:
-    network = TwoStageNet(nf=8).eval().to(CUDA)
+    network = TwoStageNet(nf=8).eval().to(CUDA).requires_grad_(False)
     inputs = [[planes.to(CUDA) for planes in tiles(1, seed)] for seed in range(4)]
     outputs = [restore_tiles(network, *planes) for planes in inputs]
     assert all(not torch.equal(outputs[i], outputs[i - 1]) for i in range(1, 4))
     again = [restore_tiles(network, *planes) for planes in inputs]
     for output, repeated in zip(outputs, again, strict=True):
         torch.testing.assert_close(output, repeated)
+
+
+@needs_cuda
+def test_a_network_in_training_is_not_recorded() -> None:
+    network = TwoStageNet(nf=8).eval().to(CUDA)
+    lq, noise_map = (planes.to(CUDA) for planes in tiles(1))
+    for scale in (1, 0):
+        with torch.no_grad():
+            network.reconstruction.decoder1[-1].weight.mul_(scale)
+        outputs = [restore_tiles(network, lq, noise_map) for _ in range(3)]
+        assert all(output.any() == bool(scale) for output in outputs)
+    assert network not in tile_network._recordings

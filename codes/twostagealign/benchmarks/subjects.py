@@ -32,7 +32,7 @@ def wide_restorer() -> TwoStageRestorer:
 
 def tiny_restorer() -> TwoStageRestorer:
     """The shipped narrow network, nf 16."""
-    return open_restorer(find_checkpoint("tiny")).requires_grad_(False)
+    return open_restorer(find_checkpoint("tiny"))
 
 
 def random_features(height: int, width: int) -> Tensor:

@@ -200,7 +200,7 @@ def open_restorer(path: Path, features_path: Path | None = None, averaged: bool 
         averaged: see `load_weights`.
 
     Returns:
-        The restorer in evaluation mode, on the CPU in float32.
+        The restorer in evaluation mode, on the CPU in float32; its weights need no gradients.
 
     Raises:
         UserError: a file cannot be read, does not fit, or one is missing.
@@ -231,7 +231,7 @@ def open_restorer(path: Path, features_path: Path | None = None, averaged: bool 
         load_strictly(restorer.features, from_released(state)[1], features_path)
     else:
         load_strictly(restorer, state, path)
-    return restorer.eval()
+    return restorer.eval().requires_grad_(False)
 
 
 def _network_arguments(state: Mapping[str, Tensor], path: Path) -> dict[str, int]:

@@ -45,20 +45,21 @@ _recordings: WeakKeyDictionary[nn.Module, dict[tuple, _Recording | None]] = Weak
 
 @torch.inference_mode()
 def restore_tiles(network: nn.Module, lq: Tensor, noise_map: Tensor) -> Tensor:
-    """Call a network whose weights stay as they are.
+    """Call a network.
 
     On a GPU, its several hundred kernels are recorded when tiles of a shape come for the second time (CUDA graphs), and
-    replayed from then on: to launch them one by one can take longer than their work.
+    replayed from then on: to launch them one by one can take longer than their work. Not in a training, whose memory
+    the recordings would keep.
 
     Args:
-        network: in evaluation mode.
+        network: in evaluation mode; one whose weights need gradients is being trained.
         lq: raw planes of tiles, (B, N, 4, H, W).
         noise_map: of the same shape.
 
     Returns:
         Linear camera RGB, (B, 3, 2H, 2W).
     """
-    if not lq.is_cuda:
+    if not lq.is_cuda or next(network.parameters()).requires_grad:
         return network(lq, noise_map)
     recordings = _recordings.setdefault(network, {})
     shape = (lq.shape, lq.dtype, lq.device)
