@@ -125,9 +125,10 @@ class TestSimulated:
         expected = degrade_by_protocol(
             torch.from_numpy(frames).permute(0, 3, 1, 2), *PROTOCOL_LEVELS["high"], [5, 4, 1, 2, 3]
         )
-        assert torch.equal(torch.stack(burst.frames), expected.lq[0])
+        # The last bit of a power depends on where in a vector register of the processor a value lies.
+        torch.testing.assert_close(torch.stack(burst.frames), expected.lq[0], rtol=0, atol=1e-6)
         assert burst.noise == PROTOCOL_LEVELS["high"]
-        assert torch.equal(burst.target, expected.target[0])
+        torch.testing.assert_close(burst.target, expected.target[0], rtol=0, atol=1e-6)
 
     def test_the_truth_is_the_clip_s_own_frame(self, restore, clip, demosaicing, tmp_path) -> None:
         """Demosaicing alone comes near it, and nearer where there is less noise."""

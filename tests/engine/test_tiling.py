@@ -18,8 +18,6 @@ from twostagealign.models import TwoStageRestorer
 class PixelNet(nn.Module):
     """Looks at single pixels only: the mean of red over the frames, the reference's noise, the reference's blue."""
 
-    nf = 2**18
-
     def __init__(self) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.ones(()))

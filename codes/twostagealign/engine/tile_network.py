@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 # Features of so many bytes per layer, of all frames, are worked on at once on a processor.
 _CPU_BYTES = 32 * 2**20
+# Channels of a network that does not tell: the paper's.
+_CHANNELS = 64
 # What a network needs on a GPU, as a multiple of the features of all frames: 16, measured with nf 64 on a processor,
 # and some room.
 _LAYERS = 24
@@ -17,14 +19,14 @@ def tiles_at_once(network: nn.Module, frames: int, height: int, width: int, devi
     """How many tiles should pass through a network together.
 
     Args:
-        network: with the attribute `nf`, its number of channels.
+        network: its attribute `nf`, if it has one, is its number of channels.
         frames: of a burst.
         height: of a tile with its halo, raw pixels.
         width: likewise.
         device: on a GPU, as many as its free memory holds; on a processor, some megabytes' worth.
     """
     dtype = next(network.parameters()).dtype
-    tile = frames * network.nf * height * width * dtype.itemsize
+    tile = frames * getattr(network, "nf", _CHANNELS) * height * width * dtype.itemsize
     if device.type == "cuda":
         return max(1, torch.cuda.mem_get_info(device)[0] // (_LAYERS * tile))
     return max(1, _CPU_BYTES // tile)
