@@ -61,16 +61,29 @@ class PCDAlignment(nn.Module):
         frames2 = self.down2(frames1)
         frames3 = self.down3(frames2)
 
-        def with_reference(x: Tensor) -> Tensor:
-            # Concatenated as (B, N, H, W, C): the channels of a pixel stay side by side, as the convolutions want them.
-            x = x.permute(0, 2, 3, 1).unflatten(0, (batch, frames))
-            reference = x[:, frames // 2].unsqueeze(1).expand_as(x)
-            return torch.cat((x, reference), dim=-1).flatten(0, 1).permute(0, 3, 1, 2)
-
-        aligned, motion = self.level3(frames3, with_reference(frames3))
-        aligned, motion = self.level2(frames2, with_reference(frames2), self.activation(aligned), motion)
-        aligned, motion = self.level1(frames1, with_reference(frames1), self.activation(aligned), motion)
+        aligned, motion = self.level3(frames3, frames)
+        aligned, motion = self.level2(frames2, frames, self.activation(aligned), motion)
+        aligned, motion = self.level1(frames1, frames, self.activation(aligned), motion)
         return aligned.unflatten(0, (batch, frames))
+
+
+class Comparison(nn.Conv2d):
+    """A 3x3 convolution of the features of every frame concatenated with those of the reference frame.
+
+    Args:
+        nf: number of feature channels.
+    """
+
+    def __init__(self, nf: int) -> None:
+        super().__init__(2 * nf, nf, 3, padding=1)
+
+    def forward(self, features: Tensor, frames: int) -> Tensor:
+        """Convolve ``features`` (B * frames, nf, H, W); the same shape. The reference's share is computed once."""
+        of_frame, of_reference = self.weight.chunk(2, dim=1)
+        reference = F.conv2d(features.unflatten(0, (-1, frames))[:, frames // 2], of_reference, padding=1)
+        output = F.conv2d(features, of_frame, self.bias, padding=1)
+        output.unflatten(0, (-1, frames)).add_(reference.unsqueeze(1))
+        return output
 
 
 class CoarsestLevel(nn.Module):
@@ -78,20 +91,20 @@ class CoarsestLevel(nn.Module):
 
     def __init__(self, nf: int, groups: int) -> None:
         super().__init__()
-        self.compare = nn.Conv2d(2 * nf, nf, 3, padding=1)
+        self.compare = Comparison(nf)
         self.refine = nn.Conv2d(nf, nf, 3, padding=1)
         self.deform = ModulatedDeformConv(nf, groups)
         self.activation = nn.LeakyReLU(SLOPE, inplace=True)
 
-    def forward(self, frames: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
-        """Align ``frames`` (B, nf, H, W), given them concatenated with the reference (B, 2 nf, H, W).
+    def forward(self, features: Tensor, frames: int) -> tuple[Tensor, Tensor]:
+        """Align ``features`` (B * frames, nf, H, W) to those of the reference frame among them.
 
         Returns:
             Aligned features before an activation, and the motion features that the offsets were predicted from.
         """
-        motion = self.activation(self.compare(pairs))
+        motion = self.activation(self.compare(features, frames))
         motion = self.activation(self.refine(motion))
-        return self.deform(frames, motion), motion
+        return self.deform(features, motion), motion
 
 
 class FinerLevel(nn.Module):
@@ -99,20 +112,20 @@ class FinerLevel(nn.Module):
 
     def __init__(self, nf: int, groups: int) -> None:
         super().__init__()
-        self.compare = nn.Conv2d(2 * nf, nf, 3, padding=1)
+        self.compare = Comparison(nf)
         self.merge = nn.Conv2d(2 * nf, nf, 3, padding=1)
         self.refine = nn.Conv2d(nf, nf, 3, padding=1)
         self.deform = ModulatedDeformConv(nf, groups)
         self.fuse = nn.Conv2d(2 * nf, nf, 3, padding=1)
         self.activation = nn.LeakyReLU(SLOPE, inplace=True)
 
-    def forward(self, frames: Tensor, pairs: Tensor, below: Tensor, motion_below: Tensor) -> tuple[Tensor, Tensor]:
-        """Align as the coarsest level does, with (B, nf, H / 2, W / 2) aligned and motion features from below."""
-        motion = self.activation(self.compare(pairs))
+    def forward(self, features: Tensor, frames: int, below: Tensor, motion_below: Tensor) -> tuple[Tensor, Tensor]:
+        """Align as the coarsest level does, with aligned and motion features from below, half the size."""
+        motion = self.activation(self.compare(features, frames))
         # A displacement of one pixel below is one of two pixels here.
         motion = self.activation(self.merge(torch.cat((motion, _double(2 * motion_below)), dim=1)))
         motion = self.activation(self.refine(motion))
-        aligned = self.deform(frames, motion)
+        aligned = self.deform(features, motion)
         return self.fuse(torch.cat((aligned, _double(below)), dim=1)), motion
 
 
