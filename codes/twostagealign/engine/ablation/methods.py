@@ -93,7 +93,7 @@ def open_variant(option_file: Path, name: str) -> Method:
     return Method(name, restore, sha256(path), training, one_frame)
 
 
-def shipped(checkpoint: str = "small") -> list[Method]:
+def shipped(checkpoint: str = "tiny") -> list[Method]:
     """The shipped checkpoint as it is, and without what can be left out of it.
 
     Raises:
