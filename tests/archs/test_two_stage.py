@@ -7,7 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from twostagealign.archs import BidirectionalGRU, PCDAlignment, TwoStageNet, from_released, to_released, two_stage
+from twostagealign.archs import (
+    BidirectionalGRU,
+    PCDAlignment,
+    TwoStageNet,
+    from_released,
+    pcd_align,
+    to_released,
+    two_stage,
+)
 from twostagealign.isp import demosaic
 
 DATA = Path(__file__).parents[1] / "data"
@@ -304,3 +312,25 @@ def test_what_estimates_motion_looks_around_from_the_start() -> None:
 def test_unknown_initialisation() -> None:
     with pytest.raises(ValueError, match="initialisation is 'dirac', expected 'orthogonal' or 'delta_orthogonal'"):
         TwoStageNet(nf=8, initialisation="dirac")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("frames_at_a_time", [1, 2])
+def test_offsets_of_few_frames_at_a_time_give_the_same(
+    net: TwoStageNet, monkeypatch: pytest.MonkeyPatch, frames_at_a_time: int
+) -> None:
+    """The work on offsets is divided between frames, which must not be told from one another by it."""
+    inputs = burst(5, 12, 16, batch=2)
+    expected = net.eval()(*inputs)
+    calls = []
+    whole = pcd_align.ModulatedDeformConv._deform
+
+    def deform(self, x: Tensor, motion: Tensor) -> Tensor:
+        calls.append(len(x))
+        return whole(self, x, motion)
+
+    monkeypatch.setattr(pcd_align.ModulatedDeformConv, "_deform", deform)
+    finest = net.alignment.level1.deform.predictor.out_channels * 12 * 16 * 4
+    monkeypatch.setattr(pcd_align, "_OFFSET_BYTES", frames_at_a_time * finest)
+    assert_agrees(net(*inputs), expected)
+    assert frames_at_a_time in calls
