@@ -1,5 +1,6 @@
 """Windows cut from feature maps, and how much candidate windows differ from a reference window."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -21,24 +22,35 @@ def channels_last(maps: Tensor) -> Tensor:
 
 
 def window_distances(
-    maps: Tensor, origins: Tensor, frames: Sequence[int], candidates: Tensor, size: int, step: int, every: int = 1
+    maps: Tensor, origins: Tensor, frames: Sequence[int], candidates: Tensor, size: int, step: int
 ) -> Tensor:
     """Mean absolute difference between the reference windows and their candidates, a square grid of spacing `step`.
 
     Maps (B, N, H, W, C), candidates (B, P, len(frames), K, 2) -> (B, P, len(frames), K); meaningless for candidates
-    that reach over the border. `every`: compare only one pixel in `every`, of one row in `every`.
+    that reach over the border.
+    """
+    differences = _row_differences(maps, origins, frames, candidates, size, step)
+    return differences.sum(-1).div_(size**2 * maps.shape[-1])
+
+
+def _row_differences(
+    maps: Tensor, origins: Tensor, frames: Sequence[int], candidates: Tensor, size: int, step: int, every: int = 1
+) -> Tensor:
+    """Sum of absolute differences in each row of the windows of `window_distances`, (B, P, len(frames), K, rows).
+
+    Only one pixel in `every` is compared, of one row in `every`.
     """
     images, corners, count = candidate_grids(maps, frames, candidates)
     own = cut_squares(maps, [maps.shape[1] // 2], origins.unsqueeze(2), size).flatten(0, 2)[:, ::every, ::every]
     patch = torch.arange(len(own), device=maps.device).repeat_interleave(len(frames))
     # Filled in place: results allocated between the chunks would keep the allocator from reusing the chunks' memory.
-    results = maps.new_empty(len(images), count, count)
-    region = (size + step * (count - 1)) ** 2 * maps.shape[-1]
+    results = maps.new_empty(len(images), count, count, own.shape[1])
+    region = ((size + step * (count - 1)) // math.gcd(step, every)) ** 2 * maps.shape[-1]
     for chunk in chunks(images, max(count * own[0].numel(), region)):
         reference = own.index_select(0, patch[chunk]).unsqueeze(1)
         for i, windows in enumerate(window_columns(maps, images[chunk], corners[chunk], count, size, step, every)):
-            results[chunk, :, i] = (windows - reference).abs_().flatten(3).sum(-1).sum(-1)
-    return results.reshape(candidates.shape[:-1]).div_(own[0].numel())
+            results[chunk, :, i] = (windows - reference).abs_().flatten(3).sum(-1)
+    return results.reshape(*candidates.shape[:-1], -1)
 
 
 def least_distances(
@@ -55,22 +67,24 @@ def least_distances(
 
     Successive elimination: the means of two windows' blocks never differ more than the windows themselves. So the
     blocks are compared first, at a fraction of the cost, and only what may still be nearer than the window whose blocks
-    are nearest is compared in full. `blocks` are of `block_means`, and so is their side, `every`.
+    are nearest is compared in full, a part of its rows after the other. `blocks` are of `block_means`, and so is their
+    side, `every`.
 
     Source:
         Li and Salari, "Successive elimination algorithm for motion estimation", IEEE TIP 1995.
     """
     every = block_side(size)
     used = size - size % every
-    bounds = window_distances(blocks, origins, frames, candidates, used, step, every) * (used / size) ** 2
-    bounds = bounds.masked_fill(~valid, torch.inf)
-    nearest = F.one_hot(bounds.argmin(-1), bounds.shape[-1]).bool()
-    distance = _chosen_distances(maps, origins, frames, candidates, size, nearest).amin(-1, keepdim=True)
+    bounds = _row_differences(blocks, origins, frames, candidates, used, step, every).mul_(every**2)
+    whole = bounds.sum(-1).masked_fill_(~valid, torch.inf)
+    nearest = F.one_hot(whole.argmin(-1), whole.shape[-1]).bool()
+    least = _chosen_distances(maps, origins, frames, candidates, size, nearest).amin(-1, keepdim=True)
     # Rounding must not eliminate an equal of the nearest one: the first in raster order has to win. Nor does what is
     # not a number eliminate anything: one valid candidate has to be left.
-    possible = valid & ~(bounds > distance * (1 + 1e-4))
+    least *= size**2 * maps.shape[-1] * (1 + 1e-4)
+    possible = valid & ~(whole > least)
     if possible.float().mean() < _FEW:
-        return _chosen_distances(maps, origins, frames, candidates, size, possible)
+        return _chosen_distances(maps, origins, frames, candidates, size, possible, bounds, least)
     return window_distances(maps, origins, frames, candidates, size, step).masked_fill(~possible, torch.inf)
 
 
@@ -82,35 +96,75 @@ def block_side(size: int) -> int:
 def block_means(maps: Tensor, size: int) -> Tensor:
     """Mean of every block of maps (B, N, H, W, C), by its corner, for `least_distances` with windows of `size`."""
     side = block_side(size)
-    for dim in (2, 3):
-        length = maps.shape[dim] - side + 1
-        total = maps.narrow(dim, 0, length).clone()
-        for i in range(1, side):
-            total += maps.narrow(dim, i, length)
-        maps = total
-    return maps.div_(side**2)
+    batch, frames, height, width, channels = maps.shape
+    means = maps.new_empty(batch, frames, height - side + 1, width - side + 1, channels)
+    for image, mean in zip(maps.flatten(0, 1), means.flatten(0, 1), strict=True):
+        # One image after the other, which the caches hold.
+        mean.copy_(_sums(_sums(image, 0, side), 1, side)).div_(side**2)
+    return means
+
+
+def _sums(image: Tensor, dim: int, count: int) -> Tensor:
+    """Sum of `count` neighbours along `dim`."""
+    if count == 1:
+        return image
+    half = _sums(image, dim, count // 2)
+    length = image.shape[dim] - count + 1
+    total = half.narrow(dim, 0, length) + half.narrow(dim, count // 2, length)
+    return total.add_(image.narrow(dim, count - 1, length)) if count % 2 else total
 
 
 def _chosen_distances(
-    maps: Tensor, origins: Tensor, frames: Sequence[int], candidates: Tensor, size: int, chosen: Tensor
+    maps: Tensor,
+    origins: Tensor,
+    frames: Sequence[int],
+    candidates: Tensor,
+    size: int,
+    chosen: Tensor,
+    bounds: Tensor | None = None,
+    limits: Tensor | None = None,
 ) -> Tensor:
     """`window_distances` of the `chosen` candidates (B, P, len(frames), K), infinity elsewhere.
 
-    None of those chosen may reach over the border.
+    None of those chosen may reach over the border. With `bounds`, what each row of blocks at least adds to the sum of
+    differences, (B, P, len(frames), K, rows), infinity also stands for what was found to exceed the `limits` of that
+    sum, (B, P, len(frames), 1).
     """
     height, width, channels = maps.shape[2:]
-    own = cut_squares(maps, [maps.shape[1] // 2], origins.unsqueeze(2), size).flatten(0, 2).flatten(1)
+    own = cut_squares(maps, [maps.shape[1] // 2], origins.unsqueeze(2), size).flatten(0, 2).flatten(2)
     patches = torch.arange(len(own), device=maps.device).reshape(*origins.shape[:2], 1, 1).expand(chosen.shape)[chosen]
     images = _image_index(maps, frames).unsqueeze(-1).expand(chosen.shape)[chosen]
     y, x = candidates[chosen].unbind(-1)
     # A row of a window is one run of memory.
     runs = maps.reshape(-1).unfold(0, size * channels, channels)
-    rows = ((images * height + y) * width + x).unsqueeze(1) + width * torch.arange(size, device=maps.device)
-    distances = maps.new_empty(len(rows))
-    for chunk in chunks(rows, own[0].numel()):
-        windows = runs.index_select(0, rows[chunk].flatten()).reshape(-1, own.shape[1])
-        distances[chunk] = windows.sub_(own.index_select(0, patches[chunk])).abs_().sum(-1)
-    return maps.new_full(chosen.shape, torch.inf).masked_scatter_(chosen, distances / own.shape[1])
+    starts = (images * height + y) * width + x
+    sums = maps.new_zeros(len(starts))
+    left = torch.arange(len(starts), device=maps.device)  # those that may still be the nearest
+
+    def add(rows: range) -> None:
+        """Compare some rows of those that are left."""
+        part = own[:, rows.start : rows.stop].flatten(1)
+        lines = width * torch.arange(rows.start, rows.stop, device=maps.device)
+        for chunk in chunks(left, part.shape[1]):
+            some = left[chunk]
+            windows = runs.index_select(0, (starts[some].unsqueeze(1) + lines).flatten()).reshape(len(some), -1)
+            sums[some] += windows.sub_(part.index_select(0, patches[some])).abs_().sum(-1)
+
+    if bounds is None or limits is None:
+        add(range(size))
+    else:
+        limit = limits.expand(chosen.shape)[chosen]
+        unseen = bounds[chosen].flip(-1).cumsum(-1).flip(-1)  # of all rows of blocks from here on
+        every, blocks = block_side(size), unseen.shape[-1]
+        first = 0
+        for last in sorted({blocks // 4, blocks // 2} - {0}):
+            add(range(every * first, every * last))
+            left = left[~(sums[left] + unseen[left, last] > limit[left])]
+            first = last
+        add(range(every * first, size))
+    distances = torch.full_like(sums, torch.inf)
+    distances[left] = sums[left] / own[0].numel()
+    return maps.new_full(chosen.shape, torch.inf).masked_scatter_(chosen, distances)
 
 
 def candidate_grids(maps: Tensor, frames: Sequence[int], candidates: Tensor) -> tuple[Tensor, Tensor, int]:
@@ -141,8 +195,10 @@ def window_columns(
     their memory, and so is what is computed from them: rows of candidates would have to be copied. `every` thins the
     windows out, as in `window_distances`; their sides are then shorter.
     """
-    reach = size + step * (count - 1)
-    regions = _cut(maps, images, corners, reach, reach)
+    # Nothing reads between the pixels of this grid.
+    unit = math.gcd(step, every)
+    size, step, every = -(-size // unit), step // unit, every // unit
+    regions = _cut(maps, images, corners, size + step * (count - 1), unit)
     # What is used of a row lies side by side.
     phases = [regions[:, :, phase::every].contiguous() for phase in range(every)]
     width = -(-size // every)
@@ -154,7 +210,7 @@ def window_columns(
 def cut_squares(maps: Tensor, frames: Sequence[int], positions: Tensor, size: int) -> Tensor:
     """Squares of maps (B, N, H, W, C) at (B, P, len(frames), 2) -> (B, P, len(frames), size, size, C)."""
     images = _image_index(maps, frames).expand(positions.shape[:-1])
-    squares = _cut(maps, images.flatten(), positions.flatten(0, -2), size, size)
+    squares = _cut(maps, images.flatten(), positions.flatten(0, -2), size)
     return squares.unflatten(0, positions.shape[:-1])
 
 
@@ -165,13 +221,13 @@ def _image_index(maps: Tensor, frames: Sequence[int]) -> Tensor:
     return bursts[:, None, None] + torch.tensor(list(frames), device=maps.device)
 
 
-def _cut(maps: Tensor, images: Tensor, corners: Tensor, height: int, width: int) -> Tensor:
-    """Rectangles of maps (B, N, H, W, C), one per image index (R,) and corner (R, 2) -> (R, height, width, C).
+def _cut(maps: Tensor, images: Tensor, corners: Tensor, size: int, unit: int = 1) -> Tensor:
+    """Squares of maps (B, N, H, W, C), one per image index (R,) and corner (R, 2) -> (R, size, size, C).
 
-    Beyond the border of the map, its border pixels are repeated.
+    Of every `unit` pixels and rows they have the first. Beyond the border of the map, its border pixels are repeated.
     """
-    map_height, map_width, channels = maps.shape[2:]
-    y = (corners[:, :1] + torch.arange(height, device=maps.device)).clamp(0, map_height - 1)
-    x = (corners[:, 1:] + torch.arange(width, device=maps.device)).clamp(0, map_width - 1)
-    pixels = (images[:, None, None] * map_height + y[:, :, None]) * map_width + x[:, None, :]
+    height, width, channels = maps.shape[2:]
+    steps = unit * torch.arange(size, device=maps.device)
+    y, x = ((corners[:, i : i + 1] + steps).clamp(0, side - 1) for i, side in enumerate((height, width)))
+    pixels = (images[:, None, None] * height + y[:, :, None]) * width + x[:, None, :]
     return maps.reshape(-1, channels).index_select(0, pixels.flatten()).unflatten(0, pixels.shape)
