@@ -16,6 +16,7 @@ from twostagealign.archs import candidate_windows
 from twostagealign.archs.block_matching import (
     blend_patches,
     hard_match,
+    refine_match,
     score_candidates,
     soft_match,
 )
@@ -74,6 +75,17 @@ def soft_by_hand(images: np.ndarray, origin, size: int, radius: int) -> dict[int
     return result
 
 
+def refined_by_hand(images: np.ndarray, origin, positions: np.ndarray, size: int) -> np.ndarray:
+    """Search on in every frame but the reference."""
+    refined = positions.copy()
+    reference = cut(images[len(images) // 2], origin, size)
+    for frame in set(range(len(images))) - {len(images) // 2}:
+        for reach, step in ((4, 2), (1, 1)):
+            candidates, distances = search(reference, images[frame], refined[frame], reach, step, size)
+            refined[frame] = candidates[distances.index(min(distances))]
+    return refined
+
+
 @st.composite
 def cases(draw: st.DrawFn, smallest_radius: int = 0, smallest_room: int = 0):
     """Bursts of few grey levels, so that ties are common and sums exact, and origins that like the borders."""
@@ -113,6 +125,20 @@ def test_hard_match_can_leave_out_the_last_candidates(case) -> None:
         for burst, own in zip(images, origins, strict=True)
     ]
     np.testing.assert_array_equal(positions.numpy(), expected)
+
+
+@settings(deadline=None, max_examples=30)
+@given(case=cases())
+def test_refine_match_equals_search_by_hand(case) -> None:
+    images, origins, size, _ = case
+    starts = np.repeat(origins[:, ::-1, None], images.shape[1], axis=2)  # where another window lies
+    starts[:, :, images.shape[1] // 2] = origins
+    refined = refine_match(*map(torch.tensor, (images, origins, starts)), size)
+    expected = [
+        [refined_by_hand(burst, *places, size) for places in zip(*own, strict=True)]
+        for burst, *own in zip(images, origins, starts, strict=True)
+    ]
+    np.testing.assert_array_equal(refined.numpy(), expected)
 
 
 @settings(deadline=None, max_examples=30)

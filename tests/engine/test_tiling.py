@@ -141,6 +141,20 @@ def test_patches_of_a_tile_are_aligned_one_by_one(group) -> None:
     assert torch.equal(together.image, alone.image)
 
 
+def test_patches_are_found_to_the_pixel_where_the_checkpoint_says_so() -> None:
+    """Motion by any number of pixels: with a network that sees single pixels, all frames come to look the same."""
+    steps = torch.tensor([[9, -3], [0, 0], [-2, 6]])
+    small = torch.rand(1, 4, 24, 24, generator=torch.Generator().manual_seed(1))
+    scene = F.interpolate(small, scale_factor=5)[0]
+    lq = torch.stack([scene[:, 40 - y : 80 - y, 40 - x : 80 - x] for y, x in steps.tolist()])
+    restorer = stub()
+    restorer.refine = True
+    restored = restore_frame(restorer, lq, torch.zeros_like(lq), Tiling(patch=8, halo=4, search_window=16))
+    inside = (restored.origins == 16).all(-1)
+    assert (restored.shifts[inside] == steps).all()
+    assert not restored.shifts[:, 1].any()
+
+
 @pytest.mark.parametrize("overlap", [0, 4])
 def test_the_halo_of_a_tile_goes_with_the_patches_at_its_border(overlap) -> None:
     lq, noise_map = random_burst(3, 16, 24)

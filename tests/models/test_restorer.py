@@ -3,9 +3,10 @@ from itertools import product
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from twostagealign.archs import LowResolutionFeatures
-from twostagealign.models import TwoStageRestorer
+from twostagealign.models import TwoStageRestorer, grey
 
 
 class Recorder(nn.Module):
@@ -86,6 +87,22 @@ def test_at_a_low_temperature_the_network_gets_the_patches_that_testing_finds(mo
     assert torch.equal(interpolated, -main)
 
 
+def test_patches_can_be_found_to_the_pixel() -> None:
+    """Also where no step of the search on the features leads; the network is trained on what testing finds."""
+    walk = torch.tensor([[17, -18], [5, -14], [0, 0], [-6, 2], [-9, 17]])
+    small = torch.rand(2, 4, 16, 17, generator=torch.Generator().manual_seed(0))
+    scene = F.interpolate(small, scale_factor=12, mode="bicubic")
+    lq = torch.stack([scene[:, :, 40 - y : 136 - y, 40 - x : 152 - x] for y, x in walk.tolist()], dim=1)
+    restorer = TwoStageRestorer(Recorder(), BlockMeans(), refine=True)
+    positions = restorer.match(restorer.features(lq), ORIGINS, 16, 48, grey(lq))
+    assert torch.equal(positions, ORIGINS[:, :, None] + walk)
+    restorer(lq, 0.1 * lq, ORIGINS, 16, 48, 0.1)
+    for b, p, frame in product(range(2), range(3), range(5)):
+        expected = cut(lq, b, frame, positions[b, p, frame], 16)
+        assert torch.equal(restorer.network.lq[3 * b + p, frame], expected)
+        assert torch.equal(restorer.network.noise_map[3 * b + p, frame], 0.1 * expected)
+
+
 def test_without_the_interpolation_branch(moving) -> None:
     restorer = TwoStageRestorer(Recorder(), BlockMeans())
     prediction, _ = restorer(moving, 0.1 * moving, ORIGINS, 16, 48, 0.1, interpolation=False)
@@ -100,6 +117,14 @@ def test_noise_maps_are_blended_as_the_frames_are(moving) -> None:
     own = torch.stack([cut(moving, b, 2, ORIGINS[b, p], 16) for b in range(2) for p in range(3)])
     torch.testing.assert_close(restorer.network.lq[:, 2], own)  # the reference is not blended
     assert restorer.network.lq[:, 1].std() < 0.5 * own.std()  # a neighbour is, nearly evenly here
+
+
+def test_losses_on_the_match_train_the_features_of_a_refined_search(moving) -> None:
+    restorer = TwoStageRestorer(Recorder(), LowResolutionFeatures(8), refine=True)
+    _, match = restorer(moving, 0.1 * moving, ORIGINS, 16, 48, 0.1)
+    assert not restorer.network.lq.requires_grad
+    match.scores[..., 0].sum().backward()
+    assert restorer.features.layers[0].weight.grad.abs().max() > 0
 
 
 def test_the_gradient_reaches_network_and_features(moving) -> None:

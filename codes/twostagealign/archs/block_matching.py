@@ -29,6 +29,8 @@ from twostagealign.archs.candidate_windows import (
 COARSE_STEP = 2
 FINE_RADIUS = 2
 FINE_STEP = 1
+PIXEL_SEARCHES = ((4, 2), (1, 1))
+"""Radius and step of the searches of `refine_match`, which reach over one pixel of the features."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,38 @@ def hard_match(features: Tensor, origins: Tensor, size: int, radius: int, inclus
             starts = _best(candidates, distances)
         positions |= dict(zip(frames, starts.unbind(2), strict=True))
     return torch.stack([positions[frame] for frame in sorted(positions)], 2)
+
+
+@torch.no_grad()
+def refine_match(planes: Tensor, origins: Tensor, positions: Tensor, size: int) -> Tensor:
+    """Search on around where the windows were found on small feature maps, to the pixel of the planes themselves.
+
+    Every frame by itself, up to five pixels away, in two steps. Not part of the paper, whose windows lie within two
+    pixels at best: that is much to ask of the second stage, which has to find it in single pixels of noise, while a
+    whole window tells it clearly.
+
+    Args:
+        planes: what is compared, on the grid of the raw planes, (B, N, C, H, W), any float dtype; the reference frame
+            is N // 2.
+        origins: top-left corners [y, x] of the windows in the reference frame, (B, P, 2), int64, pixels of `planes`.
+        positions: where they were found, (B, P, N, 2), int64; none of them reaches over the border.
+        size: side of a window.
+
+    Returns:
+        Where they are found now, the shape of `positions`; in the reference frame where they were.
+    """
+    maps = channels_last(planes.to(torch.promote_types(planes.dtype, torch.float32)))
+    reference = planes.shape[1] // 2
+    frames = [frame for frame in range(planes.shape[1]) if frame != reference]
+    if not frames:
+        return positions
+    found = positions[:, :, frames]
+    for radius, step in PIXEL_SEARCHES:
+        candidates = _candidates(found, radius, step)
+        distances = window_distances(maps, origins, frames, candidates, size, step)
+        found = _best(candidates, distances.masked_fill(~_inside(candidates, size, maps), torch.inf))
+    before, after = found.split((reference, len(frames) - reference), dim=2)
+    return torch.cat((before, positions[:, :, reference, None], after), dim=2)
 
 
 def soft_match(features: Tensor, origins: Tensor, size: int, radius: int, temperature: float) -> SoftMatch:

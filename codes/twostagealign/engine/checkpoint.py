@@ -48,7 +48,8 @@ def save_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str,
     Args:
         path: file to write.
         state: state dict of a `TwoStageRestorer`.
-        metadata: JSON values; `network` and `features` are the type nodes of the two networks.
+        metadata: JSON values; `network` and `features` are the type nodes of the two networks, `refine` says whether
+            patches are to be found to the pixel.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     text = {METADATA_KEY: json.dumps(metadata)}
@@ -222,7 +223,8 @@ def open_restorer(path: Path, features_path: Path | None = None, averaged: bool 
     else:
         part = {name.removeprefix("network."): value for name, value in state.items() if name.startswith("network.")}
         network |= _network_arguments(part, path)
-    restorer = TwoStageRestorer(build(NETWORKS, network, path), build(FEATURES, features, path))
+    networks = build(NETWORKS, network, path), build(FEATURES, features, path)
+    restorer = TwoStageRestorer(*networks, refine=metadata.get("refine") is True)
     if released:
         load_strictly(restorer.network, state, path)
         state, _ = load_weights(features_path)

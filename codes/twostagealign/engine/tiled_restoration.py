@@ -11,7 +11,7 @@ from torch import Tensor
 from twostagealign.engine.stopwatch import Stopwatch
 from twostagealign.engine.tile_network import restore_tiles, tiles_at_once
 from twostagealign.engine.tiling import Tiling
-from twostagealign.models import TwoStageRestorer
+from twostagealign.models import TwoStageRestorer, grey
 
 
 @dataclass(frozen=True)
@@ -166,10 +166,20 @@ def _match(
     height, width = lq[0].shape[-2:]
     patch, halo = tiling.patch, tiling.halo
     border = (halo, halo + -width % patch, halo, halo + -height % patch)
-    feature_maps = torch.stack([restorer.features(F.pad(decode(frame), border)) for frame in lq])[None]
-    return restorer.match(feature_maps, origins[None], patch + 2 * halo, tiling.search_window, tiling.inclusive_search)[
-        0
-    ]
+    feature_maps, grey_planes = [], []
+    for frame in lq:
+        padded = F.pad(decode(frame), border)
+        feature_maps.append(restorer.features(padded))
+        if restorer.refine:
+            grey_planes.append(grey(padded))
+    return restorer.match(
+        torch.stack(feature_maps)[None],
+        origins[None],
+        patch + 2 * halo,
+        tiling.search_window,
+        torch.stack(grey_planes)[None] if restorer.refine else None,
+        tiling.inclusive_search,
+    )[0]
 
 
 def _blocks(count: int, group: int) -> list[range]:

@@ -70,7 +70,7 @@ class TwoStageObjective:
             Name -> scalar. Terms of weight zero are left out.
         """
         terms = self._restoration_terms(prediction, _cut_target(burst, origins, size), burst)
-        if match and self.match_supervision and _before(iteration, self.match_supervision_until):
+        if match and self._supervises(iteration):
             clean = F.interpolate(
                 burst.clean_raw.flatten(0, 1),
                 scale_factor=1 / scale,
@@ -89,6 +89,13 @@ class TwoStageObjective:
     def interpolates(self, iteration: int) -> bool:
         """Whether the interpolation branch counts in this iteration."""
         return self.interpolation > 0 and _before(iteration, self.interpolation_until)
+
+    def matches(self, iteration: int) -> bool:
+        """Whether the match counts in this iteration."""
+        return self.one_hot > 0 or self._supervises(iteration)
+
+    def _supervises(self, iteration: int) -> bool:
+        return self.match_supervision > 0 and _before(iteration, self.match_supervision_until)
 
     def _restoration_terms(self, prediction: Tensor, target: Tensor, burst: Burst) -> dict[str, Tensor]:
         main, *interpolated = prediction.split(len(target))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from twostagealign.archs.block_matching import SoftMatch, blend_patches, hard_match, soft_match
+from twostagealign.archs.block_matching import SoftMatch, blend_patches, hard_match, refine_match, soft_match
+from twostagealign.archs.candidate_windows import channels_last, cut_squares
 
 
 class TwoStageRestorer(nn.Module):
@@ -16,14 +17,17 @@ class TwoStageRestorer(nn.Module):
     Args:
         network: restores aligned patches, `(lq, noise_map, interpolation) -> linear RGB`.
         features: makes the low-resolution feature maps that are matched; has the attribute `scale`.
+        refine: find patches to the pixel, see `archs.block_matching.refine_match`. In training, the network then gets
+            the patches that restoration would find, and the features learn from the losses on the match alone.
 
     Source: Guo et al., CVPR 2022, section 3.
     """
 
-    def __init__(self, network: nn.Module, features: nn.Module) -> None:
+    def __init__(self, network: nn.Module, features: nn.Module, refine: bool = False) -> None:
         super().__init__()
         self.network = network
         self.features = features
+        self.refine = refine
 
     def forward(
         self,
@@ -34,6 +38,7 @@ class TwoStageRestorer(nn.Module):
         search_window: int | None,
         temperature: float,
         interpolation: bool = True,
+        match_losses: bool = True,
     ) -> tuple[Tensor, SoftMatch | None]:
         """Differentiable matching and restoration, for training.
 
@@ -46,6 +51,8 @@ class TwoStageRestorer(nn.Module):
                 out: every patch stays where it is in the reference frame.
             temperature: of the softmax over candidates.
             interpolation: also run the interpolation branch.
+            match_losses: whether the match counts in the loss; if it does not, and the network does not need it either,
+                it is not made.
 
         Returns:
             Linear RGB of all patches, (B * P, 3, 2 * size, 2 * size), followed on the batch axis by that of the
@@ -53,21 +60,31 @@ class TwoStageRestorer(nn.Module):
         """
         scale = self.features.scale
         maps = torch.cat([lq, noise_map], dim=2)
+        match = None
         if search_window is None:
-            match = None
-            patches = _cut(maps, origins, size)
+            patches = _cut(maps, origins.unsqueeze(2).expand(-1, -1, lq.shape[1], -1), size)
         else:
             # Matching tells small differences apart, and costs little: it keeps full precision under autocast.
             with torch.autocast(lq.device.type, enabled=False):
-                radius = search_window // (2 * scale)
-                match = soft_match(self.features(lq), origins // scale, size // scale, radius, temperature)
-                patches = blend_patches(maps, match, size, scale)
+                features, radius = self.features(lq), search_window // (2 * scale)
+                if match_losses or not self.refine:
+                    match = soft_match(features, origins // scale, size // scale, radius, temperature)
+                if self.refine:
+                    patches = _cut(maps, self.match(features, origins, size, search_window, grey(lq)), size)
+                else:
+                    patches = blend_patches(maps, match, size, scale)
         lq, noise_map = patches.flatten(0, 1).split(4, dim=2)
         return self.network(lq, noise_map, interpolation), match
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def match(
-        self, feature_maps: Tensor, origins: Tensor, size: int, search_window: int, inclusive: bool = True
+        self,
+        feature_maps: Tensor,
+        origins: Tensor,
+        size: int,
+        search_window: int,
+        grey_planes: Tensor | None = None,
+        inclusive: bool = True,
     ) -> Tensor:
         """Find the reference patches in the other frames.
 
@@ -76,6 +93,7 @@ class TwoStageRestorer(nn.Module):
             origins: top-left corners [y, x] of the reference patches, (B, P, 2), long.
             size: side of a patch.
             search_window: width of the window that a patch is searched in from frame to frame.
+            grey_planes: the same frames as `grey` makes them; needed to `refine`.
             inclusive: whether the last candidates count; see `hard_match`.
 
         Returns:
@@ -83,12 +101,15 @@ class TwoStageRestorer(nn.Module):
         """
         scale = self.features.scale
         radius = search_window // (2 * scale)
-        return scale * hard_match(feature_maps, origins // scale, size // scale, radius, inclusive)
+        positions = scale * hard_match(feature_maps, origins // scale, size // scale, radius, inclusive)
+        return refine_match(grey_planes, origins, positions, size) if self.refine else positions
 
 
-def _cut(maps: Tensor, origins: Tensor, size: int) -> Tensor:
-    """Cut bursts (B, N, C, H, W) into squares, at (B, P, 2) in all frames alike: (B, P, N, C, size, size)."""
-    bursts = zip(maps, origins.tolist(), strict=True)
-    return torch.stack(
-        [torch.stack([burst[..., y : y + size, x : x + size] for y, x in places]) for burst, places in bursts]
-    )
+def grey(lq: Tensor) -> Tensor:
+    """Mean of the four raw planes (..., 4, H, W): (..., 1, H, W)."""
+    return lq.mean(dim=-3, keepdim=True)
+
+
+def _cut(maps: Tensor, positions: Tensor, size: int) -> Tensor:
+    """Cut bursts (B, N, C, H, W) into squares, at (B, P, N, 2): (B, P, N, C, size, size)."""
+    return cut_squares(channels_last(maps), range(maps.shape[1]), positions, size).movedim(-1, 3)

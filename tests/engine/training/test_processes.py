@@ -72,14 +72,21 @@ def test_two_processes_train_as_one_with_the_same_bursts(tiny_experiment, tmp_pa
     assert (two / "train.log").read_text().count("two: ") == 1  # only the first process speaks
 
 
-@pytest.mark.parametrize("search_window", ["16", "null"], ids=["both stages", "stage two, the feature net idle"])
-def test_the_older_launcher_from_the_folder_of_the_program(tiny_experiment, tmp_path, search_window) -> None:
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ["matching:search_window=16"],
+        ["matching:search_window=null"],
+        ["matching:refine=true", "train:losses={one_hot: 0, match_supervision: {until: 1}}"],
+    ],
+    ids=["both stages", "stage two, the feature net idle", "the feature net idle after a step"],
+)
+def test_the_older_launcher_from_the_folder_of_the_program(tiny_experiment, tmp_path, extra) -> None:
     """`cd codes && python -m torch.distributed.launch ... train.py ... --launcher pytorch`."""
     command = [*LAUNCH, "--standalone", "--nproc_per_node=2", "train.py", "-opt", str(tiny_experiment)]
     options = ["--launcher", "pytorch", "--force_yml", "train:batch_size=1", "train:total_iter=2", "name=launched"]
-    options.append(f"matching:search_window={search_window}")
     finished = subprocess.run(
-        [*command, *options], cwd=CODES, env=ENVIRONMENT, capture_output=True, text=True, check=False
+        [*command, *options, *extra], cwd=CODES, env=ENVIRONMENT, capture_output=True, text=True, check=False
     )
     assert finished.returncode == 0, finished.stderr
     assert (tmp_path / "experiments" / "launched" / "training_states" / "2.state").exists()

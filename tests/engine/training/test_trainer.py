@@ -345,10 +345,10 @@ class TestSteps:
         temperatures = []
         original = TwoStageRestorer.forward
 
-        def forward(self, lq, noise_map, origins, size, search_window, temperature, interpolation):
+        def forward(self, lq, noise_map, origins, size, search_window, temperature, *branches):
             temperatures.append(temperature)
             assert (size, search_window, origins.unique().tolist()) == (8, 16, [8])
-            return original(self, lq, noise_map, origins, size, search_window, temperature, interpolation)
+            return original(self, lq, noise_map, origins, size, search_window, temperature, *branches)
 
         monkeypatch.setattr(TwoStageRestorer, "forward", forward)
         losses = ["train:losses:interpolation={until: 1}", "train:losses:match_supervision={until: 2}"]
@@ -438,6 +438,26 @@ class TestSteps:
         assert changed == {"network"}
         losses = "train:losses={linear: 0, srgb: 0}"
         assert "found no weight above 0" in message_of(train, "none", "matching:search_window=null", losses)
+
+    def test_patches_found_to_the_pixel(self, train, monkeypatch) -> None:
+        """In training, in validation, and from the checkpoint; the features learn as long as the match counts."""
+        searches = []
+        original = TwoStageRestorer.match
+        monkeypatch.setattr(
+            TwoStageRestorer, "match", lambda *arguments: searches.append(arguments[5]) or original(*arguments)
+        )
+        ending = "train:losses={one_hot: 0, match_supervision: {until: 1}}"
+        run = train("tiny", "matching:refine=true", "train:total_iter=2", "logger:checkpoint_every=1", ending)
+        assert len(searches) > 2
+        assert all(planes.shape[2] == 1 for planes in searches)
+        assert open_restorer(run.models / "net_latest.safetensors").refine
+        assert open_restorer(run.states / "2.state").refine
+        states = [load_torch_file(run.states / f"{iteration}.state")["model"] for iteration in (1, 2)]
+        for name, tensor in states[0].items():
+            assert torch.equal(tensor, states[1][name]) == name.startswith("features."), name
+        frozen = train("other", "matching:refine=true", "train:total_iter=1", "train:optimizer:features_lr=0", ending)
+        name = "features.layers.0.weight"
+        assert not torch.equal(states[0][name], last_state(frozen)["model"][name])
 
     def test_workers_do_not_change_the_result(self, train) -> None:
         options = ["train:total_iter=2"]

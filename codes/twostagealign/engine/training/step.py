@@ -80,11 +80,13 @@ class TrainingStep:
             restorer.network.compile()
         self.model: nn.Module = restorer
         if ranks.count > 1:
+            matching = options.matching
             self.model = DistributedDataParallel(
                 restorer,
                 device_ids=[self.device.index] if self.device.type == "cuda" else None,
-                # Without matching, and a burst of one frame needs none, the feature net has no part in the training.
-                find_unused_parameters=frames == 1 or options.matching.search_window is None,
+                # The feature net may have no part in the training: without matching, which a burst of one frame does
+                # not need, or once the losses on the match have ended, if it learns from nothing else.
+                find_unused_parameters=frames == 1 or matching.search_window is None or matching.refine,
             )
 
     def __call__(self, batches: Sequence[Batch], iteration: int) -> StepResult:
@@ -139,6 +141,7 @@ class TrainingStep:
                 matching.search_window,
                 matching.final_temperature if settled else matching.temperature,
                 self.objective.interpolates(iteration),
+                self.objective.matches(iteration),
             )
         scale = self.restorer.features.scale
         return self.objective(prediction.float(), match, burst, origins, train.patch_size, scale, iteration)

@@ -59,7 +59,8 @@ class Trainer:
         self.ranks = ranks or Ranks()
         self.device = self.ranks.device(options.device)
         torch.manual_seed(options.seed)
-        self.restorer = TwoStageRestorer(build(NETWORKS, options.network), build(FEATURES, options.features))
+        networks = build(NETWORKS, options.network), build(FEATURES, options.features)
+        self.restorer = TwoStageRestorer(*networks, options.matching.refine)
         self.restorer.to(self.device)
         if options.path.pretrained:
             path = options.path
@@ -219,7 +220,12 @@ class Trainer:
                 self.experiment.save_best(self.iteration, self.ema.module.state_dict(), best)
 
     def _metadata(self) -> dict[str, object]:
-        return {"network": self.options.network.node(), "features": self.options.features.node()}
+        options = self.options
+        return {
+            "network": options.network.node(),
+            "features": options.features.node(),
+            "refine": options.matching.refine,
+        }
 
     def _save(self) -> None:
         if self.ranks.rank > 0:
