@@ -147,6 +147,13 @@ class LossOptions(Section):
     one_hot: Weight = 1e5  # matching weights lean towards one candidate
 
 
+class OffCentre(Section):
+    """Patches anywhere in the crop: its border takes a part of them from the other frames, as that of a frame does."""
+
+    probability: Annotated[float, Field(ge=0, le=1)] = 0.0  # share of the patches; the others lie in the middle
+    since: Iteration = 0  # first iteration with such patches
+
+
 class TrainingOptions(Section):
     """The training loop."""
 
@@ -154,6 +161,7 @@ class TrainingOptions(Section):
     batch_size: Count = 1  # bursts that go through the network together, in each process
     accumulate: Count = 1  # such batches per step, whose gradients are averaged
     patch_size: Annotated[int, Field(gt=0, multiple_of=4)] = 64  # side of the patch cut from each burst
+    off_centre: OffCentre = OffCentre()
     workers: Iteration = 2  # processes that load data; 0: the training process itself
     optimizer: OptimizerOptions = OptimizerOptions()
     scheduler: SchedulerOptions

@@ -439,6 +439,25 @@ class TestSteps:
         losses = "train:losses={linear: 0, srgb: 0}"
         assert "found no weight above 0" in message_of(train, "none", "matching:search_window=null", losses)
 
+    def test_patches_off_the_centre(self, train, monkeypatch) -> None:
+        """From the iteration on that is named; the target is cut where the patch is; a resumed run draws the same."""
+        found = {}
+        original = TwoStageObjective.__call__
+
+        def call(self, prediction, match, burst, origins, size, scale, iteration):
+            found.setdefault(iteration, []).append(origins.flatten(1).tolist())
+            assert prediction.shape[-1] == 2 * size
+            return original(self, prediction, match, burst, origins, size, scale, iteration)
+
+        monkeypatch.setattr(TwoStageObjective, "__call__", call)
+        anywhere = "train:off_centre={probability: 1, since: 1}"
+        train("tiny", anywhere, "train:total_iter=9", "logger:checkpoint_every=1", stop=4)
+        train("tiny", anywhere, "train:total_iter=9", "logger:checkpoint_every=1", resume=True)
+        assert found[0] == [[[8, 8]] * 2]
+        assert {side for i in range(1, 9) for corner in found[i][0] for side in corner} == {0, 4, 8, 12, 16}
+        train("other", anywhere, "train:total_iter=9")
+        assert all(once == again for once, again in found.values())
+
     def test_patches_found_to_the_pixel(self, train, monkeypatch) -> None:
         """In training, in validation, and from the checkpoint; the features learn as long as the match counts."""
         searches = []

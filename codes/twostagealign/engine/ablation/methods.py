@@ -105,13 +105,17 @@ def shipped(checkpoint: str = "tiny") -> list[Method]:
     return [
         Method(f"{checkpoint}, reference frame alone", alone, weights, one_frame=True),
         Method(f"{checkpoint}, stage one off", _by_network(path, block_matching=False), weights),
+        Method(f"{checkpoint}, stage one to four pixels", _by_network(path, refine=False), weights),
         Method(checkpoint, _by_network(path), weights),
     ]
 
 
-def _by_network(path: Path, block_matching: bool = True, reference_alone: bool = False) -> Callable[[Burst], Tensor]:
-    """How a burst is restored by the network of a checkpoint."""
+def _by_network(
+    path: Path, block_matching: bool = True, refine: bool = True, reference_alone: bool = False
+) -> Callable[[Burst], Tensor]:
+    """How a burst is restored by the network of a checkpoint; `refine` where the checkpoint says so too."""
     restorer = open_restorer(path).to(pick_device("auto"))
+    restorer.refine &= refine
     tiling = Tiling(block_matching=block_matching)
 
     def restore(burst: Burst) -> Tensor:

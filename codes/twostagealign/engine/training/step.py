@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -46,7 +47,7 @@ class TrainingStep:
         objective: what is minimised.
         optimizer: of the restorer's parameters.
         options: of the experiment.
-        origin: corner of the training patch in the crops, raw pixels.
+        origin: corner of the training patch in the crops, raw pixels, where it lies in the middle.
         frames: number of frames of a burst.
         ranks: the processes, which average their gradients.
     """
@@ -127,10 +128,22 @@ class TrainingStep:
         self.scaler.update()
         return StepResult(values, losses, finite)
 
+    def _origins(self, batch: Batch, iteration: int) -> Tensor:
+        """Corners of the patches, (B, 1, 2): in the middle, or anywhere. That of a burst is a function of its seed."""
+        train, scale = self.options.train, self.restorer.features.scale
+        share = train.off_centre.probability if iteration >= train.off_centre.since else 0.0
+        last = [side // 2 - train.patch_size for side in batch.frames.shape[-2:]]
+        corners = []
+        for seed in batch.seeds:
+            draw = np.random.default_rng([seed, 1])
+            anywhere = [scale * int(draw.integers(most // scale + 1)) for most in last]
+            corners.append([anywhere if draw.random() < share else [self.origin] * 2])
+        return torch.tensor(corners)
+
     def _terms(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
         train, matching = self.options.train, self.options.matching
         burst = degrade(batch.frames, batch.seeds)
-        origins = torch.full((len(batch.frames), 1, 2), self.origin, device=self.device)
+        origins = self._origins(batch, iteration).to(self.device)
         settled = iteration >= matching.final_temperature_from
         with torch.autocast(self.device.type, self.amp_dtype, enabled=self.amp_dtype is not None):
             prediction, match = self.model(
