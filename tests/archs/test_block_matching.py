@@ -16,6 +16,7 @@ from twostagealign.archs import candidate_windows
 from twostagealign.archs.block_matching import (
     blend_patches,
     hard_match,
+    refine_beyond,
     refine_match,
     score_candidates,
     soft_match,
@@ -86,6 +87,33 @@ def refined_by_hand(images: np.ndarray, origin, positions: np.ndarray, size: int
     return refined
 
 
+def beyond_by_hand(images: np.ndarray, origin, positions: np.ndarray, size: int) -> np.ndarray:
+    """Search on where a part of the windows may lie outside, in every frame but the reference."""
+    refined, sides, reference = positions.copy(), images.shape[2:], len(images) // 2
+
+    def known(*corners) -> list[slice]:
+        """Rows and columns of the windows at `corners` that lie in the frame."""
+        firsts = [max(0, *(-corner[axis] for corner in corners)) for axis in (0, 1)]
+        ends = [min(size, *(sides[axis] - corner[axis] for corner in corners)) for axis in (0, 1)]
+        return [slice(first, max(first, end)) for first, end in zip(firsts, ends, strict=True)]
+
+    def part(image, corner, rows, columns):
+        (y, x) = corner
+        return image[0, y + rows.start : y + rows.stop, x + columns.start : x + columns.stop]
+
+    least = part(images[reference], origin, *known(origin)).size / 2
+    for frame in set(range(len(images))) - {reference}:
+        for reach, step in ((16, 4), (4, 2), (1, 1)):
+            best, (y, x) = math.inf, refined[frame]
+            for dy, dx in np.ndindex(2 * reach // step + 1, 2 * reach // step + 1):
+                candidate = (y - reach + step * dy, x - reach + step * dx)
+                both = known(origin, candidate)
+                own, other = part(images[reference], origin, *both), part(images[frame], candidate, *both)
+                if own.size >= least and np.abs(own - other).mean() < best:
+                    best, refined[frame] = np.abs(own - other).mean(), candidate
+    return refined
+
+
 @st.composite
 def cases(draw: st.DrawFn, smallest_radius: int = 0, smallest_room: int = 0):
     """Bursts of few grey levels, so that ties are common and sums exact, and origins that like the borders."""
@@ -136,6 +164,22 @@ def test_refine_match_equals_search_by_hand(case) -> None:
     refined = refine_match(*map(torch.tensor, (images, origins, starts)), size)
     expected = [
         [refined_by_hand(burst, *places, size) for places in zip(*own, strict=True)]
+        for burst, *own in zip(images, origins, starts, strict=True)
+    ]
+    np.testing.assert_array_equal(refined.numpy(), expected)
+
+
+@settings(deadline=None, max_examples=20)
+@given(case=cases(), outside=st.integers(0, 3), seed=st.integers(0, 99))
+def test_refine_beyond_equals_search_by_hand(case, outside: int, seed: int) -> None:
+    images, origins, size, _ = case
+    images, random = images[:, :, :1], np.random.default_rng(seed)
+    origins = origins + random.integers(-(size // 2), size // 2 + 1, origins.shape)  # at least a quarter is inside
+    starts = np.repeat(origins[:, :, None], images.shape[1], axis=2)
+    starts[:, :, : images.shape[1] // 2] += random.integers(-outside, outside + 1, 2)
+    refined = refine_beyond(*map(torch.tensor, (images, origins, starts)), size)
+    expected = [
+        [beyond_by_hand(burst, *places, size) for places in zip(*own, strict=True)]
         for burst, *own in zip(images, origins, starts, strict=True)
     ]
     np.testing.assert_array_equal(refined.numpy(), expected)

@@ -155,6 +155,26 @@ def test_patches_are_found_to_the_pixel_where_the_checkpoint_says_so() -> None:
     assert not restored.shifts[:, 1].any()
 
 
+@pytest.mark.parametrize("group", [1, 2])
+def test_where_matches_are_refined_tiles_repeat_the_border_of_the_frame(group) -> None:
+    """And are found where they lie in part beyond it."""
+    small = torch.rand(1, 4, 8, 16, generator=torch.Generator().manual_seed(0))
+    scene = F.interpolate(small, scale_factor=5)[0]
+    lq = torch.stack([scene[:, :32, 20 - x : 52 - x] for x in (-6, 0, 3)])
+    restorer = stub()
+    restorer.refine = True
+    tiling = Tiling(patch=16, halo=4, search_window=16, batch=1, group=group)
+    restored = restore_frame(restorer, lq, 0.1 * lq, tiling)
+    left = restored.origins[:, 1] == 0
+    assert (restored.shifts[left][:, 0] == torch.tensor([0, -6])).all()
+    tile, noise = restorer.network.seen[0]
+    padded = F.pad(lq, (30, 30, 30, 30), mode="replicate")
+    width = 16 * group + 8
+    for frame, x in enumerate((-6, 0, 3)):
+        assert torch.equal(tile[0, frame, :, :, :12], padded[frame, :, 26 : 26 + width, 26 + x : 38 + x])
+    assert torch.equal(noise, 0.1 * tile)
+
+
 @pytest.mark.parametrize("overlap", [0, 4])
 def test_the_halo_of_a_tile_goes_with_the_patches_at_its_border(overlap) -> None:
     lq, noise_map = random_burst(3, 16, 24)

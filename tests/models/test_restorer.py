@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from twostagealign.archs import LowResolutionFeatures
+from twostagealign.archs.block_matching import refine_match
 from twostagealign.models import TwoStageRestorer, grey
 
 
@@ -94,7 +95,7 @@ def test_patches_can_be_found_to_the_pixel() -> None:
     scene = F.interpolate(small, scale_factor=12, mode="bicubic")
     lq = torch.stack([scene[:, :, 40 - y : 136 - y, 40 - x : 152 - x] for y, x in walk.tolist()], dim=1)
     restorer = TwoStageRestorer(Recorder(), BlockMeans(), refine=True)
-    positions = restorer.match(restorer.features(lq), ORIGINS, 16, 48, grey(lq))
+    positions = refine_match(grey(lq), ORIGINS, restorer.match(restorer.features(lq), ORIGINS, 16, 48), 16)
     assert torch.equal(positions, ORIGINS[:, :, None] + walk)
     restorer(lq, 0.1 * lq, ORIGINS, 16, 48, 0.1)
     for b, p, frame in product(range(2), range(3), range(5)):

@@ -8,7 +8,7 @@ Source: Guo et al., "A Differentiable Two-stage Alignment Scheme for Burst Image
 CVPR 2022, section 3.2.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +22,7 @@ from twostagealign.archs.candidate_windows import (
     chunks,
     cut_squares,
     least_distances,
+    overlap_distances,
     window_columns,
     window_distances,
 )
@@ -31,6 +32,8 @@ FINE_RADIUS = 2
 FINE_STEP = 1
 PIXEL_SEARCHES = ((4, 2), (1, 1))
 """Radius and step of the searches of `refine_match`, which reach over one pixel of the features."""
+BEYOND_SEARCHES = ((16, 4), *PIXEL_SEARCHES)
+"""The same of `refine_beyond`."""
 
 
 @dataclass(frozen=True)
@@ -115,17 +118,63 @@ def refine_match(planes: Tensor, origins: Tensor, positions: Tensor, size: int) 
         Where they are found now, the shape of `positions`; in the reference frame where they were.
     """
     maps = channels_last(planes.to(torch.promote_types(planes.dtype, torch.float32)))
-    reference = planes.shape[1] // 2
-    frames = [frame for frame in range(planes.shape[1]) if frame != reference]
+
+    def distances(frames: list[int], candidates: Tensor, step: int) -> Tensor:
+        compared = window_distances(maps, origins, frames, candidates, size, step)
+        return compared.masked_fill(~_inside(candidates, size, maps), torch.inf)
+
+    return _search_on(distances, positions, PIXEL_SEARCHES)
+
+
+@torch.no_grad()
+def refine_beyond(planes: Tensor, origins: Tensor, positions: Tensor, size: int) -> Tensor:
+    """Search on as `refine_match` does, farther, and beyond the border of the frames, where only a part is known.
+
+    What lies at the border of the reference frame has often left the others in part. Windows are compared where both
+    are known; a candidate of which less than half as much is known as of the reference window does not count.
+
+    Args:
+        planes: whole frames, on the grid of the raw planes, (B, N, 1, H, W).
+        origins: as in `refine_match`; they may reach over the border.
+        positions: as in `refine_match`; they may reach over the border.
+        size: side of a window.
+
+    Returns:
+        Where they are found now, the shape of `positions`; they may reach over the border.
+    """
+    sides = torch.tensor(planes.shape[-2:], device=planes.device)
+    places, reach = torch.cat((origins.unsqueeze(2), positions), dim=2), sum(radius for radius, _ in BEYOND_SEARCHES)
+    before = (reach - places.amin((0, 1, 2))).clamp_min(0)
+    after = (places.amax((0, 1, 2)) + size + reach - sides).clamp_min(0)
+    border = torch.stack((before, after), dim=1).flip(0).flatten().tolist()
+    planes = planes.to(torch.promote_types(planes.dtype, torch.float32))
+    maps = channels_last(F.pad(torch.cat((planes, torch.ones_like(planes)), dim=2), border))
+
+    def distances(frames: list[int], candidates: Tensor, step: int) -> Tensor:
+        return overlap_distances(maps, origins + before, frames, candidates, size, step)
+
+    return _search_on(distances, positions + before, BEYOND_SEARCHES) - before
+
+
+def _search_on(
+    distances: Callable[[list[int], Tensor, int], Tensor], positions: Tensor, searches: Sequence[tuple[int, int]]
+) -> Tensor:
+    """Search around `positions` (B, P, N, 2) in every frame but the reference; stay where nothing counts.
+
+    `distances` takes the frames, candidates (B, P, len(frames), K, 2), and their spacing, and returns infinity for
+    those that do not count.
+    """
+    number = positions.shape[2]
+    frames = [frame for frame in range(number) if frame != number // 2]
     if not frames:
         return positions
     found = positions[:, :, frames]
-    for radius, step in PIXEL_SEARCHES:
+    for radius, step in searches:
         candidates = _candidates(found, radius, step)
-        distances = window_distances(maps, origins, frames, candidates, size, step)
-        found = _best(candidates, distances.masked_fill(~_inside(candidates, size, maps), torch.inf))
-    before, after = found.split((reference, len(frames) - reference), dim=2)
-    return torch.cat((before, positions[:, :, reference, None], after), dim=2)
+        compared = distances(frames, candidates, step)
+        found = torch.where(compared.isfinite().any(-1, keepdim=True), _best(candidates, compared), found)
+    before, after = found.split((number // 2, len(frames) - number // 2), dim=2)
+    return torch.cat((before, positions[:, :, number // 2, None], after), dim=2)
 
 
 def soft_match(features: Tensor, origins: Tensor, size: int, radius: int, temperature: float) -> SoftMatch:

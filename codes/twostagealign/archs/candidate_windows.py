@@ -53,6 +53,31 @@ def _row_differences(
     return results.reshape(*candidates.shape[:-1], -1)
 
 
+def overlap_distances(
+    maps: Tensor, origins: Tensor, frames: Sequence[int], candidates: Tensor, size: int, step: int
+) -> Tensor:
+    """Mean absolute difference as `window_distances` finds it, over what is known of both windows.
+
+    Maps (B, N, H, W, 2) hold a value, and 1 where it is known, 0 elsewhere. Infinity stands for candidates of which
+    less than half as much is known as of the reference window.
+    """
+    images, corners, count = candidate_grids(maps, frames, candidates)
+    own = cut_squares(maps, [maps.shape[1] // 2], origins.unsqueeze(2), size).flatten(0, 2)
+    patch = torch.arange(len(own), device=maps.device).repeat_interleave(len(frames))
+    results = maps.new_empty(len(images), count, count)
+    region = (size + step * (count - 1)) ** 2 * maps.shape[-1]
+    for chunk in chunks(images, max(count * own[0].numel(), region)):
+        reference, its_known = own.index_select(0, patch[chunk]).unsqueeze(1).unbind(-1)
+        least = its_known.flatten(2).sum(-1) / 2
+        for i, windows in enumerate(window_columns(maps, images[chunk], corners[chunk], count, size, step)):
+            values, known = windows.unbind(-1)
+            known = known * its_known
+            area = known.flatten(2).sum(-1)
+            difference = (values - reference).abs_().mul_(known).flatten(2).sum(-1)
+            results[chunk, :, i] = torch.where(area < least, torch.inf, difference / area)
+    return results.reshape(candidates.shape[:-1])
+
+
 def least_distances(
     maps: Tensor,
     blocks: Tensor,

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from twostagealign.archs.block_matching import refine_beyond
 from twostagealign.engine.stopwatch import Stopwatch
 from twostagealign.engine.tile_network import restore_tiles, tiles_at_once
 from twostagealign.engine.tiling import Tiling
@@ -78,9 +79,10 @@ def restore_strips(
     """Restore the reference frame of one burst of any size, strip by strip.
 
     The frame is padded with zeros at the bottom and right to whole patches and by the halo all round; each patch with
-    its halo is matched. Tiles of one or more patches are restored, their halo is cut, and they are put together. Only
-    a batch of tiles passes through the network at a time, and no frame is copied: what grows with the frame is the
-    burst, and a strip of the picture is as high as a tile.
+    its halo is matched. A restorer that refines its matches gets tiles that repeat the border of a frame instead, and
+    they may be found beyond it. Tiles of one or more patches are restored, their halo is cut, and they are put
+    together. Only a batch of tiles passes through the network at a time, and no frame is copied: what grows with the
+    frame is the burst, and a strip of the picture is as high as a tile.
 
     Args:
         restorer: as for `restore_frame`.
@@ -114,10 +116,11 @@ def restore_strips(
 
     def cut(places: Sequence[Sequence[list[list[int]]]]) -> tuple[Tensor, Tensor]:
         """A tile, and the noise map of it."""
-        tile = _cut(lq, places, patch, halo, dtype, decode)
+        sizes = patch, halo, dtype, restorer.refine
+        tile = _cut(lq, places, *sizes, decode)
         if noise_maps:
-            return tile, _cut(noise_maps, places, patch, halo, dtype)
-        return tile, _cut(lq, places, patch, halo, dtype, lambda stored: noise_map(decode(stored)))
+            return tile, _cut(noise_maps, places, *sizes)
+        return tile, _cut(lq, places, *sizes, lambda stored: noise_map(decode(stored)))
 
     grid = (positions - halo).unflatten(0, (len(rows), len(columns))).tolist()
     down_blocks, across_blocks = (_blocks(len(axis), tiling.group) for axis in (rows, columns))
@@ -168,18 +171,17 @@ def _match(
     border = (halo, halo + -width % patch, halo, halo + -height % patch)
     feature_maps, grey_planes = [], []
     for frame in lq:
-        padded = F.pad(decode(frame), border)
-        feature_maps.append(restorer.features(padded))
+        planes = decode(frame)
+        feature_maps.append(restorer.features(F.pad(planes, border)))
         if restorer.refine:
-            grey_planes.append(grey(padded))
-    return restorer.match(
-        torch.stack(feature_maps)[None],
-        origins[None],
-        patch + 2 * halo,
-        tiling.search_window,
-        torch.stack(grey_planes)[None] if restorer.refine else None,
-        tiling.inclusive_search,
-    )[0]
+            grey_planes.append(grey(planes))
+    positions = restorer.match(
+        torch.stack(feature_maps)[None], origins[None], patch + 2 * halo, tiling.search_window, tiling.inclusive_search
+    )
+    if restorer.refine:
+        places = (planes - halo for planes in (origins[None], positions))
+        positions = halo + refine_beyond(torch.stack(grey_planes)[None], *places, patch + 2 * halo)
+    return positions[0]
 
 
 def _blocks(count: int, group: int) -> list[range]:
@@ -193,16 +195,18 @@ def _cut(
     patch: int,
     halo: int,
     dtype: torch.dtype,
+    repeat: bool,
     make: Callable[[Tensor], Tensor] = lambda piece: piece,
 ) -> Tensor:
     """Cut a tile from N frames (4, H, W), each patch of it, and the halo that borders on it, from its own places.
 
     Args:
-        frames: to cut from; beyond a frame the tile is 0.
+        frames: to cut from.
         places: top-left corners [y, x] with halo in every frame, of the patches, row by row.
         patch: side of a patch.
         halo: of the tile.
         dtype: of the tile.
+        repeat: whether a tile repeats the border of the frame beyond it; it is 0 there otherwise.
         make: applied to what is cut.
 
     Returns:
@@ -215,9 +219,17 @@ def _cut(
             for square, frame, (y, x) in zip(tile, frames, places[i][j], strict=True):
                 # From here on in this frame: pixel 0 of the tile, as this patch sees it.
                 y, x = y - i * patch, x - j * patch
-                inside = frame[:, max(y + top, 0) : y + bottom, max(x + left, 0) : x + right]
-                into = square[:, max(top, -y) :, max(left, -x) :]
-                into[:, : inside.shape[1], : inside.shape[2]] = make(inside)
+                inside = make(frame[:, max(y + top, 0) : max(y + bottom, 0), max(x + left, 0) : max(x + right, 0)])
+                part = square[:, top:bottom, left:right]
+                above, before = max(-y - top, 0), max(-x - left, 0)
+                if repeat and inside.numel():
+                    below, after = (
+                        side - start - found
+                        for side, start, found in zip(part.shape[1:], (above, before), inside.shape[1:], strict=True)
+                    )
+                    inside = F.pad(inside[None], (before, after, above, below), mode="replicate")[0]
+                    above = before = 0
+                part[:, above : above + inside.shape[1], before : before + inside.shape[2]] = inside
     return tile
 
 

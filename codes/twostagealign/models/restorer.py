@@ -17,8 +17,9 @@ class TwoStageRestorer(nn.Module):
     Args:
         network: restores aligned patches, `(lq, noise_map, interpolation) -> linear RGB`.
         features: makes the low-resolution feature maps that are matched; has the attribute `scale`.
-        refine: find patches to the pixel, see `archs.block_matching.refine_match`. In training, the network then gets
-            the patches that restoration would find, and the features learn from the losses on the match alone.
+        refine: find patches to the pixel. In training, see `archs.block_matching.refine_match`: the network then gets
+            the patches that are found, and the features learn from the losses on the match alone. In restoration, see
+            `refine_beyond` there.
 
     Source: Guo et al., CVPR 2022, section 3.
     """
@@ -70,7 +71,8 @@ class TwoStageRestorer(nn.Module):
                 if match_losses or not self.refine:
                     match = soft_match(features, origins // scale, size // scale, radius, temperature)
                 if self.refine:
-                    patches = _cut(maps, self.match(features, origins, size, search_window, grey(lq)), size)
+                    positions = self.match(features, origins, size, search_window)
+                    patches = _cut(maps, refine_match(grey(lq), origins, positions, size), size)
                 else:
                     patches = blend_patches(maps, match, size, scale)
         lq, noise_map = patches.flatten(0, 1).split(4, dim=2)
@@ -83,17 +85,15 @@ class TwoStageRestorer(nn.Module):
         origins: Tensor,
         size: int,
         search_window: int,
-        grey_planes: Tensor | None = None,
         inclusive: bool = True,
     ) -> Tensor:
-        """Find the reference patches in the other frames.
+        """Find the reference patches in the other frames, to the `scale`.
 
         Args:
             feature_maps: of whole frames, (B, N, C, H / 4, W / 4), from `features`.
             origins: top-left corners [y, x] of the reference patches, (B, P, 2), long.
             size: side of a patch.
             search_window: width of the window that a patch is searched in from frame to frame.
-            grey_planes: the same frames as `grey` makes them; needed to `refine`.
             inclusive: whether the last candidates count; see `hard_match`.
 
         Returns:
@@ -101,8 +101,7 @@ class TwoStageRestorer(nn.Module):
         """
         scale = self.features.scale
         radius = search_window // (2 * scale)
-        positions = scale * hard_match(feature_maps, origins // scale, size // scale, radius, inclusive)
-        return refine_match(grey_planes, origins, positions, size) if self.refine else positions
+        return scale * hard_match(feature_maps, origins // scale, size // scale, radius, inclusive)
 
 
 def grey(lq: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from twostagealign.data import BUNDLED, write_picture
+from twostagealign.engine import tiled_restoration
 from twostagealign.engine.checkpoint import load_torch_file, load_weights, open_restorer, save_weights
 from twostagealign.engine.ranks import Ranks
 from twostagealign.engine.training import experiment
@@ -27,6 +28,7 @@ from twostagealign.engine.training.validation import ClipQuality
 from twostagealign.errors import UserError
 from twostagealign.isp import PROTOCOL_LEVELS
 from twostagealign.models import TwoStageObjective, TwoStageRestorer
+from twostagealign.models import restorer as restorer_module
 from twostagealign.options import load_options
 
 
@@ -461,14 +463,17 @@ class TestSteps:
     def test_patches_found_to_the_pixel(self, train, monkeypatch) -> None:
         """In training, in validation, and from the checkpoint; the features learn as long as the match counts."""
         searches = []
-        original = TwoStageRestorer.match
-        monkeypatch.setattr(
-            TwoStageRestorer, "match", lambda *arguments: searches.append(arguments[5]) or original(*arguments)
-        )
+        for module, name in ((restorer_module, "refine_match"), (tiled_restoration, "refine_beyond")):
+            original = getattr(module, name)
+
+            def search(*arguments, name=name, original=original):
+                searches.append((name, arguments[0].shape[2]))
+                return original(*arguments)
+
+            monkeypatch.setattr(module, name, search)
         ending = "train:losses={one_hot: 0, match_supervision: {until: 1}}"
         run = train("tiny", "matching:refine=true", "train:total_iter=2", "logger:checkpoint_every=1", ending)
-        assert len(searches) > 2
-        assert all(planes.shape[2] == 1 for planes in searches)
+        assert searches == [("refine_match", 1)] * 2 + [("refine_beyond", 1)]
         assert open_restorer(run.models / "net_latest.safetensors").refine
         assert open_restorer(run.states / "2.state").refine
         states = [load_torch_file(run.states / f"{iteration}.state")["model"] for iteration in (1, 2)]
