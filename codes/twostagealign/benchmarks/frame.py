@@ -12,7 +12,7 @@ from twostagealign.engine.tiling import FAST, Tiling
 from twostagealign.models import TwoStageRestorer
 
 PROTOCOL = Tiling()
-PARTS = (("nf 64", wide_restorer, (64, 128)), ("nf 16", tiny_restorer, (128, 320)))
+PARTS = (("nf 64", wide_restorer, (64, 128)), ("nf 16", partial(tiny_restorer, refine=False), (128, 320)))
 """What is restored, unless the whole frame is: some tiles of the protocol, raw pixels."""
 
 

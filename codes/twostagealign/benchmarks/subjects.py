@@ -30,9 +30,11 @@ def wide_restorer() -> TwoStageRestorer:
     return TwoStageRestorer(wide_network(), tiny_restorer().features).eval()
 
 
-def tiny_restorer() -> TwoStageRestorer:
-    """The shipped narrow network, nf 16."""
-    return open_restorer(find_checkpoint("tiny"))
+def tiny_restorer(refine: bool = True) -> TwoStageRestorer:
+    """The shipped narrow network, nf 16; without `refine`, matching ends where that of the paper does."""
+    restorer = open_restorer(find_checkpoint("tiny"))
+    restorer.refine &= refine
+    return restorer
 
 
 def random_features(height: int, width: int) -> Tensor:
