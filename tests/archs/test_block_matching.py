@@ -114,6 +114,12 @@ def beyond_by_hand(images: np.ndarray, origin, positions: np.ndarray, size: int)
     return refined
 
 
+def of_all_windows(by_hand, images: np.ndarray, origins: np.ndarray, starts: np.ndarray, size: int) -> list:
+    """What a search by hand finds for each window of each burst from where it starts."""
+    bursts = zip(images, origins, starts, strict=True)
+    return [[by_hand(burst, *places, size) for places in zip(*own, strict=True)] for burst, *own in bursts]
+
+
 @st.composite
 def cases(draw: st.DrawFn, smallest_radius: int = 0, smallest_room: int = 0):
     """Bursts of few grey levels, so that ties are common and sums exact, and origins that like the borders."""
@@ -162,11 +168,7 @@ def test_refine_match_equals_search_by_hand(case) -> None:
     starts = np.repeat(origins[:, ::-1, None], images.shape[1], axis=2)  # where another window lies
     starts[:, :, images.shape[1] // 2] = origins
     refined = refine_match(*map(torch.tensor, (images, origins, starts)), size)
-    expected = [
-        [refined_by_hand(burst, *places, size) for places in zip(*own, strict=True)]
-        for burst, *own in zip(images, origins, starts, strict=True)
-    ]
-    np.testing.assert_array_equal(refined.numpy(), expected)
+    np.testing.assert_array_equal(refined.numpy(), of_all_windows(refined_by_hand, images, origins, starts, size))
 
 
 @settings(deadline=None, max_examples=20)
@@ -178,11 +180,7 @@ def test_refine_beyond_equals_search_by_hand(case, outside: int, seed: int) -> N
     starts = np.repeat(origins[:, :, None], images.shape[1], axis=2)
     starts[:, :, : images.shape[1] // 2] += random.integers(-outside, outside + 1, 2)
     refined = refine_beyond(*map(torch.tensor, (images, origins, starts)), size)
-    expected = [
-        [beyond_by_hand(burst, *places, size) for places in zip(*own, strict=True)]
-        for burst, *own in zip(images, origins, starts, strict=True)
-    ]
-    np.testing.assert_array_equal(refined.numpy(), expected)
+    np.testing.assert_array_equal(refined.numpy(), of_all_windows(beyond_by_hand, images, origins, starts, size))
 
 
 @settings(deadline=None, max_examples=30)

@@ -40,16 +40,9 @@ def _row_differences(
 
     Only one pixel in `every` is compared, of one row in `every`.
     """
-    images, corners, count = candidate_grids(maps, frames, candidates)
-    own = cut_squares(maps, [maps.shape[1] // 2], origins.unsqueeze(2), size).flatten(0, 2)[:, ::every, ::every]
-    patch = torch.arange(len(own), device=maps.device).repeat_interleave(len(frames))
-    # Filled in place: results allocated between the chunks would keep the allocator from reusing the chunks' memory.
-    results = maps.new_empty(len(images), count, count, own.shape[1])
-    region = ((size + step * (count - 1)) // math.gcd(step, every)) ** 2 * maps.shape[-1]
-    for chunk in chunks(images, max(count * own[0].numel(), region)):
-        reference = own.index_select(0, patch[chunk]).unsqueeze(1)
-        for i, windows in enumerate(window_columns(maps, images[chunk], corners[chunk], count, size, step, every)):
-            results[chunk, :, i] = (windows - reference).abs_().flatten(3).sum(-1)
+    results = _empty_results(maps, candidates, -(-size // every))
+    for place, windows, reference in _columns(maps, origins, frames, candidates, size, step, every):
+        results[place] = (windows - reference).abs_().flatten(3).sum(-1)
     return results.reshape(*candidates.shape[:-1], -1)
 
 
@@ -61,21 +54,41 @@ def overlap_distances(
     Maps (B, N, H, W, 2) hold a value, and 1 where it is known, 0 elsewhere. Infinity stands for candidates of which
     less than half as much is known as of the reference window.
     """
-    images, corners, count = candidate_grids(maps, frames, candidates)
-    own = cut_squares(maps, [maps.shape[1] // 2], origins.unsqueeze(2), size).flatten(0, 2)
-    patch = torch.arange(len(own), device=maps.device).repeat_interleave(len(frames))
-    results = maps.new_empty(len(images), count, count)
-    region = (size + step * (count - 1)) ** 2 * maps.shape[-1]
-    for chunk in chunks(images, max(count * own[0].numel(), region)):
-        reference, its_known = own.index_select(0, patch[chunk]).unsqueeze(1).unbind(-1)
-        least = its_known.flatten(2).sum(-1) / 2
-        for i, windows in enumerate(window_columns(maps, images[chunk], corners[chunk], count, size, step)):
-            values, known = windows.unbind(-1)
-            known = known * its_known
-            area = known.flatten(2).sum(-1)
-            difference = (values - reference).abs_().mul_(known).flatten(2).sum(-1)
-            results[chunk, :, i] = torch.where(area < least, torch.inf, difference / area)
+    results = _empty_results(maps, candidates)
+    for place, windows, reference in _columns(maps, origins, frames, candidates, size, step):
+        (values, known), (its_values, its_known) = windows.unbind(-1), reference.unbind(-1)
+        known = known * its_known
+        area, least = known.flatten(2).sum(-1), its_known.flatten(2).sum(-1) / 2
+        difference = (values - its_values).abs_().mul_(known).flatten(2).sum(-1)
+        results[place] = torch.where(area < least, torch.inf, difference / area)
     return results.reshape(candidates.shape[:-1])
+
+
+def _empty_results(maps: Tensor, candidates: Tensor, *each: int) -> Tensor:
+    """Room for what `_columns` compares: (R, count, count, *each).
+
+    It is filled in place: results allocated between the chunks would keep the allocator from reusing their memory.
+    """
+    count = math.isqrt(candidates.shape[3])
+    return maps.new_empty(candidates.shape[:3].numel(), count, count, *each)
+
+
+def _columns(
+    maps: Tensor, origins: Tensor, frames: Sequence[int], candidates: Tensor, size: int, step: int, every: int = 1
+) -> Iterator[tuple[tuple[slice, slice, int], Tensor, Tensor]]:
+    """Columns of the R = B * P * len(frames) grids of candidates, each with its reference windows.
+
+    Yields where a column belongs among (R, count, count), its windows (r, count, rows, columns, C), and the reference
+    windows (r, 1, rows, columns, C). `every` is as in `window_columns`.
+    """
+    images, corners, count = candidate_grids(maps, frames, candidates)
+    own = cut_squares(maps, [maps.shape[1] // 2], origins.unsqueeze(2), size).flatten(0, 2)[:, ::every, ::every]
+    patch = torch.arange(len(own), device=maps.device).repeat_interleave(len(frames))
+    region = ((size + step * (count - 1)) // math.gcd(step, every)) ** 2 * maps.shape[-1]
+    for chunk in chunks(images, max(count * own[0].numel(), region)):
+        reference = own.index_select(0, patch[chunk]).unsqueeze(1)
+        for i, windows in enumerate(window_columns(maps, images[chunk], corners[chunk], count, size, step, every)):
+            yield (chunk, slice(None), i), windows, reference
 
 
 def least_distances(

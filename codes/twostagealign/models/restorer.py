@@ -78,14 +78,8 @@ class TwoStageRestorer(nn.Module):
         lq, noise_map = patches.flatten(0, 1).split(4, dim=2)
         return self.network(lq, noise_map, interpolation), match
 
-    @torch.no_grad()
     def match(
-        self,
-        feature_maps: Tensor,
-        origins: Tensor,
-        size: int,
-        search_window: int,
-        inclusive: bool = True,
+        self, feature_maps: Tensor, origins: Tensor, size: int, search_window: int, inclusive: bool = True
     ) -> Tensor:
         """Find the reference patches in the other frames, to the `scale`.
 

@@ -85,7 +85,7 @@ class MatchingOptions(Section):
     temperature: Rate = 1e-2  # of the softmax over candidates
     final_temperature: Rate = 1e-3  # the same from iteration `final_temperature_from` on
     final_temperature_from: Iteration = 300_000
-    refine: bool = False  # patches are found to the pixel, and the network sees them as restoration will find them
+    refine: bool = False  # patches are found to the pixel, and the network sees what is found instead of blends
 
 
 class DatasetOptions(Section):
