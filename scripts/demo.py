@@ -1,4 +1,4 @@
-"""Make a noisy raw burst out of a photograph, restore it and draw the result next to classical methods."""
+"""Make a noisy raw burst out of a photograph or a clip, restore it and draw the result next to classical methods."""
 
 import argparse
 from pathlib import Path
@@ -16,11 +16,14 @@ def main() -> None:
     add = parser.add_argument
     add("--output", type=Path, default=Path("results/demo"), help="folder for the results (default: %(default)s)")
     add("--checkpoint", type=find_checkpoint, default="tiny", help="weights, or their name (default: %(default)s)")
+    subject = parser.add_mutually_exclusive_group()
     names = f"one of {', '.join(BUNDLED)} (default: %(default)s)"
-    add("--picture", default="astronaut", dest="source", metavar="NAME", help=names)
+    subject.add_argument("--picture", default="astronaut", dest="source", metavar="NAME", help=names)
+    clip = "consecutive pictures, whose middle one is restored, in their own motion"
+    subject.add_argument("--clip", type=Path, metavar="FOLDER", help=clip)
     add("--noise", choices=PROTOCOL_LEVELS, default="high", help="level of the test protocol (default: %(default)s)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    add("--seed", type=int, default=0, help="of the camera's walk (default: %(default)s)")
+    add("--seed", type=int, default=0, help="of the camera's walk over a photograph (default: %(default)s)")
     options = vars(parser.parse_args())
     result = run_demo(**options)
     print(table(result))

@@ -58,6 +58,10 @@ def test_figure_shows_the_pictures_in_order(tmp_path: Path, offsets: Offsets) ->
         assert shares[colours.index(colour)] > 0.3
         assert sum(shares) < 1.1 * shares[colours.index(colour)]
     assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
+    draw_comparison(tmp_path / "bare.png", "Title", panels, None)
+    bare = cv2.imread(str(tmp_path / "bare.png"))[..., ::-1]
+    np.testing.assert_array_equal(bare[100:], figure[100 : len(bare)])  # the same without the plots below
+    assert len(bare) < len(figure) - 300
 
 
 def test_figure_that_cannot_be_written(tmp_path: Path, offsets: Offsets) -> None:

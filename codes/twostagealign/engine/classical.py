@@ -1,4 +1,4 @@
-"""What can be done without a network, from the reference frame alone: the yardstick of the demo."""
+"""What can be done without a network, from the reference frame alone."""
 
 import torch
 from skimage.restoration import denoise_nl_means
@@ -26,6 +26,18 @@ def demosaicked(burst: Burst) -> Tensor:
         sRGB, (3, 2H, 2W), in [0, 1], on the CPU, as noisy as the frame.
     """
     return develop(demosaic(burst.lq[0, burst.lq.shape[1] // 2]), burst.camera)
+
+
+def denoised(burst: Burst) -> Tensor:
+    """Interpolate the reference frame to full colour, develop it and denoise it by non-local means.
+
+    Args:
+        burst: a batch of one.
+
+    Returns:
+        sRGB, (3, 2H, 2W), in [0, 1], on the CPU.
+    """
+    return non_local_means(demosaicked(burst), noise_level(burst))
 
 
 def noise_level(burst: Burst, seed: int = 0) -> Tensor:

@@ -107,14 +107,14 @@ def most_detailed_window(picture: np.ndarray, size: tuple[int, int]) -> tuple[in
     return int(y), int(x)
 
 
-def draw_comparison(path: Path, title: str, panels: Sequence[Panel], offsets: Offsets) -> None:
+def draw_comparison(path: Path, title: str, panels: Sequence[Panel], offsets: Offsets | None) -> None:
     """Write the figure as PNG, 1800 pixels wide.
 
     Args:
         path: the file.
         title: of the figure.
         panels: the pictures from left to right; the detail is chosen in the last one.
-        offsets: of the tiles.
+        offsets: of the tiles; None: no plot of them.
 
     Raises:
         UserError: the file cannot be written.
@@ -122,7 +122,7 @@ def draw_comparison(path: Path, title: str, panels: Sequence[Panel], offsets: Of
     height, width = panels[-1].picture.shape[:2]
     column = (WIDTH - 2 * MARGIN - (len(panels) - 1) * GAP) / len(panels)
     row = column * height / width
-    total = 2 * MARGIN + TITLE + CAPTION + 2 * row + GAP + PLOTS
+    total = 2 * MARGIN + TITLE + CAPTION + 2 * row + GAP + (PLOTS if offsets else 0)
     figure = Figure(figsize=(WIDTH, total), dpi=DPI)
 
     def place(left: float, top: float, wide: float, high: float) -> Axes:
@@ -145,7 +145,8 @@ def draw_comparison(path: Path, title: str, panels: Sequence[Panel], offsets: Of
         detail.imshow(crop, interpolation="nearest", aspect="auto")
         detail.set(xticks=[], yticks=[])
         detail.spines[:].set(edgecolor=ACCENT, linewidth=2)
-    _draw_offsets(place, total - MARGIN - PLOTS, offsets)
+    if offsets:
+        _draw_offsets(place, total - MARGIN - PLOTS, offsets)
     write_atomically(path, lambda temporary: figure.savefig(temporary, format="png"))
 
 
@@ -153,7 +154,7 @@ def _caption(axes: Axes, panel: Panel) -> None:
     quality = panel.quality
     measures = f"PSNR {quality.psnr:.2f} dB   SSIM {quality.ssim:.3f}" if quality else "reference frame without noise"
     for text, points, style in ((panel.name, 27, {"weight": "bold"}), (measures, 7, {"color": "#495057"})):
-        axes.annotate(text, (0, 1), (0, points), "axes fraction", "offset points", fontsize=14, **style)
+        axes.annotate(text, (0, 1), (0, points), "axes fraction", "offset points", fontsize=11, **style)
 
 
 def _draw_offsets(place: Callable[[float, float, float, float], Axes], top: float, offsets: Offsets) -> None:

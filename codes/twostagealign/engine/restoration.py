@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from twostagealign.data import Clip, degrade_by_protocol, frame_window, read_raw_folder, write_picture
+from twostagealign.data import Burst, Clip, degrade_by_protocol, frame_window, read_raw_folder, write_picture
 from twostagealign.engine.checkpoint import open_restorer
 from twostagealign.engine.device import pick_device, pick_dtype
 from twostagealign.engine.memory import give_back_memory
@@ -89,9 +89,13 @@ class SimulatedSource:
         return self.clip[index]
 
     def burst(self, indices: Sequence[int]) -> StoredBurst:
-        """Unprocess, mosaic and add the noise that belongs to each frame's place in the clip."""
-        burst = degrade_by_protocol(self.clip.frames(indices), *self.noise, [index + 1 for index in indices])
+        """The burst of these frames, with its ground truth."""
+        burst = self.degrade(indices)
         return StoredBurst(list(burst.lq[0]), lambda raw: raw, self.noise, burst.camera, burst.target[0])
+
+    def degrade(self, indices: Sequence[int]) -> Burst:
+        """Unprocess, mosaic and add the noise that belongs to each frame's place in the clip."""
+        return degrade_by_protocol(self.clip.frames(indices), *self.noise, [index + 1 for index in indices])
 
     def inside(self) -> tuple[slice, slice]:
         """Everything: the clip's frames have even sides."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from twostagealign.data import Burst
 from twostagealign.engine.burst_averaging import block_matched_average
 from twostagealign.engine.checkpoint import find_checkpoint, load_weights, open_restorer
-from twostagealign.engine.classical import demosaicked, noise_level, non_local_means
+from twostagealign.engine.classical import demosaicked, denoised
 from twostagealign.engine.device import pick_device
 from twostagealign.engine.quality import develop
 from twostagealign.engine.tiled_restoration import restore_frame
@@ -57,10 +57,6 @@ class Method:
 
 def yardsticks() -> list[Method]:
     """The methods without a network."""
-
-    def denoised(burst: Burst) -> Tensor:
-        return non_local_means(demosaicked(burst), noise_level(burst))
-
     return [
         Method("demosaicking", demosaicked, one_frame=True),
         Method("demosaicking + non-local means", denoised, one_frame=True),
