@@ -67,7 +67,7 @@ def test_variants_are_trained_measured_and_written_down(script, photographs, tmp
     content = json.loads((folder / "results.json").read_text())
     pictures = {(cell["group"], cell["picture"]) for cell in content["cells"]}
     assert len(pictures) == 1 + 2 + 1
-    assert len(content["cells"]) == (4 + 3 + 2) * 3 * (2 * 3 + 1)
+    assert len(content["cells"]) == (4 + 4 + 2) * 3 * (2 * 3 + 1)
     psnr = {
         (cell["method"], cell["shift"]): cell["psnr"]
         for cell in content["cells"]
