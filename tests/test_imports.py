@@ -1,6 +1,8 @@
 """Imports go down only, as CONTRIBUTING.md draws it."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,21 @@ def test_only_the_top_knows_the_entry_points() -> None:
 @pytest.mark.parametrize("module", ["errors", "files"])
 def test_what_everything_may_import_imports_nothing_above(module: str) -> None:
     assert imported((PACKAGE / f"{module}.py").read_text(encoding="utf-8"), f"twostagealign.{module}") <= {"errors"}
+
+
+def test_programs_start_without_what_they_rarely_need() -> None:
+    """Each of these takes about as long to import as torch itself."""
+    program = """
+import runpy, sys
+for script in sys.argv[1:]:
+    sys.argv = [script, "--help"]
+    try:
+        runpy.run_path(script, run_name="__main__")
+    except SystemExit:
+        pass
+sys.exit(str({"torchvision", "torch._dynamo", "scipy.stats"} & set(sys.modules)))
+"""
+    scripts = sorted(map(str, PACKAGE.parent.glob("*.py")))
+    finished = subprocess.run([sys.executable, "-c", program, *scripts], capture_output=True, text=True, check=False)
+    assert finished.stdout.count("usage: ") == len(scripts) > 4
+    assert finished.stderr == "set()\n"

@@ -1,7 +1,7 @@
 """Peak signal-to-noise ratio."""
 
 import numpy as np
-from skimage.metrics import peak_signal_noise_ratio
+from skimage import metrics
 from torch import Tensor
 
 from .images import to_arrays
@@ -28,4 +28,4 @@ def psnr(image: Tensor, target: Tensor, data_range: float = 1.0) -> float:
     """
     restored, truth = to_arrays(image, target)
     with np.errstate(divide="ignore"):
-        return float(peak_signal_noise_ratio(truth, restored, data_range=data_range))
+        return float(metrics.peak_signal_noise_ratio(truth, restored, data_range=data_range))

@@ -1,6 +1,6 @@
 """Structural similarity."""
 
-from skimage.metrics import structural_similarity
+from skimage import metrics
 from torch import Tensor
 
 from .images import check_images, to_arrays
@@ -47,7 +47,7 @@ def ssim(image: Tensor, target: Tensor, data_range: float = 1.0) -> float:
     for top in range(reach, height - reach, _BAND):
         rows = slice(top - reach, min(top + _BAND, height - reach) + reach)
         restored, truth = to_arrays(image[:, rows], target[:, rows])
-        _, similarity = structural_similarity(
+        _, similarity = metrics.structural_similarity(
             truth,
             restored,
             data_range=data_range,

@@ -3,7 +3,6 @@
 from importlib.util import find_spec
 
 import torch
-import torchvision
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -71,15 +70,17 @@ def _on_cuda(
     mask: Tensor | None,
     groups: int,
 ) -> Tensor:
-    """Call our kernels or torchvision's."""
+    """Call our kernels or torchvision's, imported late: they take as long as torch itself and only help here."""
     if _HAS_TRITON:
-        from twostagealign.ops import deform_conv_triton  # late: importing triton takes long and only helps here
+        from twostagealign.ops import deform_conv_triton
 
         if deform_conv_triton.fits(input, weight, groups):
             return deform_conv_triton.deform_conv2d_fused(
                 input, offset, weight, bias, stride, padding, dilation, mask, groups
             )
-    output = torchvision.ops.deform_conv2d(input, offset, weight, bias, stride, padding, dilation, mask)
+    from torchvision import ops
+
+    output = ops.deform_conv2d(input, offset, weight, bias, stride, padding, dilation, mask)
     # torchvision's result always has the standard layout: the layers after it would go on in that.
     last = input.is_contiguous(memory_format=torch.channels_last)
     return output.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
