@@ -25,9 +25,9 @@ def train(path: Path, name: str, iterations: int) -> None:
 
 def run_and_kill(path: Path, iterations: int, kills: int) -> int:
     """Train in processes of which the first ones are killed; returns how many were killed while they wrote."""
-    # The server imports once; what it forks starts at once.
+    # The server imports once, also what training imports as it goes; what it forks starts at once.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["twostagealign.engine.training.trainer"])
+    context.set_forkserver_preload(["twostagealign.engine.training.trainer", "torch._dynamo", "scipy.stats"])
     states = path.parent / "experiments" / "killed" / "training_states"
     chance = random.Random(0)
     writing = 0

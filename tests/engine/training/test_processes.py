@@ -22,10 +22,10 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(CODES), "OMP_NUM_THREADS": "1"}
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 LAUNCH = [sys.executable, "-m", "torch.distributed.launch"]
 
-# Trains; then rank 0 says whether all ranks hold the same weights, and whether a shared validation finds what one
-# process finds.
+# Trains with each of the lists of options. After each run, rank 0 says whether all ranks hold the same weights, and
+# whether a shared validation finds what one process finds.
 COMPARING = """
-import sys
+import json, sys
 from pathlib import Path
 import torch
 from twostagealign.engine.ranks import Ranks, join_ranks
@@ -34,15 +34,41 @@ from twostagealign.engine.training.trainer import Trainer
 from twostagealign.engine.training.validation import validate
 from twostagealign.options import load_options
 with join_ranks(required=True) as ranks:
-    trainer = Trainer(load_options(Path(sys.argv[1]), sys.argv[2:]), ranks=ranks)
-    trainer.run()
-    arguments = (trainer.ema.module.eval(), trainer.val_set, (0.01, 0.02), Tiling(search_window=16), Path("none"), 0)
-    shared, alone = (validate(*arguments, processes, lambda: False) for processes in (ranks, Ranks()))
-    weights = ranks.gather([torch.cat([p.detach().flatten() for p in trainer.restorer.parameters()])])
-    if ranks.rank == 0:
-        print("EQUAL" if all(torch.equal(w, weights[0]) for w in weights) else "DIFFERENT", len(weights))
-        print("EQUAL" if shared == alone else "DIFFERENT", len(shared))
+    for options in json.loads(sys.argv[2]):
+        trainer = Trainer(load_options(Path(sys.argv[1]), options), ranks=ranks)
+        trainer.run()
+        network, noise = trainer.ema.module.eval(), (0.01, 0.02)
+        arguments = (network, trainer.val_set, noise, Tiling(search_window=16), Path("none"), 0)
+        shared, alone = (validate(*arguments, processes, lambda: False) for processes in (ranks, Ranks()))
+        weights = ranks.gather([torch.cat([p.detach().flatten() for p in trainer.restorer.parameters()])])
+        if ranks.rank == 0:
+            weights_equal = all(torch.equal(w, weights[0]) for w in weights)
+            print(json.dumps({"weights": [weights_equal, len(weights)], "validation": [shared == alone, len(shared)]}))
 """
+
+COMMON = ["logger:print_every=1", "train:total_iter=3", "datasets:val:length=3", "val:pictures=0"]
+COMMON += ["logger:tensorboard=true"]
+COMMON += ["train:optimizer={lr: 1e-4, features_lr: 1e-5}"]  # the usual ones: larger steps blow up rounding errors
+
+IDLE = {
+    "always": ["matching:search_window=null"],
+    "after_a_step": ["matching:refine=true", "train:losses={one_hot: 0, match_supervision: {until: 1}}"],
+}
+"""When the feature net has nothing to learn -> options."""
+
+
+@pytest.fixture(scope="module")
+def compared(module_experiment: Path) -> dict[str, dict[str, list]]:
+    """Name of a run by two processes, in the experiments beside the options -> what COMPARING says of it."""
+    names = ["two", *IDLE]
+    runs = [[*COMMON, "name=two", "train:batch_size=1"]]
+    runs += [[*COMMON, f"name={name}", "train:batch_size=1", *options] for name, options in IDLE.items()]
+    script = module_experiment.with_name("comparing.py")
+    script.write_text(COMPARING)
+    command = [*TORCHRUN, "--standalone", "--nproc_per_node=2", str(script), str(module_experiment), json.dumps(runs)]
+    finished = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    return dict(zip(names, map(json.loads, finished.stdout.splitlines()), strict=True))
 
 
 def losses(folder: Path) -> list[float]:
@@ -55,20 +81,11 @@ def validation(folder: Path) -> list[float]:
     return [float(psnr) for psnr in re.findall(r"validation PSNR ([\d.]+)", (folder / "train.log").read_text())]
 
 
-def test_two_processes_train_as_one_with_the_same_bursts(tiny_experiment, tmp_path) -> None:
+def test_two_processes_train_as_one_with_the_same_bursts(compared, module_experiment) -> None:
     """Weights equal on all ranks; losses and validation those of one process with twice the batch."""
-    common = ["logger:print_every=1", "train:total_iter=3", "datasets:val:length=3", "val:pictures=0"]
-    common += ["logger:tensorboard=true"]
-    common += ["train:optimizer={lr: 1e-4, features_lr: 1e-5}"]  # the usual ones: larger steps blow up rounding errors
-    Trainer(load_options(tiny_experiment, [*common, "name=one"])).run()
-    (tmp_path / "comparing.py").write_text(COMPARING)
-    run = [*TORCHRUN, "--standalone", "--nproc_per_node=2", str(tmp_path / "comparing.py"), str(tiny_experiment)]
-    finished = subprocess.run(
-        [*run, *common, "name=two", "train:batch_size=1"], env=ENVIRONMENT, capture_output=True, text=True, check=False
-    )
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stdout.split() == ["EQUAL", "2", "EQUAL", "3"]
-    one, two = (tmp_path / "experiments" / name for name in ("one", "two"))
+    Trainer(load_options(module_experiment, [*COMMON, "name=one"])).run()
+    assert compared["two"] == {"weights": [True, 2], "validation": [True, 3]}
+    one, two = (module_experiment.parent / "experiments" / name for name in ("one", "two"))
     assert len(losses(one)) == 3
     assert losses(two) == pytest.approx(losses(one), rel=1e-5)
     assert validation(two) == pytest.approx(validation(one), abs=0.01)
@@ -76,21 +93,18 @@ def test_two_processes_train_as_one_with_the_same_bursts(tiny_experiment, tmp_pa
     assert (two / "train.log").read_text().count("two: ") == 1  # only the first process speaks
 
 
-@pytest.mark.parametrize(
-    "extra",
-    [
-        ["matching:search_window=16"],
-        ["matching:search_window=null"],
-        ["matching:refine=true", "train:losses={one_hot: 0, match_supervision: {until: 1}}"],
-    ],
-    ids=["both stages", "stage two, the feature net idle", "the feature net idle after a step"],
-)
-def test_the_older_launcher_from_the_folder_of_the_program(tiny_experiment, tmp_path, extra) -> None:
+@pytest.mark.parametrize("when", IDLE)
+def test_two_processes_whose_feature_net_is_idle(compared, module_experiment, when) -> None:
+    assert compared[when] == {"weights": [True, 2], "validation": [True, 3]}
+    assert (module_experiment.parent / "experiments" / when / "training_states" / "3.state").exists()
+
+
+def test_the_older_launcher_from_the_folder_of_the_program(tiny_experiment, tmp_path) -> None:
     """`cd codes && python -m torch.distributed.launch ... train.py ... --launcher pytorch`."""
     command = [*LAUNCH, "--standalone", "--nproc_per_node=2", "train.py", "-opt", str(tiny_experiment)]
     options = ["--launcher", "pytorch", "--force_yml", "train:batch_size=1", "train:total_iter=2", "name=launched"]
     finished = subprocess.run(
-        [*command, *options, *extra], cwd=CODES, env=ENVIRONMENT, capture_output=True, text=True, check=False
+        [*command, *options], cwd=CODES, env=ENVIRONMENT, capture_output=True, text=True, check=False
     )
     assert finished.returncode == 0, finished.stderr
     assert (tmp_path / "experiments" / "launched" / "training_states" / "2.state").exists()
