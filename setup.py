@@ -29,6 +29,8 @@ setup(
         "safetensors>=0.4",
         "scikit-image>=0.22",
         "pillow>=10",
+        "rawpy>=0.21",
+        "tifffile>=2023.7",
         "tensorboard>=2.16",
         "tqdm>=4.66",
         "matplotlib>=3.8",

@@ -1,4 +1,4 @@
-"""camera.yml: what the camera was that took a folder of raw frames.
+"""camera.yml: what the camera was that took a folder of raw frames, as far as the frames do not say it themselves.
 
 The keys of the file:
 
@@ -14,6 +14,7 @@ The keys of the file:
 
 import difflib
 import reprlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -84,11 +85,12 @@ class CameraFile(_Section):
         return Camera(rgb2cam, *(torch.tensor([gain]) for gain in gains))
 
 
-def read_camera_file(path: Path) -> CameraFile:
+def read_camera_file(path: Path, known: Mapping[str, object] | None = None) -> CameraFile:
     """Read and check a camera.yml.
 
     Args:
         path: the file.
+        known: what raw files say themselves, by the same keys. There need be no file then; what it says comes first.
 
     Returns:
         Its content.
@@ -96,6 +98,20 @@ def read_camera_file(path: Path) -> CameraFile:
     Raises:
         UserError: if there is no such file, or something in it is not as described.
     """
+    known = dict(known) if known else {}
+    content = {} if known and not path.exists() else _load(path)
+    if "xyz2cam" in content:
+        known.pop("rgb2cam", None)
+    try:
+        return CameraFile.model_validate(known | content)
+    except ValidationError as error:
+        # A misspelt key is also a missing one: name the misspelt one first.
+        first = min(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
+        elsewhere = ", and the raw files do not say it" if known and first["type"] == "missing" else ""
+        raise UserError(f"{path}: {_describe(first)}{elsewhere}") from error
+
+
+def _load(path: Path) -> dict[str, object]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -104,12 +120,7 @@ def read_camera_file(path: Path) -> CameraFile:
         raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: found {reprlib.repr(content)}, expected keys {', '.join(CameraFile.model_fields)}")
-    try:
-        return CameraFile.model_validate(content)
-    except ValidationError as error:
-        # A misspelt key is also a missing one: name the misspelt one first.
-        first = min(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
-        raise UserError(f"{path}: {_describe(first)}") from error
+    return content
 
 
 def _describe(error: ErrorDetails) -> str:

@@ -141,11 +141,12 @@ def check_equal_sizes(paths: Sequence[Path]) -> tuple[int, int]:
     return size
 
 
-def list_pictures(folder: str | Path) -> list[Path]:
+def list_pictures(folder: str | Path, preferred: Sequence[str] = ()) -> list[Path]:
     """List the picture files of a folder in the order of their names.
 
     Args:
         folder: the folder; its subfolders are not entered, hidden files are left out.
+        preferred: suffixes of files that are listed instead if there are any.
 
     Returns:
         Paths of all files with one of `PICTURE_SUFFIXES`, in any case.
@@ -156,14 +157,12 @@ def list_pictures(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder, expected a folder of pictures")
-    paths = [
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    ]
-    if not paths:
-        raise UserError(f"{folder}: no picture in this folder, expected files *{', *'.join(PICTURE_SUFFIXES)}")
-    return sorted(paths, key=lambda path: path.name)
+    files = [path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file()]
+    for suffixes in (preferred, PICTURE_SUFFIXES):
+        if paths := [path for path in files if path.suffix.lower() in suffixes]:
+            return sorted(paths, key=lambda path: path.name)
+    expected = ", *".join((*PICTURE_SUFFIXES, *preferred))
+    raise UserError(f"{folder}: no picture in this folder, expected files *{expected}")
 
 
 def bundled_picture(name: str) -> np.ndarray:

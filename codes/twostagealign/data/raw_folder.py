@@ -1,4 +1,4 @@
-"""Raw bursts of a real camera: a folder of Bayer mosaics beside a camera.yml that describes them."""
+"""Raw bursts of a real camera: a folder of raw files, or of Bayer mosaics beside a camera.yml that describes them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +18,10 @@ from twostagealign.data.pictures import (
     read_pixels,
     write_picture,
 )
+from twostagealign.data.raw_files import RAW_SUFFIXES, describe_burst, read_samples, upright
 from twostagealign.errors import UserError
 from twostagealign.files import write_atomically
-from twostagealign.isp import Camera, extend_to_rggb, pack, unpack
+from twostagealign.isp import Camera, extend_to_rggb, pack, red_position, unpack
 
 CAMERA_FILE = "camera.yml"
 
@@ -39,6 +40,7 @@ class RawFolder:
         camera: colour metadata, a batch of one.
         shot: shot noise, variance per unit of signal on the [0, 1] scale.
         read: read noise, standard deviation on the [0, 1] scale.
+        turned: how the mosaics must be turned to be upright; see `raw_files.upright`.
     """
 
     paths: list[Path]
@@ -50,6 +52,7 @@ class RawFolder:
     camera: Camera
     shot: float
     read: float
+    turned: int
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -65,7 +68,7 @@ class RawFolder:
             UserError: if the mosaic cannot be read.
         """
         path = self.paths[index]
-        stored = read_pixels(path, cv2.IMREAD_UNCHANGED)
+        stored = read_samples(path) if _is_raw(path) else read_pixels(path, cv2.IMREAD_UNCHANGED)
         if stored.ndim != 2:
             raise UserError(f"{path}: found {stored.shape[2]} channels, expected a Bayer mosaic of one channel")
         if self.white_level > np.iinfo(stored.dtype).max:
@@ -83,13 +86,31 @@ class RawFolder:
         black = torch.tensor(self.black_level, device=planes.device)[:, None, None]
         return ((planes.float() - black) / (self.white_level - black)).clamp_(0, 1)
 
+    def finish(self, picture: np.ndarray) -> np.ndarray:
+        """A picture of the size of `planes`, without the mirrored rows and columns, and upright.
+
+        Args:
+            picture: (2H, 2W) or (2H, 2W, 3).
+
+        Returns:
+            The part that was photographed.
+        """
+        top, left = red_position(self.cfa)
+        return upright(picture[top : top + self.height, left : left + self.width], self.turned)
+
+
+def _is_raw(path: Path) -> bool:
+    return path.suffix.lower() in RAW_SUFFIXES
+
 
 def read_raw_folder(folder: str | Path) -> RawFolder:
-    """Open a folder of Bayer mosaics and its camera.yml.
+    """Open a folder of raw files, or of Bayer mosaics and their camera.yml.
 
     Args:
-        folder: holds camera.yml, as `camera_file` describes it, and the mosaics: PNG or TIFF of one channel, of 8 or
-            16 bits, all of one size.
+        folder: holds raw files of one camera, of which the first one's levels, colours and noise are taken; pictures
+            beside them are left out. Or it holds mosaics: PNG or TIFF of one channel, of 8 or 16 bits, all of one size,
+            and camera.yml, as `camera_file` describes it. Of raw files, that needs to say only what they do not
+            know, or what it knows better.
 
     Returns:
         The burst; its first mosaic has been read once, the others are read when asked for.
@@ -99,9 +120,14 @@ def read_raw_folder(folder: str | Path) -> RawFolder:
             mosaics differ in size or are smaller than 2 x 2, or if the first one cannot be read.
     """
     folder = Path(folder)
-    paths = list_pictures(folder)
-    described = read_camera_file(folder / CAMERA_FILE)
-    height, width = check_equal_sizes(paths)
+    paths = list_pictures(folder, preferred=RAW_SUFFIXES)
+    if _is_raw(paths[0]):
+        burst = describe_burst(paths)
+        described = read_camera_file(folder / CAMERA_FILE, burst.camera)
+        height, width, turned = burst.height, burst.width, burst.turned
+    else:
+        described = read_camera_file(folder / CAMERA_FILE)
+        (height, width), turned = check_equal_sizes(paths), 0
     if min(height, width) < 2:
         raise UserError(f"{paths[0]}: found {width}x{height} samples, expected at least 2x2")
     raw = RawFolder(
@@ -114,6 +140,7 @@ def read_raw_folder(folder: str | Path) -> RawFolder:
         camera=described.camera,
         shot=described.noise.shot,
         read=described.noise.read,
+        turned=turned,
     )
     raw.planes(0)  # a folder of the wrong kind of pictures is refused here, not in the middle of the work
     return raw

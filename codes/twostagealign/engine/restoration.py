@@ -23,7 +23,7 @@ from twostagealign.engine.tiled_restoration import restore_strips
 from twostagealign.engine.tiling import Tiling, count_tiles
 from twostagealign.errors import UserError
 from twostagealign.files import output_folder, write_atomically
-from twostagealign.isp import PROTOCOL_LEVELS, Camera, noise_map, red_position
+from twostagealign.isp import PROTOCOL_LEVELS, Camera, noise_map
 from twostagealign.models import TwoStageRestorer
 
 WINDOW = 5
@@ -63,8 +63,8 @@ class Source(Protocol):
     def burst(self, indices: Sequence[int]) -> StoredBurst:
         """The burst of these frames; the reference is in the middle."""
 
-    def inside(self) -> tuple[slice, slice]:
-        """Rows and columns of a restored picture that lie in the frames as they are stored."""
+    def finish(self, picture: np.ndarray) -> np.ndarray:
+        """What of a restored picture was photographed, upright."""
 
 
 class SimulatedSource:
@@ -97,16 +97,16 @@ class SimulatedSource:
         """Unprocess, mosaic and add the noise that belongs to each frame's place in the clip."""
         return degrade_by_protocol(self.clip.frames(indices), *self.noise, [index + 1 for index in indices])
 
-    def inside(self) -> tuple[slice, slice]:
+    def finish(self, picture: np.ndarray) -> np.ndarray:
         """Everything: the clip's frames have even sides."""
-        return slice(None), slice(None)
+        return picture
 
 
 class RawSource:
-    """Bayer mosaics of a real camera, of any size and colour filter order.
+    """Frames of a real camera, of any size and colour filter order.
 
     Args:
-        folder: mosaics and camera.yml.
+        folder: raw files, or mosaics and camera.yml.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -122,10 +122,9 @@ class RawSource:
         frames = [self.raw.planes(index) for index in indices]
         return StoredBurst(frames, self.raw.decode, (self.raw.shot, self.raw.read), self.raw.camera)
 
-    def inside(self) -> tuple[slice, slice]:
+    def finish(self, picture: np.ndarray) -> np.ndarray:
         """Without the mirrored rows and columns that made whole cells of the mosaic."""
-        top, left = red_position(self.raw.cfa)
-        return slice(top, top + self.raw.height), slice(left, left + self.raw.width)
+        return self.raw.finish(picture)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -213,7 +212,7 @@ def restore_folder(
     the ground truth is known, metrics.json.
 
     Args:
-        input: folder of Bayer mosaics with camera.yml, or of ordinary pictures for `simulate`.
+        input: folder of raw files, of Bayer mosaics with camera.yml, or of ordinary pictures for `simulate`.
         output: folder for the results.
         checkpoint: weights; see `open_restorer`.
         features_checkpoint: weights of the feature net, where `checkpoint` does not hold them.
@@ -259,9 +258,9 @@ def restore_folder(
             progress.total = len(windows) * count_tiles(burst.frames[0].shape[-2:], tiling)
             restored = restore_burst(restorer, burst, tiling, linear, progress.update)
             name = source.names[index]
-            write_picture(output / f"{name}.png", restored.picture[source.inside()])
+            write_picture(output / f"{name}.png", source.finish(restored.picture))
             if linear:
-                write_picture(output / f"{name}_linear.png", restored.linear[source.inside()])
+                write_picture(output / f"{name}_linear.png", source.finish(restored.linear))
             if burst.target is not None:
                 measures.append({"name": name, **asdict(measure(restored.srgb, develop(burst.target, burst.camera)))})
     if not measures:
