@@ -196,7 +196,25 @@ def test_broken_camera_files_are_explained(folder, changes, message):
     assert message in text
 
 
-@pytest.mark.parametrize("key", [key for key in DESCRIBED if key != "rgb2cam"])
+def test_noise_that_nobody_knows_is_estimated(tmp_path, caplog):
+    black = torch.tensor([60.0, 61, 62, 63])[:, None, None]
+    clean = torch.linspace(0, 0.8, 300).expand(4, 200, 300)
+    normal = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    planes = black + 16000 * (clean + normal * (2e-3 * clean + 1e-4).sqrt())
+    tifffile.imwrite(tmp_path / "a.tiff", unpack(planes, "RGGB").clamp(min=0).numpy().astype(np.uint16))
+    describe(tmp_path, drop=["noise"], black_level=[60, 61, 62, 63], white_level=16062)
+    raw = read_raw_folder(tmp_path)
+    assert (raw.shot, raw.read) == pytest.approx((2e-3, 1e-2), rel=0.1)
+    assert f"{tmp_path}/a.tiff: estimated noise: {{shot: {raw.shot:.3g}, read: {raw.read:.3g}}}" in caplog.text
+
+
+def test_frames_that_do_not_show_their_noise(folder):
+    describe(folder, drop=["noise"])
+    assert "a.tiff: found no two brightnesses" in (text := refusal(folder))
+    assert text.endswith("to estimate its noise, expected `noise` in camera.yml")
+
+
+@pytest.mark.parametrize("key", [key for key in DESCRIBED if key not in ("rgb2cam", "noise")])
 def test_missing_keys_are_named(folder, key):
     describe(folder, drop=[key])
     assert f"camera.yml: {key}" in refusal(folder)

@@ -9,7 +9,9 @@ The keys of the file:
     xyz2cam: [[...], [...], [...]]          # XYZ -> camera RGB (the ColorMatrix of a DNG); or instead
     rgb2cam: [[...], [...], [...]]          # linear sRGB -> camera RGB, every row sums to 1
     noise: {shot: 2.5e-3, read: 1.0e-2}     # on the [0, 1] scale: variance = shot * signal + read ** 2
-    rgb_gain: 1.0                           # brightness gain; may be left out
+    rgb_gain: 1.0                           # brightness gain
+
+The last two may be left out.
 """
 
 import difflib
@@ -58,7 +60,7 @@ class CameraFile(_Section):
     white_balance: _WhiteBalance
     rgb2cam: _Matrix | None = None
     xyz2cam: _Matrix | None = None
-    noise: _Noise
+    noise: _Noise | None = None
     rgb_gain: _Gain = 1.0
 
     @model_validator(mode="after")

@@ -1,7 +1,9 @@
 """Raw bursts of a real camera: a folder of raw files, or of Bayer mosaics beside a camera.yml that describes them."""
 
+import logging
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -21,9 +23,11 @@ from twostagealign.data.pictures import (
 from twostagealign.data.raw_files import RAW_SUFFIXES, describe_burst, read_samples, upright
 from twostagealign.errors import UserError
 from twostagealign.files import write_atomically
-from twostagealign.isp import Camera, extend_to_rggb, pack, red_position, unpack
+from twostagealign.isp import Camera, estimate_noise, extend_to_rggb, pack, red_position, unpack
 
 CAMERA_FILE = "camera.yml"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -83,8 +87,26 @@ class RawFolder:
 
     def decode(self, planes: Tensor) -> Tensor:
         """Any part of stored planes, (4, h, w), in float32: (stored - black) / (white - black), clamped to [0, 1]."""
+        return self._scale(planes).clamp_(0, 1)
+
+    def _scale(self, planes: Tensor) -> Tensor:
         black = torch.tensor(self.black_level, device=planes.device)[:, None, None]
-        return ((planes.float() - black) / (self.white_level - black)).clamp_(0, 1)
+        return (planes.float() - black) / (self.white_level - black)
+
+    def with_estimated_noise(self) -> "RawFolder":
+        """The same, with the noise that the first frame shows.
+
+        Raises:
+            UserError: if the frame cannot be read, or shows no noise.
+        """
+        try:
+            shot, read = estimate_noise(self._scale(self.planes(0)))
+        except ValueError as error:
+            raise UserError(
+                f"{self.paths[0]}: {error} to estimate its noise, expected `noise` in {CAMERA_FILE}"
+            ) from error
+        logger.warning("%s: estimated noise: {shot: %.3g, read: %.3g}", self.paths[0], shot, read)
+        return replace(self, shot=shot, read=read)
 
     def finish(self, picture: np.ndarray) -> np.ndarray:
         """A picture of the size of `planes`, without the mirrored rows and columns, and upright.
@@ -110,10 +132,10 @@ def read_raw_folder(folder: str | Path) -> RawFolder:
         folder: holds raw files of one camera, of which the first one's levels, colours and noise are taken; pictures
             beside them are left out. Or it holds mosaics: PNG or TIFF of one channel, of 8 or 16 bits, all of one size,
             and camera.yml, as `camera_file` describes it. Of raw files, that needs to say only what they do not
-            know, or what it knows better.
+            know, or what it knows better. Noise that nobody knows is estimated, and a warning says so.
 
     Returns:
-        The burst; its first mosaic has been read once, the others are read when asked for.
+        The burst; its first mosaic has been read, the others are read when asked for.
 
     Raises:
         UserError: if the folder, camera.yml or the mosaics are missing, if camera.yml is not as described, if the
@@ -138,12 +160,12 @@ def read_raw_folder(folder: str | Path) -> RawFolder:
         black_level=described.black_level,
         white_level=described.white_level,
         camera=described.camera,
-        shot=described.noise.shot,
-        read=described.noise.read,
+        shot=described.noise.shot if described.noise else math.nan,
+        read=described.noise.read if described.noise else math.nan,
         turned=turned,
     )
     raw.planes(0)  # a folder of the wrong kind of pictures is refused here, not in the middle of the work
-    return raw
+    return raw if described.noise else raw.with_estimated_noise()
 
 
 def write_raw_folder(

@@ -4,6 +4,7 @@ from .bayer import CFA_ORDERS, demosaic, mosaic, pack, unmosaic, unpack
 from .camera import Camera, join_cameras, protocol_camera, random_camera, rgb2cam_from_xyz2cam
 from .cfa import extend_to_rggb, red_position
 from .noise import PROTOCOL_LEVELS, add_noise, noise_map, protocol_noise, random_noise_levels
+from .noise_estimation import estimate_noise
 from .process import apply_gains, compress_gamma, process, tone_curve
 from .unprocess import apply_matrix, expand_gamma, invert_gains, invert_tone_curve, unprocess
 
@@ -16,6 +17,7 @@ __all__ = [
     "apply_matrix",
     "compress_gamma",
     "demosaic",
+    "estimate_noise",
     "expand_gamma",
     "extend_to_rggb",
     "invert_gains",
