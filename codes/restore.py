@@ -14,7 +14,8 @@ def main() -> None:
     """Read the arguments, restore, print the measures."""
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("--input", type=Path, required=True, help="folder of raw files, of mosaics with camera.yml, or of pictures")
+    inputs = "folder of raw files, or of Bayer mosaics with camera.yml; of pictures for --simulate"
+    add("--input", type=Path, required=True, help=inputs)
     add("--output", type=Path, required=True, help="folder for the results")
     add("--simulate", choices=PROTOCOL_LEVELS, help="degrade ordinary pictures with this noise, restore and measure")
     add("--checkpoint", type=find_checkpoint, default="tiny", help="weights, or their name (default: %(default)s)")

@@ -84,7 +84,7 @@ def test_what_everything_may_import_imports_nothing_above(module: str) -> None:
 
 
 def test_programs_start_without_what_they_rarely_need() -> None:
-    """Each of these takes about as long to import as torch itself."""
+    """Together these take longer to import than torch itself."""
     program = """
 import runpy, sys
 for script in sys.argv[1:]:

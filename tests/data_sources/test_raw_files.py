@@ -141,6 +141,7 @@ def test_is_read_like_the_mosaics_with_a_camera_file(write, mosaics, tmp_path, c
 def test_noise_of_all_colours_is_averaged(write) -> None:
     raw = read_raw_folder(write(noise=(1e-3, 1e-6, 2e-3, 2e-6, 6e-3, 9e-6)))
     assert (raw.shot, raw.read) == pytest.approx((3e-3, 4e-6**0.5))
+    assert read_raw_folder(write(noise=(1e-3, -1e-6))).read == 0  # a fit may end below zero
 
 
 def test_camera_file_knows_better(write) -> None:
@@ -193,6 +194,8 @@ def test_mistakes(write, mosaics, capfd) -> None:
     assert capfd.readouterr() == ("", "")  # LibRaw says nothing by itself
     (folder / "1.dng").unlink()
     (folder / "2.dng").unlink()
+    write_dng(folder / "0.dng", mosaics[0], noise=(1e-3, 1e-6, 1e-3))
+    assert refusal(folder).startswith("0.dng: damaged DNG (")
     write_dng(folder / "0.dng", mosaics[0], cfa="RGBG")
     assert "expected a Bayer mosaic" in refusal(folder)
 

@@ -196,15 +196,18 @@ def test_broken_camera_files_are_explained(folder, changes, message):
     assert message in text
 
 
-def test_noise_that_nobody_knows_is_estimated(tmp_path, caplog):
-    black = torch.tensor([60.0, 61, 62, 63])[:, None, None]
-    clean = torch.linspace(0, 0.8, 300).expand(4, 200, 300)
+@pytest.mark.parametrize("brightest", [0.8, 0.02], ids=["bright", "all of it around black"])
+def test_noise_that_nobody_knows_is_estimated(tmp_path, caplog, brightest):
+    black = torch.tensor([1000.0, 1001, 1002, 1003])[:, None, None]
+    clean = torch.linspace(0, brightest, 300).expand(4, 200, 300)
     normal = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
     planes = black + 16000 * (clean + normal * (2e-3 * clean + 1e-4).sqrt())
     tifffile.imwrite(tmp_path / "a.tiff", unpack(planes, "RGGB").clamp(min=0).numpy().astype(np.uint16))
-    describe(tmp_path, drop=["noise"], black_level=[60, 61, 62, 63], white_level=16062)
+    describe(tmp_path, drop=["noise"], black_level=black.flatten().tolist(), white_level=17001)
     raw = read_raw_folder(tmp_path)
-    assert (raw.shot, raw.read) == pytest.approx((2e-3, 1e-2), rel=0.1)
+    middle = brightest / 2
+    assert raw.shot * middle + raw.read**2 == pytest.approx(2e-3 * middle + 1e-4, rel=0.1)
+    assert brightest < 0.1 or (raw.shot, raw.read) == pytest.approx((2e-3, 1e-2), rel=0.1)
     assert f"{tmp_path}/a.tiff: estimated noise: {{shot: {raw.shot:.3g}, read: {raw.read:.3g}}}" in caplog.text
 
 

@@ -18,7 +18,7 @@ def noisy(clean: torch.Tensor, shot: float, read: float, seed: int = 0) -> torch
 def test_noise_of_smooth_planes(log_shot, log_read, seed) -> None:
     """What is found predicts the deviation at any brightness, whatever shot and read noise have to do with it."""
     shot, read = 10**log_shot, 10**log_read
-    found_shot, found_read = estimate_noise(noisy(torch.linspace(0, 0.8, 300).expand(4, 300, 300), shot, read, seed))
+    found_shot, found_read = estimate_noise(noisy(torch.linspace(0, 0.8, 600).expand(4, 600, 600), shot, read, seed))
     signal = np.array([0.01, 0.1, 0.7])
     deviation = np.sqrt(shot * signal + read**2)
     np.testing.assert_allclose(np.sqrt(found_shot * signal + found_read**2), deviation, rtol=0.12)
@@ -43,6 +43,14 @@ def test_texture_is_not_taken_for_noise() -> None:
     clean[:, :100:2, ::2] += 0.1
     shot, read = estimate_noise(noisy(clean, 0, 1e-2))
     assert (shot * 0.4 + read**2) ** 0.5 == pytest.approx(1e-2, rel=0.1)
+
+
+def test_noise_that_falls_with_the_signal_has_no_shot_noise() -> None:
+    clean = torch.linspace(0.1, 0.9, 300).expand(4, 300, 300)
+    planes = clean + (noisy(clean, 0, 1e-2) - clean) * (1.5 - clean)
+    shot, read = estimate_noise(planes)
+    assert shot == 0
+    assert 0.6e-2 < read < 1.4e-2
 
 
 def test_files_of_coarse_steps() -> None:

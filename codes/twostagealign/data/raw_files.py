@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,7 +105,8 @@ def describe_burst(paths: Sequence[Path]) -> RawFile:
         found, expected = map(_kind, (_describe(path), first))
         if found != expected:
             raise UserError(f"{path}: found {found}, expected {expected} as in {paths[0].name}")
-    return first
+    noise = _dng_noise(paths[0]) if paths[0].suffix.lower() == ".dng" else None
+    return replace(first, camera=first.camera | {"noise": noise}) if noise else first
 
 
 def _kind(file: RawFile) -> str:
@@ -113,21 +114,11 @@ def _kind(file: RawFile) -> str:
 
 
 def _describe(path: Path) -> RawFile:
-    """Read what a raw file says of itself.
-
-    Args:
-        path: the file.
-
-    Returns:
-        Its description.
-
-    Raises:
-        UserError: if the file cannot be read, or does not hold a Bayer mosaic.
-    """
+    """What a raw file says of itself, but for its noise."""
     with _opened(path) as raw:
-        cell = raw.raw_pattern
-        if cell is None or cell.shape != (2, 2):
-            found = "none" if cell is None else f"{cell.shape[0]}x{cell.shape[1]} samples"
+        pattern = raw.raw_pattern
+        if pattern is None or pattern.shape != (2, 2):
+            found = "none" if pattern is None else f"{pattern.shape[0]}x{pattern.shape[1]} samples"
             raise UserError(f"{path}: found a colour filter array of {found}, expected a Bayer mosaic")
         cell = raw.raw_colors_visible[:2, :2]
         cfa = "".join(chr(raw.color_desc[colour]) for colour in cell.flat)
@@ -135,7 +126,7 @@ def _describe(path: Path) -> RawFile:
             raise UserError(f"{path}: found the colours {cfa}, expected a Bayer mosaic: {', '.join(CFA_ORDERS)}")
         # Laid out as the samples are, and then brought in the order of the planes as they are.
         levels = torch.tensor(raw.black_level_per_channel, dtype=torch.float32)[torch.from_numpy(cell).long()]
-        red, green, blue, _ = raw.camera_whitebalance if raw.camera_whitebalance[1] else raw.daylight_whitebalance
+        red, green, blue, _ = raw.camera_whitebalance
         camera = {
             "cfa": cfa,
             "black_level": pack(extend_to_rggb(levels[None], cfa))[0, :, 0, 0].tolist(),
@@ -144,13 +135,9 @@ def _describe(path: Path) -> RawFile:
         if min(red, green, blue) > 0:
             camera["white_balance"] = {"red": red / green, "blue": blue / green}
         cam2rgb = raw.color_matrix[:, :3].astype(float)
-        if np.linalg.matrix_rank(cam2rgb) == 3 and not np.array_equal(cam2rgb, np.eye(3)):
+        if np.linalg.matrix_rank(cam2rgb) == 3:
             camera["rgb2cam"] = np.linalg.inv(cam2rgb).tolist()
-        described = RawFile(raw.sizes.height, raw.sizes.width, raw.sizes.flip, camera)
-    noise = _dng_noise(path) if path.suffix.lower() == ".dng" else None
-    if noise:
-        camera["noise"] = noise
-    return described
+        return RawFile(raw.sizes.height, raw.sizes.width, raw.sizes.flip, camera)
 
 
 def _dng_noise(path: Path) -> dict[str, float] | None:

@@ -93,14 +93,10 @@ class RawFolder:
         black = torch.tensor(self.black_level, device=planes.device)[:, None, None]
         return (planes.float() - black) / (self.white_level - black)
 
-    def with_estimated_noise(self) -> "RawFolder":
-        """The same, with the noise that the first frame shows.
-
-        Raises:
-            UserError: if the frame cannot be read, or shows no noise.
-        """
+    def _with_noise_of(self, planes: Tensor) -> "RawFolder":
+        """The same, with the noise that the planes of the first frame show."""
         try:
-            shot, read = estimate_noise(self._scale(self.planes(0)))
+            shot, read = estimate_noise(self._scale(planes))
         except ValueError as error:
             raise UserError(
                 f"{self.paths[0]}: {error} to estimate its noise, expected `noise` in {CAMERA_FILE}"
@@ -139,7 +135,8 @@ def read_raw_folder(folder: str | Path) -> RawFolder:
 
     Raises:
         UserError: if the folder, camera.yml or the mosaics are missing, if camera.yml is not as described, if the
-            mosaics differ in size or are smaller than 2 x 2, or if the first one cannot be read.
+            mosaics differ in size or are smaller than 2 x 2, or if the first one cannot be read or, where its noise
+            has to be estimated, does not show it.
     """
     folder = Path(folder)
     paths = list_pictures(folder, preferred=RAW_SUFFIXES)
@@ -164,8 +161,8 @@ def read_raw_folder(folder: str | Path) -> RawFolder:
         read=described.noise.read if described.noise else math.nan,
         turned=turned,
     )
-    raw.planes(0)  # a folder of the wrong kind of pictures is refused here, not in the middle of the work
-    return raw if described.noise else raw.with_estimated_noise()
+    first = raw.planes(0)  # a folder of the wrong kind of pictures is refused here, not in the middle of the work
+    return raw if described.noise else raw._with_noise_of(first)
 
 
 def write_raw_folder(

@@ -70,7 +70,7 @@ def _on_cuda(
     mask: Tensor | None,
     groups: int,
 ) -> Tensor:
-    """Call our kernels or torchvision's, imported late: they take as long as torch itself and only help here."""
+    """Call our kernels or torchvision's, imported late: triton and torchvision take long and only help here."""
     if _HAS_TRITON:
         from twostagealign.ops import deform_conv_triton
 

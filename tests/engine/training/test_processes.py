@@ -60,15 +60,14 @@ IDLE = {
 @pytest.fixture(scope="module")
 def compared(module_experiment: Path) -> dict[str, dict[str, list]]:
     """Name of a run by two processes, in the experiments beside the options -> what COMPARING says of it."""
-    names = ["two", *IDLE]
-    runs = [[*COMMON, "name=two", "train:batch_size=1"]]
-    runs += [[*COMMON, f"name={name}", "train:batch_size=1", *options] for name, options in IDLE.items()]
+    runs = {"two": [], **IDLE}
+    lists = [[*COMMON, f"name={name}", "train:batch_size=1", *extra] for name, extra in runs.items()]
     script = module_experiment.with_name("comparing.py")
     script.write_text(COMPARING)
-    command = [*TORCHRUN, "--standalone", "--nproc_per_node=2", str(script), str(module_experiment), json.dumps(runs)]
+    command = [*TORCHRUN, "--standalone", "--nproc_per_node=2", str(script), str(module_experiment), json.dumps(lists)]
     finished = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
-    return dict(zip(names, map(json.loads, finished.stdout.splitlines()), strict=True))
+    return dict(zip(runs, map(json.loads, finished.stdout.splitlines()), strict=True))
 
 
 def losses(folder: Path) -> list[float]:
