@@ -16,7 +16,7 @@ setup(
     python_requires=">=3.11",
     package_dir={"": "codes"},
     packages=find_packages("codes"),
-    package_data={"twostagealign.engine.evaluation": ["templates/*"]},
+    package_data={"twostagealign.evaluation": ["templates/*"]},
     install_requires=[
         "torch>=2.6",
         "torchvision>=0.21",

@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from twostagealign.cli import run
-from twostagealign.engine.checkpoint import find_checkpoint
-from twostagealign.engine.restoration import restore_folder, table
-from twostagealign.engine.tiling import add_tiling_arguments, pop_tiling
+from twostagealign.cli.run import run
 from twostagealign.isp import PROTOCOL_LEVELS
+from twostagealign.models.checkpoint import find_checkpoint
+from twostagealign.restoration.folder import restore_folder, table
+from twostagealign.restoration.tiling import add_tiling_arguments, pop_tiling
 
 
 def main() -> None:

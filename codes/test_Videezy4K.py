@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from twostagealign.cli import run
-from twostagealign.engine.evaluation.protocol import evaluate
-from twostagealign.engine.evaluation.summary import table
-from twostagealign.evaluation_cli import read_request
+from twostagealign.cli.evaluation import read_request
+from twostagealign.cli.run import run
+from twostagealign.evaluation.protocol import evaluate
+from twostagealign.evaluation.summary import table
 
 
 def main() -> None:

@@ -4,10 +4,10 @@ import argparse
 import logging
 from pathlib import Path
 
-from twostagealign.cli import run
-from twostagealign.engine.ranks import join_ranks
-from twostagealign.engine.training.trainer import Trainer, was_restarted
+from twostagealign.cli.run import run
 from twostagealign.options import load_options
+from twostagealign.runtime.ranks import join_ranks
+from twostagealign.training.trainer import Trainer, was_restarted
 
 
 def main() -> None:

@@ -8,9 +8,11 @@ import logging
 import sys
 from pathlib import Path
 
-from twostagealign.cli import run
-from twostagealign.engine.ablation.cells import measure_all
-from twostagealign.engine.ablation.methods import (
+from twostagealign.cli.run import run
+from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.files import output_folder, write_atomically
+from twostagealign.studies.ablation.cells import measure_all
+from twostagealign.studies.ablation.methods import (
     OPTIONS,
     VARIANTS,
     open_variant,
@@ -19,10 +21,8 @@ from twostagealign.engine.ablation.methods import (
     weights_file,
     yardsticks,
 )
-from twostagealign.engine.ablation.report import draw, tables
-from twostagealign.engine.ablation.scenes import bundled_scenes, clip_scenes
-from twostagealign.errors import UserError
-from twostagealign.files import output_folder, write_atomically
+from twostagealign.studies.ablation.report import draw, tables
+from twostagealign.studies.ablation.scenes import bundled_scenes, clip_scenes
 
 
 def main() -> None:

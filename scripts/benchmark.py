@@ -9,12 +9,12 @@ from pathlib import Path
 from baselines import DirectNetwork, match_directly, restore_directly
 from torch import Tensor
 
-from twostagealign import benchmarks
-from twostagealign.benchmarks import Measurement
-from twostagealign.cli import run
-from twostagealign.engine.environment import environment
-from twostagealign.files import write_atomically
+from twostagealign.cli.run import run
 from twostagealign.models import TwoStageRestorer
+from twostagealign.runtime.environment import environment
+from twostagealign.runtime.files import write_atomically
+from twostagealign.studies import benchmarks
+from twostagealign.studies.benchmarks import Measurement
 
 
 def restore_frame_directly(restorer: TwoStageRestorer, lq: Tensor, noise_map: Tensor) -> Tensor:

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from twostagealign.archs import infer_network_arguments
-from twostagealign.cli import run
-from twostagealign.engine.checkpoint import find_checkpoint, load_weights, open_restorer, save_weights
+from twostagealign.cli.run import run
+from twostagealign.models.checkpoint import find_checkpoint, load_weights, open_restorer, save_weights
 
 
 def main() -> None:

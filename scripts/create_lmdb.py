@@ -7,9 +7,9 @@ checksums; without --input that is all.
 import argparse
 from pathlib import Path
 
-from twostagealign.cli import run
+from twostagealign.cli.run import run
 from twostagealign.data import verify_store, write_store
-from twostagealign.errors import UserError
+from twostagealign.runtime.errors import UserError
 
 
 def main() -> None:

@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from twostagealign.cli import run
+from twostagealign.cli.run import run
 from twostagealign.data import BUNDLED
-from twostagealign.engine.checkpoint import find_checkpoint
-from twostagealign.engine.demo import run_demo, table
 from twostagealign.isp import PROTOCOL_LEVELS
+from twostagealign.models.checkpoint import find_checkpoint
+from twostagealign.studies.demo import run_demo, table
 
 
 def main() -> None:

@@ -6,12 +6,12 @@ python scripts/make_sc_burst.py --input CLIP --output datasets/SC_burst/Scene01
 import argparse
 from pathlib import Path
 
-from twostagealign.cli import run
-from twostagealign.data.clip_sets import DegradedClip
+from twostagealign.cli.run import run
+from twostagealign.data.clips.clip_sets import DegradedClip
+from twostagealign.data.clips.sc_burst_writer import write_scene
 from twostagealign.data.evaluation_set import NoiseLevel
-from twostagealign.data.sc_burst_writer import write_scene
-from twostagealign.errors import UserError
 from twostagealign.isp import PROTOCOL_LEVELS
+from twostagealign.runtime.errors import UserError
 
 
 def main() -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from twostagealign.cli import run
+from twostagealign.cli.run import run
 from twostagealign.data import BUNDLED, bundled_picture, list_pictures, write_picture
-from twostagealign.data.motion import hand_held_motion, look
-from twostagealign.errors import UserError
-from twostagealign.files import output_folder
+from twostagealign.data.stills.motion import hand_held_motion, look
+from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.files import output_folder
 
 ROWS, COLUMNS = 3, 4
 

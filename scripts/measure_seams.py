@@ -12,14 +12,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from twostagealign.cli import run
+from twostagealign.cli.run import run
 from twostagealign.data import Clip, degrade_by_protocol
-from twostagealign.engine.checkpoint import find_checkpoint, open_restorer
-from twostagealign.engine.quality import develop, measure
-from twostagealign.engine.tiled_restoration import restore_frame
-from twostagealign.engine.tiling import Tiling
-from twostagealign.errors import UserError
 from twostagealign.isp import PROTOCOL_LEVELS
+from twostagealign.models.checkpoint import find_checkpoint, open_restorer
+from twostagealign.restoration.frame import restore_frame
+from twostagealign.restoration.quality import develop, measure
+from twostagealign.restoration.tiling import Tiling
+from twostagealign.runtime.errors import UserError
 
 DISTANCES = (0, 1, 2, 4, 8, 16, 32)
 PIECE = 32

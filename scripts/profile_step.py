@@ -16,16 +16,16 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from twostagealign.benchmarks.subjects import burst
-from twostagealign.cli import run
-from twostagealign.engine.checkpoint import find_checkpoint, open_restorer
-from twostagealign.engine.device import pick_device
-from twostagealign.engine.tiled_restoration import restore_frame
-from twostagealign.engine.tiling import Tiling
-from twostagealign.engine.training.batches import Batch
-from twostagealign.engine.training.trainer import Trainer
+from twostagealign.cli.run import run
 from twostagealign.models import TwoStageRestorer
+from twostagealign.models.checkpoint import find_checkpoint, open_restorer
 from twostagealign.options import load_options
+from twostagealign.restoration.frame import restore_frame
+from twostagealign.restoration.tiling import Tiling
+from twostagealign.runtime.device import pick_device
+from twostagealign.studies.benchmarks.subjects import burst
+from twostagealign.training.batches import Batch
+from twostagealign.training.trainer import Trainer
 
 TINY = Path(__file__).parents[1] / "options" / "train" / "two_stage_tiny.yml"
 STAGE = "stage: "

@@ -6,7 +6,7 @@ python scripts/regroup_reds.py --train datasets/REDS/train_sharp --val datasets/
 import argparse
 from pathlib import Path
 
-from twostagealign.cli import run
+from twostagealign.cli.run import run
 from twostagealign.data import regroup
 
 

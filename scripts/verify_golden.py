@@ -20,11 +20,8 @@ from twostagealign.archs import (
     from_released,
     to_released,
 )
-from twostagealign.archs.block_matching import blend_patches, hard_match, soft_match
-from twostagealign.cli import run
+from twostagealign.cli.run import run
 from twostagealign.data import PADDINGS, frame_window
-from twostagealign.engine.training.schedule import cosine_restarts
-from twostagealign.errors import UserError
 from twostagealign.isp import (
     PROTOCOL_LEVELS,
     Camera,
@@ -38,7 +35,10 @@ from twostagealign.isp import (
     unprocess,
 )
 from twostagealign.losses import charbonnier, edge_map
+from twostagealign.matching.block_matching import blend_patches, hard_match, soft_match
 from twostagealign.metrics import psnr, ssim
+from twostagealign.runtime.errors import UserError
+from twostagealign.training.schedule import cosine_restarts
 
 TOLERANCE = 1e-4
 # The norms in this file were computed in single precision; those of double precision are 1.16e-4 away.

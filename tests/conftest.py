@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from twostagealign.archs import LowResolutionFeatures, TwoStageNet
-from twostagealign.engine.checkpoint import save_weights
 from twostagealign.models import TwoStageRestorer
+from twostagealign.models.checkpoint import save_weights
 
 TINY_EXPERIMENT = """
 name: tiny

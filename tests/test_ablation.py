@@ -11,9 +11,9 @@ import torch
 import yaml
 
 from twostagealign.data import bundled_picture, burst_from_picture, degrade_by_protocol, write_picture
-from twostagealign.engine.ablation import methods, scenes
-from twostagealign.engine.quality import develop, measure
 from twostagealign.isp import PROTOCOL_LEVELS
+from twostagealign.restoration.quality import develop, measure
+from twostagealign.studies.ablation import methods, scenes
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "ablation.py"
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from twostagealign.archs import hard_match
-from twostagealign.engine.tiled_restoration import restore_frame
-from twostagealign.engine.tiling import Tiling
+from twostagealign.matching import hard_match
+from twostagealign.restoration.frame import restore_frame
+from twostagealign.restoration.tiling import Tiling
 
 
 @pytest.fixture

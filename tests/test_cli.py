@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from twostagealign.cli import run
-from twostagealign.engine.device import pick_device, pick_dtype
-from twostagealign.errors import UserError
-from twostagealign.files import output_folder
+from twostagealign.cli.run import run
+from twostagealign.runtime.device import pick_device, pick_dtype
+from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.files import output_folder
 
 
 def raising(error: BaseException):
@@ -57,7 +57,7 @@ def test_error_in_a_data_loading_process_is_one_line_too(capsys: pytest.CaptureF
 
 def test_reader_of_the_output_goes_away() -> None:
     program = """
-        from twostagealign.cli import run
+        from twostagealign.cli.run import run
         def main():
             for number in range(100_000):
                 print(number)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from twostagealign.benchmarks import data as benchmark
 from twostagealign.data import open_clips
+from twostagealign.studies.benchmarks import data as benchmark
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 

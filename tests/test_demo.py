@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from twostagealign.data import bundled_picture, burst_from_picture, degrade_by_protocol, write_picture
-from twostagealign.engine import demo
-from twostagealign.engine.classical import demosaicked
-from twostagealign.engine.quality import develop, measure, picture
-from twostagealign.engine.restoration import restore_folder
 from twostagealign.isp import PROTOCOL_LEVELS
+from twostagealign.restoration.folder import restore_folder
+from twostagealign.restoration.quality import develop, measure, picture
+from twostagealign.studies import demo
+from twostagealign.studies.classical import demosaicked
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "demo.py"
 SIZE = (192, 256)

@@ -13,8 +13,8 @@ import torch
 
 from twostagealign.archs import to_released
 from twostagealign.data import write_picture, write_raw_folder
-from twostagealign.engine.checkpoint import load_torch_file
 from twostagealign.isp import protocol_camera
+from twostagealign.models.checkpoint import load_torch_file
 
 CODES = Path(__file__).parents[1] / "codes"
 SMALL_TILES = ["--patch", "16", "--halo", "4", "--search-window", "16"]

@@ -3,12 +3,12 @@
 import pytest
 
 from twostagealign.data import bundled_picture, burst_from_picture, degrade_by_protocol
-from twostagealign.engine.checkpoint import find_checkpoint, open_restorer
-from twostagealign.engine.classical import demosaicked
-from twostagealign.engine.quality import develop, measure
-from twostagealign.engine.tiled_restoration import restore_frame
-from twostagealign.engine.tiling import Tiling
 from twostagealign.isp import PROTOCOL_LEVELS
+from twostagealign.models.checkpoint import find_checkpoint, open_restorer
+from twostagealign.restoration.frame import restore_frame
+from twostagealign.restoration.quality import develop, measure
+from twostagealign.restoration.tiling import Tiling
+from twostagealign.studies.classical import demosaicked
 
 TINY = find_checkpoint("tiny")
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from twostagealign.data import bundled_picture, write_picture
-from twostagealign.engine.evaluation.results import Results, read_results
+from twostagealign.evaluation.results import Results, read_results
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from twostagealign.data import bundled_picture, list_pictures, read_picture, write_picture
-from twostagealign.engine.evaluation import contenders
-from twostagealign.engine.evaluation.results import Results, read_results
+from twostagealign.evaluation import contenders
+from twostagealign.evaluation.results import Results, read_results
 
 REPOSITORY = Path(__file__).parents[1]
 SMALL = ["--force_yml", "frames=3", "clips=null", "paper=null", "tiling={patch: 16, halo: 4, search_window: 16}"]

@@ -15,7 +15,7 @@ from twostagealign.data.pictures import (
     read_pixels,
     write_picture,
 )
-from twostagealign.errors import UserError
+from twostagealign.runtime.errors import UserError
 
 
 @pytest.fixture

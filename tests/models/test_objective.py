@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.ndimage import convolve
 
-from twostagealign.archs.block_matching import score_candidates, soft_match
-from twostagealign.data import Burst, degrade
+from twostagealign.data import BurstBatch, degrade
+from twostagealign.matching.block_matching import score_candidates, soft_match
 from twostagealign.models import TwoStageObjective
 
 SIZE, SCALE = 8, 4
@@ -16,7 +16,7 @@ ALL = {"linear", "srgb", "interpolation_linear", "interpolation_srgb", "match_su
 class Step:
     """A batch of two bursts with a prediction for each and a match of 9 candidates, some of them beyond the border."""
 
-    def __init__(self, burst: Burst | None = None) -> None:
+    def __init__(self, burst: BurstBatch | None = None) -> None:
         draw = torch.Generator().manual_seed(0)
         frames = torch.randint(0, 256, (2, 3, 3, 48, 48), generator=draw, dtype=torch.uint8)
         self.burst = burst or degrade(frames, [0, 1])
@@ -26,7 +26,7 @@ class Step:
 
     def terms(self, objective: TwoStageObjective, iteration: int = 0, picked: slice = slice(None)):
         """Terms for some of the bursts."""
-        burst = Burst(
+        burst = BurstBatch(
             **{name: getattr(self.burst, name)[picked] for name in ("lq", "noise_map", "camera", "target", "clean_raw")}
         )
         halves = self.prediction.chunk(2)[: 2 if objective.interpolates(iteration) else 1]

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from twostagealign.archs import LowResolutionFeatures
-from twostagealign.archs.block_matching import refine_match
+from twostagealign.matching.block_matching import refine_match
 from twostagealign.models import TwoStageRestorer, grey
 
 

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
+from twostagealign.cli.evaluation import parse_noise, read_request
 from twostagealign.data.evaluation_set import NoiseLevel
-from twostagealign.errors import UserError
-from twostagealign.evaluation_cli import parse_noise, read_request
 from twostagealign.isp import PROTOCOL_LEVELS
 from twostagealign.options.evaluation import load_evaluation_options
+from twostagealign.runtime.errors import UserError
 
 REPOSITORY = Path(__file__).parents[2]
 FILES = sorted((REPOSITORY / "options" / "test").glob("*.yml"))

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twostagealign.errors import UserError
-from twostagealign.files import REPOSITORY
 from twostagealign.options import TrainOptions, dump_options, load_options
+from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.files import REPOSITORY
 
 EXPERIMENT = """
 name: small
@@ -167,7 +167,7 @@ def test_path_from_the_current_folder_then_from_the_repository(
 ) -> None:
     elsewhere = experiment.parent / "elsewhere"
     elsewhere.mkdir()
-    monkeypatch.setattr("twostagealign.files.REPOSITORY", experiment.parent)
+    monkeypatch.setattr("twostagealign.runtime.files.REPOSITORY", experiment.parent)
     monkeypatch.chdir(elsewhere)
     assert load_options(Path("small.yml")).name == "small"
     (elsewhere / "small.yml").write_text(EXPERIMENT.replace("small", "nearer"))

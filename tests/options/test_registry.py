@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from twostagealign.archs.downsampler import LowResolutionFeatures
-from twostagealign.data.stills import StillsInMotion
-from twostagealign.errors import UserError
+from twostagealign.data.stills.stills import StillsInMotion
 from twostagealign.options import ARCHS, DATASETS, Node, build
+from twostagealign.runtime.errors import UserError
 
 
 class Camera:

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twostagealign.errors import UserError
 from twostagealign.options.yaml_file import dump_yaml, parse_yaml
+from twostagealign.runtime.errors import UserError
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,6 @@
 """The networks: what is computed, with which weights."""
 
 from twostagealign.archs.bigru import BidirectionalGRU
-from twostagealign.archs.block_matching import (
-    SoftMatch,
-    blend_patches,
-    hard_match,
-    score_candidates,
-    soft_match,
-)
 from twostagealign.archs.blocks import AttentionBlock, SimpleBlock, initialise
 from twostagealign.archs.downsampler import LowResolutionFeatures
 from twostagealign.archs.pcd_align import ModulatedDeformConv, PCDAlignment
@@ -27,16 +20,11 @@ __all__ = [
     "ReconstructionUNet",
     "SimpleBlock",
     "SingleFrameNet",
-    "SoftMatch",
     "TwoStageNet",
-    "blend_patches",
     "from_released",
-    "hard_match",
     "infer_network_arguments",
     "initialise",
     "is_released",
-    "score_candidates",
-    "soft_match",
     "to_released",
     "widen",
 ]

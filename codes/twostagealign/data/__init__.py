@@ -1,24 +1,24 @@
 """Where bursts come from, and the degradation that makes them."""
 
-from .burst import Burst
-from .clip_source import ClipSource, open_clips
-from .clips import PADDINGS, Clip, frame_window
-from .degradation import degrade, degrade_by_protocol
-from .lmdb_writer import verify_store, write_store
-from .motion import burst_from_picture
-from .pictures import BUNDLED, bundled_picture, list_pictures, read_picture, write_picture
-from .raw_folder import RawFolder, read_raw_folder, write_raw_folder
-from .reds import REDS, check_no_overlap
-from .regroup import regroup
-from .still_scenes import BurstPlan
-from .stills import StillsInMotion
-from .stills_on_device import StillsOnDevice
+from twostagealign.data.burst import BurstBatch
+from twostagealign.data.camera.raw_folder import RawFolder, read_raw_folder, write_raw_folder
+from twostagealign.data.clips.clip import PADDINGS, Clip, frame_window
+from twostagealign.data.clips.clip_source import ClipSource, open_clips
+from twostagealign.data.clips.reds import REDS, check_no_overlap
+from twostagealign.data.clips.regroup import regroup
+from twostagealign.data.degradation import degrade, degrade_by_protocol
+from twostagealign.data.lmdb.writer import verify_store, write_store
+from twostagealign.data.pictures import BUNDLED, bundled_picture, list_pictures, read_picture, write_picture
+from twostagealign.data.stills.motion import burst_from_picture
+from twostagealign.data.stills.on_device import StillsOnDevice
+from twostagealign.data.stills.scenes import BurstPlan
+from twostagealign.data.stills.stills import StillsInMotion
 
 __all__ = [
     "BUNDLED",
     "PADDINGS",
     "REDS",
-    "Burst",
+    "BurstBatch",
     "BurstPlan",
     "Clip",
     "ClipSource",

@@ -1,17 +1,141 @@
-"""The burst as it travels through the program."""
+"""Bursts: the frames that one picture is restored from, and batches of crops for training."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
-from twostagealign.isp import Camera
+from twostagealign.isp import Camera, noise_map, unprocess
+
+BAND = 256
+"""RGB rows that are unprocessed at a time: the intermediate results of a UHD frame take half a gigabyte."""
+
+
+@dataclass(frozen=True)
+class NoiseLevel:
+    """Shot and read noise.
+
+    Attributes:
+        name: name in tables and file names.
+        shot: shot noise, variance per unit of signal on the [0, 1] scale.
+        read: read noise, standard deviation on the [0, 1] scale.
+    """
+
+    name: str
+    shot: float
+    read: float
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Black and white level of a sensor, in stored units.
+
+    Attributes:
+        black: black level of R, G in red rows, G in blue rows and B.
+        white: white level.
+    """
+
+    black: tuple[float, float, float, float]
+    white: float
+
+    def scale(self, stored: Tensor) -> Tensor:
+        """Convert stored planes (4, h, w) to float32: 0 at the black level, 1 at the white level, not clamped."""
+        black = torch.tensor(self.black, device=stored.device)[:, None, None]
+        return (stored.float() - black) / (self.white - black)
+
+
+@dataclass(frozen=True)
+class RawFrame:
+    """One raw frame, in as little memory as it was stored in.
+
+    Attributes:
+        planes: raw planes R, G1, G2, B, (4, H, W): float32 in [0, 1], or uint8 or uint16 in the units of `levels`.
+        noise: noise level, or the standard deviation of every sample, the shape of `planes`.
+        levels: black and white level of integer planes; None for planes in [0, 1].
+        clean: sRGB picture that the frame was made of, (3, 2H, 2W) uint8; None for a frame of a real camera.
+    """
+
+    planes: Tensor
+    noise: NoiseLevel | Tensor
+    levels: Levels | None = None
+    clean: Tensor | None = None
+
+    def raw(self, rows: slice = slice(None), columns: slice = slice(None)) -> Tensor:
+        """Decode a crop.
+
+        Args:
+            rows: rows of the planes.
+            columns: columns of the planes.
+
+        Returns:
+            Raw planes in [0, 1], (4, rows, columns), float32.
+        """
+        crop = self.planes[:, rows, columns]
+        return self.levels.scale(crop).clamp_(0, 1) if self.levels else crop
+
+    def read(self, rows: slice = slice(None), columns: slice = slice(None)) -> tuple[Tensor, Tensor]:
+        """Decode a crop and compute its noise map.
+
+        Args:
+            rows: rows of the planes.
+            columns: columns of the planes.
+
+        Returns:
+            Raw planes in [0, 1] and the standard deviation of their noise, (4, rows, columns) each, float32.
+        """
+        raw = self.raw(rows, columns)
+        if isinstance(self.noise, Tensor):
+            return raw, self.noise[:, rows, columns]
+        return raw, noise_map(raw[None], self.noise.shot, self.noise.read)[0]
+
+    def to(self, device: torch.device) -> RawFrame:
+        """Copy planes and noise to a device."""
+        noise = self.noise.to(device) if isinstance(self.noise, Tensor) else self.noise
+        return replace(self, planes=self.planes.to(device), noise=noise)
 
 
 @dataclass(frozen=True)
 class Burst:
-    """A batch of noisy raw bursts with all that restoration, loss and metric need to know of them.
+    """The frames that one picture is restored from.
+
+    Attributes:
+        frames: N frames of one size; the reference frame is N // 2.
+        camera: colour metadata, a batch of one.
+    """
+
+    frames: Sequence[RawFrame]
+    camera: Camera
+
+    @property
+    def reference(self) -> RawFrame:
+        """The frame that is restored."""
+        return self.frames[len(self.frames) // 2]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the raw planes."""
+        height, width = self.reference.planes.shape[-2:]
+        return height, width
+
+    def target(self) -> Tensor | None:
+        """Ground truth of the reference frame.
+
+        Returns:
+            Clean linear camera RGB, (3, 2H, 2W), float32; None for a burst of a real camera.
+        """
+        clean = self.reference.clean
+        if clean is None:
+            return None
+        bands = [unprocess(band[None].float().div_(255), self.camera)[0] for band in clean.split(BAND, dim=1)]
+        return torch.cat(bands, dim=1)
+
+
+@dataclass(frozen=True)
+class BurstBatch:
+    """A batch of degraded bursts for training.
 
     Attributes:
         lq: noisy raw planes R, G1, G2, B, (B, N, 4, H, W), linear, in [0, 1]; the reference frame is N // 2.

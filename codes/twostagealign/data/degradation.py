@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from twostagealign.data.burst import Burst
+from twostagealign.data.burst import BurstBatch
 from twostagealign.isp import (
     Camera,
     add_noise,
@@ -30,7 +30,7 @@ def _unprocess_frames(frames: Tensor, camera: Camera) -> Tensor:
     return unprocess(frames.float().div_(255), camera)
 
 
-def degrade(frames: Tensor, seeds: Sequence[int]) -> Burst:
+def degrade(frames: Tensor, seeds: Sequence[int]) -> BurstBatch:
     """Make training bursts: every burst gets a camera, a noise level and noise of its own.
 
     Args:
@@ -52,10 +52,10 @@ def degrade(frames: Tensor, seeds: Sequence[int]) -> Burst:
         # A seed drawn from the burst's own: with the seed itself, camera and noise would share their random numbers.
         noise = torch.Generator(frames.device).manual_seed(int(torch.randint(2**62, (), generator=draw)))
         lq[i] = add_noise(clean_raw[i, None], shot[i], read[i], noise)[0]
-    return Burst(lq, noise_map(lq, shot, read), camera, linear[:, frames.shape[1] // 2], clean_raw)
+    return BurstBatch(lq, noise_map(lq, shot, read), camera, linear[:, frames.shape[1] // 2], clean_raw)
 
 
-def degrade_by_protocol(frames: Tensor, shot: float, read: float, frame_numbers: list[int]) -> Burst:
+def degrade_by_protocol(frames: Tensor, shot: float, read: float, frame_numbers: list[int]) -> BurstBatch:
     """Make one burst of the test protocol: fixed camera, noise that is the same in every run and on every machine.
 
     Args:
@@ -75,4 +75,4 @@ def degrade_by_protocol(frames: Tensor, shot: float, read: float, frame_numbers:
     noisy = [protocol_noise(raw, shot, read, k) for raw, k in zip(clean_raw[0], frame_numbers, strict=True)]
     lq = torch.stack(noisy)[None].clamp_(0, 1)
     levels = (torch.tensor([value], device=frames.device) for value in (shot, read))
-    return Burst(lq, noise_map(lq, *levels), camera, linear[:, len(frames) // 2], clean_raw)
+    return BurstBatch(lq, noise_map(lq, *levels), camera, linear[:, len(frames) // 2], clean_raw)

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from twostagealign.errors import UserError
-from twostagealign.files import write_atomically
+from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.files import write_atomically
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 

@@ -1,12 +1,12 @@
 """The camera as pure functions on tensors: from sRGB to noisy raw planes and back."""
 
-from .bayer import CFA_ORDERS, demosaic, mosaic, pack, unmosaic, unpack
-from .camera import Camera, join_cameras, protocol_camera, random_camera, rgb2cam_from_xyz2cam
-from .cfa import extend_to_rggb, red_position
-from .noise import PROTOCOL_LEVELS, add_noise, noise_map, protocol_noise, random_noise_levels
-from .noise_estimation import estimate_noise
-from .process import apply_gains, compress_gamma, process, tone_curve
-from .unprocess import apply_matrix, expand_gamma, invert_gains, invert_tone_curve, unprocess
+from twostagealign.isp.bayer import CFA_ORDERS, demosaic, mosaic, pack, unmosaic, unpack
+from twostagealign.isp.camera import Camera, join_cameras, protocol_camera, random_camera, rgb2cam_from_xyz2cam
+from twostagealign.isp.cfa import extend_to_rggb, red_position
+from twostagealign.isp.noise import PROTOCOL_LEVELS, add_noise, noise_map, protocol_noise, random_noise_levels
+from twostagealign.isp.noise_estimation import estimate_noise
+from twostagealign.isp.process import apply_gains, compress_gamma, process, tone_curve
+from twostagealign.isp.unprocess import apply_matrix, expand_gamma, invert_gains, invert_tone_curve, unprocess
 
 __all__ = [
     "CFA_ORDERS",

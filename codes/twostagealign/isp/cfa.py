@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from .bayer import CFA_ORDERS
+from twostagealign.isp.bayer import CFA_ORDERS
 
 
 def red_position(cfa: str) -> tuple[int, int]:

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from .camera import Camera
-from .unprocess import apply_matrix, per_burst
+from twostagealign.isp.camera import Camera
+from twostagealign.isp.unprocess import apply_matrix, per_burst
 
 
 def apply_gains(image: Tensor, camera: Camera, with_rgb_gain: bool) -> Tensor:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .camera import Camera
+from twostagealign.isp.camera import Camera
 
 
 def invert_tone_curve(image: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from .charbonnier import charbonnier
+from twostagealign.losses.charbonnier import charbonnier
 
 
 def match_supervision(scores: Tensor, clean_scores: Tensor, valid: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Image quality metrics: PSNR and SSIM by scikit-image, LPIPS where it is installed."""
 
-from .perceptual import load_lpips
-from .psnr import psnr
-from .ssim import ssim
+from twostagealign.metrics.perceptual import load_lpips
+from twostagealign.metrics.psnr import psnr
+from twostagealign.metrics.ssim import ssim
 
 __all__ = ["load_lpips", "psnr", "ssim"]

@@ -4,7 +4,7 @@ import numpy as np
 from skimage import metrics
 from torch import Tensor
 
-from .images import to_arrays
+from twostagealign.metrics.images import to_arrays
 
 
 def psnr(image: Tensor, target: Tensor, data_range: float = 1.0) -> float:

@@ -3,7 +3,7 @@
 from skimage import metrics
 from torch import Tensor
 
-from .images import check_images, to_arrays
+from twostagealign.metrics.images import check_images, to_arrays
 
 # Width of scikit-image's Gaussian window for sigma 1.5.
 _WINDOW = 11

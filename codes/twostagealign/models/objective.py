@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from twostagealign.archs.block_matching import SoftMatch, score_candidates
-from twostagealign.data.burst import Burst
+from twostagealign.data.burst import BurstBatch
 from twostagealign.isp import process
 from twostagealign.losses import charbonnier, edge_map, match_supervision, one_hot_pull
+from twostagealign.matching.block_matching import SoftMatch, score_candidates
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class TwoStageObjective:
         self,
         prediction: Tensor,
         match: SoftMatch | None,
-        burst: Burst,
+        burst: BurstBatch,
         origins: Tensor,
         size: int,
         scale: int,
@@ -97,7 +97,7 @@ class TwoStageObjective:
     def _supervises(self, iteration: int) -> bool:
         return self.match_supervision > 0 and _before(iteration, self.match_supervision_until)
 
-    def _restoration_terms(self, prediction: Tensor, target: Tensor, burst: Burst) -> dict[str, Tensor]:
+    def _restoration_terms(self, prediction: Tensor, target: Tensor, burst: BurstBatch) -> dict[str, Tensor]:
         main, *interpolated = prediction.split(len(target))
 
         def srgb(image: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ def _before(iteration: int, until: int | None) -> bool:
     return until is None or iteration < until
 
 
-def _cut_target(burst: Burst, origins: Tensor, size: int) -> Tensor:
+def _cut_target(burst: BurstBatch, origins: Tensor, size: int) -> Tensor:
     corners = (2 * origins[:, 0]).tolist()
     pairs = zip(burst.target, corners, strict=True)
     return torch.stack([target[:, y : y + 2 * size, x : x + 2 * size] for target, (y, x) in pairs])

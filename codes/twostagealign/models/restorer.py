@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from twostagealign.archs.block_matching import SoftMatch, blend_patches, hard_match, refine_match, soft_match
-from twostagealign.archs.candidate_windows import channels_last, cut_squares
+from twostagealign.matching.block_matching import SoftMatch, blend_patches, hard_match, refine_match, soft_match
+from twostagealign.matching.candidate_windows import channels_last, cut_squares
 
 
 class TwoStageRestorer(nn.Module):

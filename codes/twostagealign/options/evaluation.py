@@ -21,7 +21,7 @@ FOLDER_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 
 
 class TilingOptions(Section):
-    """How a frame is divided; what the numbers mean, and which go, says `engine.tiling.Tiling`."""
+    """How a frame is divided; what the numbers mean, and which go, says `restoration.tiling.Tiling`."""
 
     patch: int
     halo: int

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from twostagealign.files import REPOSITORY, locate
 from twostagealign.options import registry
 from twostagealign.options.messages import found, schema_error, user_error
 from twostagealign.options.schema import Section, TrainOptions
 from twostagealign.options.yaml_file import dump_yaml, parse_yaml, read_yaml
+from twostagealign.runtime.files import REPOSITORY, locate
 
 _NODES = {
     "network": registry.NETWORKS,

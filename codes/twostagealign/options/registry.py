@@ -14,14 +14,14 @@ from torch.utils.data import Dataset
 from twostagealign.archs.downsampler import LowResolutionFeatures
 from twostagealign.archs.single_frame import SingleFrameNet
 from twostagealign.archs.two_stage import TwoStageNet
-from twostagealign.data.clip_sets import ClipSet
+from twostagealign.data.clips.clip_sets import ClipSet
+from twostagealign.data.clips.reds import REDS
+from twostagealign.data.clips.sc_burst import SCBurst
 from twostagealign.data.evaluation_set import EvaluationSet
-from twostagealign.data.reds import REDS
-from twostagealign.data.sc_burst import SCBurst
-from twostagealign.data.stills import StillsInMotion
-from twostagealign.errors import UserError
+from twostagealign.data.stills.stills import StillsInMotion
 from twostagealign.options.messages import a_value_of, argument_error, found, one_of, user_error
 from twostagealign.options.schema import Node
+from twostagealign.runtime.errors import UserError
 
 NETWORKS: dict[str, type[nn.Module]] = {"TwoStageNet": TwoStageNet, "SingleFrameNet": SingleFrameNet}
 FEATURES: dict[str, type[nn.Module]] = {"LowResolutionFeatures": LowResolutionFeatures}

@@ -1,0 +1,35 @@
+"""What every entry point needs: errors for people, and memory that is used again."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.memory import keep_freed_memory
+
+
+def run(main: Callable[[], int | None]) -> NoReturn:
+    """Call an entry point's main function and exit.
+
+    The exit code is what `main` returns (None: 0); 2 for a `UserError`, which is printed on stderr as one line
+    `error: ...`; 130 when interrupted from the keyboard; 141 when the reader of the output has gone (`... | head`).
+    Any other exception is a bug and propagates with its traceback.
+    """
+    keep_freed_memory()
+    try:
+        status = main()
+        sys.stdout.flush()
+    except UserError as error:
+        # A UserError of a data-loading process arrives wrapped in that process's traceback; its own text comes last.
+        text = (str(error).strip().splitlines() or [""])[-1]
+        print(f"error: {text.removeprefix('twostagealign.runtime.errors.UserError: ')}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The interpreter flushes stdout once more on its way out; without this it would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    sys.exit(status)

@@ -1,0 +1,170 @@
+"""Raw files as cameras write them, DNG and others: the mosaic, and what the file says of its camera."""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from twostagealign.isp import CFA_ORDERS, extend_to_rggb, pack
+from twostagealign.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    import rawpy
+
+RAW_SUFFIXES = (".dng", ".3fr", ".arw", ".cr2", ".cr3", ".erf", ".mef", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2")
+"""Of files that LibRaw reads."""
+
+_NOISE_PROFILE = 51041  # the tag's number
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """What a raw file says of itself.
+
+    Attributes:
+        height: of the picture as it is stored, in raw samples.
+        width: likewise.
+        turned: how the stored picture must be turned to be upright; see `upright`.
+        camera: what a camera.yml says otherwise, by its keys. `white_balance`, `rgb2cam` and `noise` are missing where
+            the file does not know them.
+    """
+
+    height: int
+    width: int
+    turned: int
+    camera: dict[str, object]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator["rawpy.RawPy"]:
+    """Open a file with LibRaw; what is wrong with the file becomes a UserError."""
+    import rawpy  # late: only raw files need it
+
+    try:
+        with _mute(), rawpy.imread(str(path)) as raw:
+            yield raw
+    except rawpy.LibRawError as error:
+        message = error.args[0].decode() if isinstance(error.args[0], bytes) else error
+        raise UserError(f"{path}: no raw file, or a truncated or damaged one ({message})") from error
+
+
+@contextmanager
+def _mute() -> Iterator[None]:
+    """Let the libraries not print what they also raise; LibRaw does so from C, past `sys.stderr`."""
+    sys.stderr.flush()
+    spoken = os.dup(2)
+    silence = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(silence, 2)
+        yield
+    finally:
+        os.dup2(spoken, 2)
+        os.close(silence)
+        os.close(spoken)
+
+
+def read_samples(path: Path) -> np.ndarray:
+    """Decode the mosaic of a raw file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        What the sensor measured inside the picture, without its masked borders, (height, width) uint16.
+
+    Raises:
+        UserError: if the file cannot be read.
+    """
+    with _opened(path) as raw:
+        return raw.raw_image_visible.copy()
+
+
+def describe_burst(paths: Sequence[Path]) -> RawFile:
+    """Read what the raw files of one burst say of themselves.
+
+    Args:
+        paths: the files.
+
+    Returns:
+        What the first one says.
+
+    Raises:
+        UserError: if a file cannot be read, does not hold a Bayer mosaic, or is not of the first one's kind.
+
+    Source:
+        Noise of a DNG: Adobe, "Digital Negative Specification", tag NoiseProfile: variance = S * signal + O.
+    """
+    first = _describe(paths[0])
+    for path in paths[1:]:
+        found, expected = map(_kind, (_describe(path), first))
+        if found != expected:
+            raise UserError(f"{path}: found {found}, expected {expected} as in {paths[0].name}")
+    noise = _dng_noise(paths[0]) if paths[0].suffix.lower() == ".dng" else None
+    return replace(first, camera=first.camera | {"noise": noise}) if noise else first
+
+
+def _kind(file: RawFile) -> str:
+    return f"{file.width}x{file.height} samples, {file.camera['cfa']}, up to {file.camera['white_level']}"
+
+
+def _describe(path: Path) -> RawFile:
+    """What a raw file says of itself, but for its noise."""
+    with _opened(path) as raw:
+        pattern = raw.raw_pattern
+        if pattern is None or pattern.shape != (2, 2):
+            found = "none" if pattern is None else f"{pattern.shape[0]}x{pattern.shape[1]} samples"
+            raise UserError(f"{path}: found a colour filter array of {found}, expected a Bayer mosaic")
+        cell = raw.raw_colors_visible[:2, :2]
+        cfa = "".join(chr(raw.color_desc[colour]) for colour in cell.flat)
+        if cfa not in CFA_ORDERS:
+            raise UserError(f"{path}: found the colours {cfa}, expected a Bayer mosaic: {', '.join(CFA_ORDERS)}")
+        # Laid out as the samples are, and then brought in the order of the planes as they are.
+        levels = torch.tensor(raw.black_level_per_channel, dtype=torch.float32)[torch.from_numpy(cell).long()]
+        red, green, blue, _ = raw.camera_whitebalance
+        camera = {
+            "cfa": cfa,
+            "black_level": pack(extend_to_rggb(levels[None], cfa))[0, :, 0, 0].tolist(),
+            "white_level": raw.white_level,
+        }
+        if min(red, green, blue) > 0:
+            camera["white_balance"] = {"red": red / green, "blue": blue / green}
+        cam2rgb = raw.color_matrix[:, :3].astype(float)
+        if np.linalg.matrix_rank(cam2rgb) == 3:
+            camera["rgb2cam"] = np.linalg.inv(cam2rgb).tolist()
+        return RawFile(raw.sizes.height, raw.sizes.width, raw.sizes.flip, camera)
+
+
+def _dng_noise(path: Path) -> dict[str, float] | None:
+    """The mean over all colours of the noise that a DNG says it has."""
+    import tifffile
+
+    try:
+        with _mute(), tifffile.TiffFile(path) as file:
+            pages = [part for page in file.pages for part in (page, *(page.pages or ()))]
+            profiles = [page.tags[_NOISE_PROFILE].value for page in pages if _NOISE_PROFILE in page.tags]
+        if not profiles:
+            return None
+        shot, read = np.reshape(profiles[0], (-1, 2)).mean(axis=0)
+        return {"shot": float(shot), "read": float(max(read, 0) ** 0.5)}
+    except Exception as error:  # tifffile raises many kinds of exception on broken files
+        raise UserError(f"{path}: damaged DNG ({' '.join(str(error).split())})") from error
+
+
+def upright(picture: np.ndarray, turned: int) -> np.ndarray:
+    """Turn a picture as its raw file says.
+
+    Args:
+        picture: (H, W) or (H, W, 3).
+        turned: LibRaw's sum of 1 (mirror columns), 2 (mirror rows) and, after these, 4 (exchange rows and columns).
+
+    Returns:
+        The upright picture.
+    """
+    picture = picture[:: -1 if turned & 2 else 1, :: -1 if turned & 1 else 1]
+    return np.ascontiguousarray(picture.swapaxes(0, 1) if turned & 4 else picture)

@@ -1,0 +1,75 @@
+"""A folder of clip folders: SOURCE/CLIP/FRAME.png, frames named by their numbers."""
+
+from pathlib import Path
+
+import numpy as np
+
+from twostagealign.data.pictures import list_pictures, read_picture
+from twostagealign.runtime.errors import UserError
+
+
+class ClipFolders:
+    """Clips as folders of numbered pictures, such as REDS as it is distributed.
+
+    Args:
+        path: holds one folder per clip, each with consecutively numbered pictures, all of one size: 000/00000000.png.
+
+    Attributes:
+        path: as given.
+        clips: number of frames of every clip, by name, in the order of the names.
+        numbers: frame numbers of every clip, as in the file names.
+        height: of every frame in RGB pixels.
+        width: of every frame in RGB pixels.
+
+    Raises:
+        UserError: if there is no such folder, no clip in it, or a clip is empty or not numbered consecutively.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise UserError(f"{path}: no such folder, expected one of clip folders")
+        folders = sorted(entry for entry in self.path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        if not folders:
+            raise UserError(f"{path}: found no clip folder in it, expected some with frames, such as 000/00000000.png")
+        self._paths = {folder.name: _numbered_pictures(folder) for folder in folders}
+        self.clips = {clip: len(paths) for clip, paths in self._paths.items()}
+        self.numbers = {
+            clip: range(int(paths[0].stem), int(paths[0].stem) + len(paths)) for clip, paths in self._paths.items()
+        }
+        self.height, self.width = read_picture(next(iter(self._paths.values()))[0]).shape[:2]
+
+    def read(self, clip: str, frame: int, rows: slice = slice(None), columns: slice = slice(None)) -> np.ndarray:
+        """Read a crop of a frame; the whole picture is decoded.
+
+        Args:
+            clip: name of the clip.
+            frame: index in the clip, from 0.
+            rows: which rows.
+            columns: which columns.
+
+        Returns:
+            RGB, (rows, columns, 3) uint8, contiguous.
+
+        Raises:
+            UserError: if the picture cannot be read or is of another size than the first one.
+        """
+        path = self._paths[clip][frame]
+        picture = read_picture(path)
+        if picture.shape != (self.height, self.width, 3):
+            found, first = f"{picture.shape[1]}x{picture.shape[0]}", next(iter(self._paths.values()))[0]
+            raise UserError(f"{path}: found {found} pixels, expected {self.width}x{self.height} as in {first}")
+        return np.ascontiguousarray(picture[rows, columns])
+
+
+def _numbered_pictures(folder: Path) -> list[Path]:
+    paths = list_pictures(folder)
+    for path in paths:
+        if not (path.stem.isascii() and path.stem.isdigit()):
+            raise UserError(f"{path}: found no frame number as its name, expected one such as 00000000.png")
+    paths.sort(key=lambda path: int(path.stem))
+    first = int(paths[0].stem)
+    for number, path in enumerate(paths, start=first):
+        if int(path.stem) != number:
+            raise UserError(f"{folder}: found {path.name} where frame {number} belongs, expected consecutive numbers")
+    return paths

@@ -1,0 +1,237 @@
+"""REDS: bursts out of clips of video."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from twostagealign.data.clips.clip import frame_window
+from twostagealign.data.clips.clip_source import ClipSource, open_clips
+from twostagealign.runtime.errors import UserError
+
+REDS4 = ("000", "011", "015", "020")
+"""The clips that results are reported on."""
+
+
+@dataclass(frozen=True)
+class BurstChoice:
+    """All that is random about one burst.
+
+    Attributes:
+        clip: name of the clip.
+        frames: indices of its frames in the clip, the reference in the middle.
+        top: first row of the crop in the frames.
+        left: first column of the crop in the frames.
+        quarter_turns: how many times the crop is turned by 90 degrees, counterclockwise.
+        mirrored: whether it is then mirrored left to right.
+    """
+
+    clip: str
+    frames: tuple[int, ...]
+    top: int
+    left: int
+    quarter_turns: int = 0
+    mirrored: bool = False
+
+
+class REDS(Dataset[Tensor]):
+    """Clean training bursts out of the clips of REDS, or of other video that lies in the same way.
+
+    With augmentation, burst `i` is a function of `seed` and `i` alone: a random clip, reference frame, interval,
+    direction, crop, turn and reflection. Without it, as for validation, bursts take the clips in turn, with reference
+    frames evenly spread over each clip, cropped in the middle.
+
+    Args:
+        source: a folder of clip folders, or an LMDB of this project, of EDVR or of BasicSR.
+        frames: number of frames N of a burst, odd.
+        size: height and width of a crop in RGB pixels, even; one number for a square.
+        clips: which clips to use; by default all but `exclude`.
+        exclude: which clips to leave out; by default the test clips `REDS4`.
+        interval_list: intervals between the frames of a burst, to choose from; the first one without augmentation.
+        random_reverse: let half of the bursts go backwards in time.
+        border_mode: let the reference frame be near the ends of a clip as well, where the burst takes further frames of
+            its other side instead of those that are missing (as in the test protocol).
+        augment: choose at random, turn and mirror.
+        seed: all bursts are functions of it.
+        length: number of bursts; by default 10,000,000 with augmentation, one of each clip without.
+
+    Attributes:
+        source: the opened source.
+        clips: names of the clips in use.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+        UserError: if `source` cannot be read, lacks a clip, or has frames or clips that are too small for this.
+    """
+
+    def __init__(
+        self,
+        source: str | Path,
+        frames: int = 5,
+        size: int | tuple[int, int] = 384,
+        clips: list[str] | None = None,
+        exclude: list[str] | None = None,
+        interval_list: tuple[int, ...] = (1,),
+        random_reverse: bool = False,
+        border_mode: bool = False,
+        augment: bool = True,
+        seed: int = 0,
+        length: int | None = None,
+    ) -> None:
+        height, width = (size, size) if isinstance(size, int) else size
+        for name, value, holds, expected in (
+            ("frames", frames, frames >= 1 and frames % 2 == 1, "an odd number"),
+            ("size", size, min(height, width) >= 2 and height % 2 == width % 2 == 0, "even numbers of at least 2"),
+            ("clips", clips, clips is None or clips, "at least one"),
+            ("exclude", exclude, clips is None or exclude is None, "none together with clips"),
+            ("interval_list", interval_list, interval_list and min(interval_list) >= 1, "numbers of at least 1"),
+            ("random_reverse", random_reverse, augment or not random_reverse, "false without augment"),
+            ("seed", seed, seed >= 0, "0 or more"),
+            ("length", length, length is None or length >= 1, "at least 1"),
+        ):
+            if not holds:
+                raise ValueError(f"REDS: {name}: found {value}, expected {expected}")
+        self.source = open_clips(source)
+        self.frames = frames
+        self.size = (height, width)
+        self.interval_list = interval_list
+        self.random_reverse = random_reverse
+        self.border_mode = border_mode
+        self.augment = augment
+        self.seed = seed
+        self.clips = self._choose_clips(clips, REDS4 if exclude is None else exclude)
+        self.length = length or (10_000_000 if augment else len(self.clips))
+        self._check_sizes()
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Tensor:
+        """Burst `index`: clean sRGB frames, (N, 3, *size) uint8."""
+        choice = self.choose(index)
+        height, width = self._crop_size(choice.quarter_turns)
+        rows, columns = slice(choice.top, choice.top + height), slice(choice.left, choice.left + width)
+        frames = np.empty((self.frames, height, width, 3), np.uint8)
+        for i, frame in enumerate(choice.frames):
+            frames[i] = self.source.read(choice.clip, frame, rows, columns)
+        turned = np.rot90(frames, choice.quarter_turns, axes=(1, 2))
+        if choice.mirrored:
+            turned = turned[:, :, ::-1]
+        return torch.from_numpy(np.ascontiguousarray(turned.transpose(0, 3, 1, 2)))
+
+    def choose(self, index: int) -> BurstChoice:
+        """What burst `index` is made of.
+
+        Args:
+            index: which burst.
+
+        Returns:
+            Its clip, frames, crop and augmentation.
+        """
+        if not 0 <= index < self.length:
+            raise IndexError(f"REDS: index: found {index}, expected 0 to {self.length - 1}")
+        return self._choose_at_random(index) if self.augment else self._choose_in_turn(index)
+
+    def clip(self, index: int) -> str:
+        """Name of the clip that burst `index` is from."""
+        return self.choose(index).clip
+
+    def _choose_at_random(self, index: int) -> BurstChoice:
+        rng = np.random.default_rng([self.seed, index])
+        clip = self.clips[rng.integers(len(self.clips))]
+        interval = self.interval_list[rng.integers(len(self.interval_list))]
+        references = self._references(clip, interval)
+        frames = self._window(clip, references[rng.integers(len(references))], interval)
+        if self.random_reverse and rng.random() < 0.5:
+            frames = frames[::-1]
+        quarter_turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
+        height, width = self._crop_size(quarter_turns)
+        top = int(rng.integers(self.source.height - height + 1))
+        left = int(rng.integers(self.source.width - width + 1))
+        return BurstChoice(clip, frames, top, left, quarter_turns, mirrored)
+
+    def _choose_in_turn(self, index: int) -> BurstChoice:
+        turn, place = divmod(index, len(self.clips))
+        turns = -(-self.length // len(self.clips))
+        clip, interval = self.clips[place], self.interval_list[0]
+        references = self._references(clip, interval)
+        reference = references[(2 * turn + 1) * len(references) // (2 * turns)]
+        top, left = (self.source.height - self.size[0]) // 2, (self.source.width - self.size[1]) // 2
+        return BurstChoice(clip, self._window(clip, reference, interval), top, left)
+
+    def _crop_size(self, quarter_turns: int) -> tuple[int, int]:
+        height, width = self.size
+        return (width, height) if quarter_turns % 2 else (height, width)
+
+    def _references(self, clip: str, interval: int) -> range:
+        """Frames that a burst can be around."""
+        reach = 0 if self.border_mode else self.frames // 2 * interval
+        return range(reach, self.source.clips[clip] - reach)
+
+    def _window(self, clip: str, reference: int, interval: int) -> tuple[int, ...]:
+        """Frames of a burst: a window on every `interval`-th frame of the clip."""
+        within = range(reference % interval, self.source.clips[clip], interval)
+        return tuple(within[i] for i in frame_window(reference // interval, len(within), self.frames, "new_info"))
+
+    def _choose_clips(self, clips: list[str] | None, exclude: list[str] | tuple[str, ...]) -> list[str]:
+        if clips is None:
+            clips = [clip for clip in self.source.clips if clip not in exclude]
+            if not clips:
+                raise UserError(f"{self.source.path}: found no clip but {', '.join(exclude)}, which are excluded")
+        for clip in clips:
+            if clip not in self.source.clips:
+                names = sorted(self.source.clips)
+                raise UserError(f"{self.source.path}: found no clip {clip}, expected one of {names[0]} to {names[-1]}")
+        return clips
+
+    def _check_sizes(self) -> None:
+        source, interval = self.source, max(self.interval_list)
+        largest = sorted({self.size, self._crop_size(int(self.augment))})
+        if any(height > source.height or width > source.width for height, width in largest):
+            raise UserError(
+                f"{source.path}: found frames of {source.width}x{source.height} pixels, "
+                f"expected at least {' and '.join(f'{width}x{height}' for height, width in largest)}"
+            )
+        needed = self.frames * interval if self.border_mode else (self.frames - 1) * interval + 1
+        for clip in self.clips:
+            if source.clips[clip] < needed:
+                raise UserError(
+                    f"{source.path}: clip {clip}: found {source.clips[clip]} frames, expected at least {needed} "
+                    f"for bursts of {self.frames} at interval {interval}"
+                )
+
+
+def check_no_overlap(training: Dataset, validation: Dataset) -> None:
+    """Refuse a validation set that has clips of the training set. Data sets other than `REDS` pass.
+
+    Of one source, clips of the same name are the same. In two sources, such as the training clips in an LMDB and the
+    validation clips in folders, where 000 may be what regrouping made 240, those are that begin with the same picture.
+
+    Args:
+        training: the one data set.
+        validation: the other.
+
+    Raises:
+        UserError: if they have a clip in common.
+    """
+    if not (isinstance(training, REDS) and isinstance(validation, REDS)):
+        return
+    if training.source.path.resolve() == validation.source.path.resolve():
+        shared = sorted(set(training.clips) & set(validation.clips))
+    else:
+        known = {_first_picture(training.source, clip) for clip in training.clips}
+        shared = [clip for clip in validation.clips if _first_picture(validation.source, clip) in known]
+    if shared:
+        raise UserError(
+            f"{validation.source.path}: found validation clips {', '.join(shared)} among the training clips "
+            f"of {training.source.path}, expected none: exclude them there or choose others"
+        )
+
+
+def _first_picture(source: ClipSource, clip: str) -> bytes:
+    """The middle of the first frame, enough to tell clips apart."""
+    top, left = source.height // 2, source.width // 2
+    return source.read(clip, 0, slice(max(top - 64, 0), top + 64), slice(max(left - 64, 0), left + 64)).tobytes()

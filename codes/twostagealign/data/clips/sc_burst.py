@@ -1,0 +1,210 @@
+"""SC_burst: raw bursts of a smartphone camera, one MATLAB v7.3 file (HDF5) per frame.
+
+What is read of a file:
+
+    im                       the RGGB mosaic in [0, 1], stored transposed as MATLAB does
+    meta/ColorMatrix2        9 numbers, XYZ -> camera RGB, row by row
+    meta/AsShotNeutral       3 numbers; the gains of red and blue are 1 / the first and 1 / the third
+    meta/UnknownTags/Value   object references, the 8th to the noise profile: shot noise and variance of the read noise
+
+The group `meta` is that of the burst's middle frame.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+
+from twostagealign.data.evaluation_set import NoiseLevel, RawFrame, folders_in
+from twostagealign.isp import Camera, pack, rgb2cam_from_xyz2cam
+from twostagealign.runtime.errors import UserError
+
+NOISE_PROFILE = 7
+"""Index of the noise profile among the references of `meta/UnknownTags/Value`."""
+
+_TOLERANCE = 0.05
+"""How far samples may lie outside [0, 1], where noise around the black and the white level takes them."""
+
+
+class SCBurst:
+    """A folder with a folder per scene, each with the frames of one burst.
+
+    Args:
+        folder: of the scenes.
+        frames: length of a burst; of a scene, that many files are used, the first in the order of their names.
+
+    Attributes:
+        clips: names of all scenes, sorted.
+
+    Raises:
+        UserError: there is no such folder or no scene in it.
+    """
+
+    def __init__(self, folder: Path, frames: int) -> None:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder, expected one with a folder per scene")
+        self.folder, self.frames = folder, frames
+        self.clips = folders_in(folder)
+        if not self.clips:
+            raise UserError(f"{folder}: found no folder in it, expected one per scene, such as Scene01")
+
+    def open(self, clip: str) -> "Scene":
+        """Open a scene; see `Scene`."""
+        return Scene(self.folder / clip, self.frames)
+
+
+class Scene:
+    """One burst. Its middle frame can be restored; there is no ground truth.
+
+    Mosaics with odd sides lose their last row or column.
+
+    Args:
+        folder: holds the .mat files.
+        frames: length of the burst.
+
+    Attributes:
+        See `EvaluationClip`.
+
+    Raises:
+        UserError: there are too few files, or the middle one cannot be used.
+    """
+
+    def __init__(self, folder: Path, frames: int) -> None:
+        self.name = folder.name
+        paths = sorted((p for p in folder.iterdir() if p.suffix == ".mat" and not p.name.startswith(".")), key=str)
+        if len(paths) < frames:
+            raise UserError(f"{folder}: found {len(paths)} .mat files, expected at least {frames}, a burst")
+        self.paths = paths[:frames]
+        self.frames = [path.stem for path in self.paths]
+        middle = frames // 2
+        self.references = [middle]
+        with _File(self.paths[middle]) as file:
+            height, width = file.dataset("im").shape[::-1]
+            self.camera, self.noise = file.camera(), file.noise()
+        self.size = (height // 2, width // 2)
+
+    def check(self, index: int) -> None:
+        """Read a file; UserError if it cannot be used."""
+        self.read(index, self.noise)
+
+    def read(self, index: int, noise: NoiseLevel) -> RawFrame:
+        """Read frame `index`, whose noise is that of the camera."""
+        with _File(self.paths[index]) as file:
+            mosaic = file.mosaic()
+        height, width = self.size
+        if mosaic.shape[0] // 2 != height or mosaic.shape[1] // 2 != width:
+            found = f"a mosaic of {mosaic.shape[1]}x{mosaic.shape[0]}"
+            middle = self.paths[self.references[0]].name
+            raise UserError(f"{self.paths[index]}: found {found}, expected {2 * width}x{2 * height} as in {middle}")
+        return RawFrame(pack(torch.from_numpy(mosaic[: 2 * height, : 2 * width])).clamp_(0, 1), None)
+
+    def target(self, frame: RawFrame) -> None:
+        """There is none."""
+        return None
+
+
+class _File:
+    """An open .mat file; whatever it lacks becomes a UserError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with path.open("rb") as file:
+                start = file.read(20)
+            if start.startswith(b"MATLAB 5.0"):
+                raise UserError(f"{path}: found a MATLAB v5 file, expected v7.3 (in MATLAB: save with '-v7.3')")
+            self.file = h5py.File(path, "r")
+        except OSError as error:
+            problem = error.strerror if error.errno else f"found no HDF5 file or a damaged one ({_line(error)})"
+            raise UserError(f"{path}: {problem}, expected a MATLAB v7.3 file") from error
+
+    def __enter__(self) -> "_File":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def dataset(self, name: str) -> h5py.Dataset:
+        """A two-dimensional dataset."""
+        try:
+            found = self.file[name]
+        except (KeyError, ValueError, OSError, RuntimeError) as error:
+            raise UserError(f"{self.path}: found no dataset {name}, expected one ({_line(error)})") from error
+        if not isinstance(found, h5py.Dataset) or found.ndim != 2:
+            kind = f"an array of shape {found.shape}" if isinstance(found, h5py.Dataset) else "a group"
+            raise UserError(f"{self.path}: {name}: found {kind}, expected a matrix")
+        return found
+
+    def values(self, name: str, source: h5py.Dataset) -> np.ndarray:
+        """The numbers of a dataset, all finite."""
+        if source.dtype.kind not in "fiu":
+            raise UserError(f"{self.path}: {name}: found entries of type {source.dtype}, expected numbers")
+        try:
+            values = source[()]
+        except OSError as error:
+            raise UserError(f"{self.path}: {name}: cannot be read ({_line(error)})") from error
+        bad = values.size - int(np.isfinite(values).sum())
+        if bad:
+            raise UserError(f"{self.path}: {name}: found {bad} values that are NaN or infinite, expected numbers")
+        return values
+
+    def vector(self, name: str, source: h5py.Dataset, lengths: Sequence[int]) -> np.ndarray:
+        """The numbers of a dataset with one row or one column."""
+        if min(source.shape, default=0) != 1 or source.size not in lengths:
+            expected = " or ".join(map(str, lengths))
+            raise UserError(f"{self.path}: {name}: found an array of shape {source.shape}, expected {expected} numbers")
+        return self.values(name, source).astype(np.float64).ravel()
+
+    def mosaic(self) -> np.ndarray:
+        """`im` the right way round, (height, width) float32, about in [0, 1]."""
+        im = self.values("im", self.dataset("im")).T
+        if min(im.shape) < 2:
+            raise UserError(f"{self.path}: im: found a mosaic of {im.shape[1]}x{im.shape[0]}, expected at least 2x2")
+        low, high = im.min(), im.max()
+        if low < -_TOLERANCE or high > 1 + _TOLERANCE:
+            raise UserError(f"{self.path}: im: found values from {low:g} to {high:g}, expected them in [0, 1]")
+        return np.ascontiguousarray(im, dtype=np.float32)
+
+    def camera(self) -> Camera:
+        """Colour matrix and white balance."""
+        matrix = self.vector("meta/ColorMatrix2", self.dataset("meta/ColorMatrix2"), [9]).reshape(3, 3)
+        neutral = self.vector("meta/AsShotNeutral", self.dataset("meta/AsShotNeutral"), [3])
+        if neutral.min() <= 0:
+            raise UserError(f"{self.path}: meta/AsShotNeutral: found {neutral.tolist()}, expected positive numbers")
+        rgb2cam = rgb2cam_from_xyz2cam(torch.from_numpy(matrix).float()[None])
+        if not abs(torch.linalg.det(rgb2cam)) > 1e-6:
+            raise UserError(f"{self.path}: meta/ColorMatrix2: found a singular matrix, expected an invertible one")
+        gains = (1 / neutral[0], 1 / neutral[2], 1.0)
+        return Camera(rgb2cam, *(torch.tensor([gain], dtype=torch.float32) for gain in gains))
+
+    def noise(self) -> NoiseLevel:
+        """The camera's noise profile."""
+        name = "meta/UnknownTags/Value"
+        entries = self.dataset(name)
+        if entries.dtype != h5py.ref_dtype or entries.size <= NOISE_PROFILE:
+            found = (
+                f"{entries.size} entries of type {'reference' if entries.dtype == h5py.ref_dtype else entries.dtype}"
+            )
+            raise UserError(f"{self.path}: {name}: found {found}, expected at least {NOISE_PROFILE + 1} references")
+        name = f"{name}[{NOISE_PROFILE}]"
+        nowhere = f"{self.path}: {name}: found a reference that leads nowhere, expected the noise profile"
+        try:
+            profile = self.file[entries[()].ravel()[NOISE_PROFILE]]
+        except (KeyError, ValueError, OSError, RuntimeError) as error:
+            raise UserError(nowhere) from error
+        if profile.name is None:  # what was deleted may still be found at its address
+            raise UserError(nowhere)
+        if not isinstance(profile, h5py.Dataset):
+            raise UserError(f"{self.path}: {name}: found a reference to a group, expected the noise profile")
+        shot, variance = self.vector(name, profile, [2, 6])[:2]  # a pair for all colours, or one for each
+        if min(shot, variance) < 0 or max(shot, variance) >= 1:
+            found = f"{shot:g}, {variance:g}"
+            raise UserError(f"{self.path}: {name}: found {found}, expected shot noise and read variance in [0, 1)")
+        return NoiseLevel("camera", float(shot), math.sqrt(variance))
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).strip("'\"").split())

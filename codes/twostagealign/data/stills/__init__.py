@@ -1,0 +1,1 @@
+"""Bursts out of still pictures."""

@@ -1,0 +1,180 @@
+"""Bursts out of still pictures: a hand-held walk over a picture, with a moving foreground at times."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from twostagealign.data.pictures import BUNDLED, PictureCache, bundled_path, list_pictures
+from twostagealign.data.stills.motion import RGB_PER_RAW, footprint, hand_held_motion, look, to_tensor
+from twostagealign.data.stills.scenes import BurstPlan, Foreground, Scene, random_blob, random_colours
+from twostagealign.runtime.files import locate
+
+
+class StillsInMotion(Dataset[Tensor]):
+    """Clean training bursts out of still pictures.
+
+    A burst looks at a downscaled, turned and mirrored picture from a hand-held camera; in some bursts a piece of
+    another picture moves across it on a walk of its own. Burst `i` is a function of `seed` and `i` alone, whatever the
+    order, the worker or the process that asks for it.
+
+    Args:
+        source: a folder of pictures, or "skimage" for the photographs that come with scikit-image.
+        frames: number of frames N of a burst.
+        size: height and width of a frame in RGB pixels, even; one number for a square.
+        max_shift: largest translation from a frame to the next, in raw pixels (2 RGB pixels each). The fastest step of
+            each burst is drawn from 0 to this, so that small motion is covered as well.
+        max_rotation: largest turn from a frame to the next, in degrees.
+        max_zoom: largest relative change of magnification from a frame to the next.
+        foreground_probability: share of the bursts with a moving foreground.
+        scale_range: smallest and largest factor by which a picture is downscaled before use, within (0, 1].
+            Where it then is smaller than a frame it is continued by its mirror image.
+        augment: turn the picture by a multiple of 90 degrees and mirror it, at random.
+        recolour_probability: share of the bursts whose colour channels are permuted and whose saturation is scaled by
+            0.5 to 2. Few photographs hold strong reds and purples; this makes all colours equally frequent.
+        seed: all bursts are functions of it.
+        length: number of bursts.
+        cache_mb: how many MiB of decoded pictures each worker keeps at most.
+        on_device: in training, keep all pictures decoded in the memory of the device and make the bursts of a batch
+            there; see `StillsOnDevice`. A single burst is made as ever.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+        UserError: if `source` is no folder of pictures; later, if a picture cannot be read.
+    """
+
+    def __init__(
+        self,
+        source: str | Path,
+        frames: int = 5,
+        size: int | tuple[int, int] = 320,
+        max_shift: float = 24.0,
+        max_rotation: float = 0.5,
+        max_zoom: float = 0.005,
+        foreground_probability: float = 0.3,
+        scale_range: tuple[float, float] = (0.55, 1.0),
+        augment: bool = True,
+        recolour_probability: float = 0.0,
+        seed: int = 0,
+        length: int = 10_000,
+        cache_mb: int = 512,
+        on_device: bool = False,
+    ) -> None:
+        height, width = (size, size) if isinstance(size, int) else size
+        for name, value, holds, expected in (
+            ("frames", frames, frames >= 1, "at least 1"),
+            ("size", size, min(height, width) >= 2 and height % 2 == width % 2 == 0, "even numbers of at least 2"),
+            ("max_shift", max_shift, 0 <= max_shift < math.inf, "0 or more raw pixels"),
+            ("max_rotation", max_rotation, 0 <= max_rotation <= 10, "0 to 10 degrees"),
+            ("max_zoom", max_zoom, 0 <= max_zoom <= 0.1, "0 to 0.1"),
+            ("foreground_probability", foreground_probability, 0 <= foreground_probability <= 1, "0 to 1"),
+            ("scale_range", scale_range, 0 < scale_range[0] <= scale_range[1] <= 1, "0 < smallest <= largest <= 1"),
+            ("recolour_probability", recolour_probability, 0 <= recolour_probability <= 1, "0 to 1"),
+            ("seed", seed, seed >= 0, "0 or more"),
+            ("length", length, length >= 1, "at least 1"),
+            ("cache_mb", cache_mb, cache_mb >= 0, "0 or more MiB"),
+        ):
+            if not holds:
+                raise ValueError(f"StillsInMotion: {name}: found {value}, expected {expected}")
+        bundled = source == "skimage"
+        self.pictures = list(map(bundled_path, BUNDLED)) if bundled else list_pictures(locate(Path(source)))
+        self.frames = frames
+        self.size = (height, width)
+        self.max_shift = max_shift
+        self.max_rotation = max_rotation
+        self.max_zoom = max_zoom
+        self.foreground_probability = foreground_probability
+        self.scale_range = scale_range
+        self.augment = augment
+        self.recolour_probability = recolour_probability
+        self.seed = seed
+        self.length = length
+        self.on_device = on_device
+        self._cache = PictureCache(cache_mb * 2**20)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Tensor:
+        """Burst `index`: clean sRGB frames, (N, 3, *size) uint8."""
+        plan = self.plan(index)
+        views = self._views(plan.scene, self.size)
+        if plan.foreground:
+            self._add_foreground(views, plan.foreground)
+        if plan.colours is not None:
+            views = cv2.transform(views.reshape(-1, *views.shape[2:]), plan.colours).reshape(views.shape)
+        return to_tensor(views)
+
+    def plan(self, index: int) -> BurstPlan:
+        """What burst `index` shows; no picture is read."""
+        if not 0 <= index < self.length:
+            raise IndexError(f"StillsInMotion: index: found {index}, expected 0 to {self.length - 1}")
+        rng = np.random.default_rng([self.seed, index])
+        return BurstPlan(
+            scene=self._draw_scene(rng),
+            foreground=self._draw_foreground(rng) if rng.random() < self.foreground_probability else None,
+            colours=random_colours(rng) if rng.random() < self.recolour_probability else None,
+        )
+
+    def walk(self, index: int) -> np.ndarray:
+        """True motion of the background of burst `index`.
+
+        Args:
+            index: which burst.
+
+        Returns:
+            (N, 2) [y, x] in raw pixels: what lies in the middle of the reference frame lies `walk` further in a frame.
+        """
+        return self.plan(index).scene.motion.shift
+
+    def clip(self, index: int) -> str:
+        """Name of the picture that burst `index` looks at."""
+        return self.pictures[self.plan(index).scene.picture].stem
+
+    def _draw_scene(self, rng: np.random.Generator) -> Scene:
+        fastest = rng.uniform(0, self.max_shift)
+        return Scene(
+            picture=int(rng.integers(len(self.pictures))),
+            scale=rng.uniform(*self.scale_range),
+            quarter_turns=int(rng.integers(4)) if self.augment else 0,
+            mirrored=self.augment and bool(rng.integers(2)),
+            place=rng.random(2),
+            motion=hand_held_motion(rng, self.frames, (fastest / 2, fastest), self.max_rotation, self.max_zoom),
+        )
+
+    def _draw_foreground(self, rng: np.random.Generator) -> Foreground:
+        side = round(min(self.size) * rng.uniform(0.25, 0.65))
+        middle = np.array(self.size) * rng.uniform(0.1, 0.9, 2)
+        scene = self._draw_scene(rng)
+        travel = np.round(RGB_PER_RAW * scene.motion.shift).astype(int)
+        motion = replace(scene.motion, shift=scene.motion.shift - travel / RGB_PER_RAW)
+        corners = np.round(middle).astype(int) - side // 2 + travel
+        return Foreground(replace(scene, motion=motion), corners, random_blob(rng, side))
+
+    def _views(self, scene: Scene, size: tuple[int, int]) -> np.ndarray:
+        """The frames of a scene, (N, *size, 3) uint8."""
+        picture = scene.turn(self._cache.read(self.pictures[scene.picture]))
+        (rows, top), (columns, left) = scene.spans(picture.shape[:2], size, footprint(scene.motion, size))
+        part = scene.turn_back(picture[rows, columns])  # in memory order again: OpenCV would copy anything else
+        if scene.scale < 1:
+            part_size = [scene.downscaled(side) for side in part.shape[1::-1]]
+            part = cv2.resize(part, part_size, interpolation=cv2.INTER_AREA)
+        return look(np.ascontiguousarray(scene.turn(part)), scene.motion, (top, left), size)
+
+    def _add_foreground(self, views: np.ndarray, foreground: Foreground) -> None:
+        """Lay it over the frames, in place."""
+        side, motion = len(foreground.opacity), foreground.scene.motion
+        textures = self._views(foreground.scene, (side, side))
+        opacities = look(foreground.opacity, motion, (0, 0), (side, side), border=cv2.BORDER_CONSTANT)
+        for view, texture, opacity, (top, left) in zip(
+            views, textures, np.clip(opacities, 0, 1), foreground.corners, strict=True
+        ):
+            under = view[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
+            inside = np.s_[max(-top, 0) :, max(-left, 0) :]
+            texture, opacity = (x[inside][: under.shape[0], : under.shape[1]] for x in (texture, opacity))
+            if under.size:
+                under[:] = cv2.blendLinear(texture, under, opacity, 1 - opacity)

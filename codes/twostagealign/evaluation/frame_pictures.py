@@ -1,0 +1,46 @@
+"""What there is to see of a restored frame."""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from twostagealign.data import write_picture
+from twostagealign.evaluation.results import Pictures, Shifts, write_record
+from twostagealign.restoration.quality import picture
+
+RESIDUAL_GAIN = 4
+"""How much the residual is amplified, so that it can be seen."""
+
+
+def write_frame_pictures(
+    stem: Path, root: Path, noisy: Tensor, restored: Tensor, truth: Tensor | None, shifts: Shifts
+) -> Pictures:
+    """Write the pictures of a frame and where its tiles were found.
+
+    Args:
+        stem: path of the files up to what tells them apart, such as `_noisy.png`; its folder exists.
+        root: folder that the returned names are relative to.
+        noisy: developed reference frame, (3, 2H, 2W) in [0, 1], as are the others.
+        restored: developed result.
+        truth: developed ground truth, if there is one.
+        shifts: where the tiles were found.
+
+    Returns:
+        The names of the files.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    pixels = {"noisy": picture(noisy), "restored": picture(restored)}
+    if truth is not None:
+        residual = (0.5 + RESIDUAL_GAIN * (restored - truth)).clamp_(0, 1)
+        pixels["truth"] = picture(truth)
+        pixels["residual"] = residual.mul_(255).round_().byte().permute(1, 2, 0).numpy()
+    names: dict[str, str | None] = {"truth": None, "residual": None}
+    for kind, values in pixels.items():
+        path = stem.with_name(f"{stem.name}_{kind}.png")
+        write_picture(path, values)
+        names[kind] = path.relative_to(root).as_posix()
+    path = stem.with_name(f"{stem.name}_shifts.json")
+    write_record(path, shifts)
+    return Pictures(**names, shifts=path.relative_to(root).as_posix())

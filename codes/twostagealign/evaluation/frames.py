@@ -1,0 +1,102 @@
+"""The restoration and the measures of one frame of an evaluation."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor
+
+from twostagealign.data.evaluation_set import RawFrame
+from twostagealign.evaluation.contenders import Contender
+from twostagealign.evaluation.frame_pictures import write_frame_pictures
+from twostagealign.evaluation.jobs import Job
+from twostagealign.evaluation.results import FrameResult, Memory, Seconds, Shifts
+from twostagealign.isp import demosaic, noise_map
+from twostagealign.restoration.frame import restore_frame
+from twostagealign.restoration.quality import develop, measure
+from twostagealign.restoration.tiling import Tiling
+from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.memory import give_back_memory, memory_used
+
+HIGHEST_PSNR = 100.0
+"""What equal pictures count, dB: a black frame would make every mean infinite."""
+
+Lpips = Callable[[Tensor, Tensor], float]
+
+
+def evaluate_frame(
+    contender: Contender,
+    job: Job,
+    frames: Sequence[RawFrame],
+    tiling: Tiling,
+    lpips: Lpips | None,
+    stem: Path,
+    root: Path,
+    progress: Callable[[int], object],
+) -> FrameResult:
+    """Restore the reference frame of a burst and measure it.
+
+    Args:
+        contender: what restores it.
+        job: what to restore.
+        frames: the burst.
+        tiling: sizes of the tiles.
+        lpips: measures LPIPS, if it can be.
+        stem: path of its pictures up to what tells them apart.
+        root: folder that the names of pictures in the result are relative to.
+        progress: called with the number of tiles just finished.
+
+    Returns:
+        The measures.
+
+    Raises:
+        UserError: the result is not finite, or the pictures cannot be written.
+    """
+    clip = job.clip
+    reference = frames[len(frames) // 2]
+    lq = [frame.raw for frame in frames]
+
+    deviation = partial(noise_map, shot=job.noise.shot, read=job.noise.read)
+    restored = restore_frame(contender.restorer, lq, deviation, tiling, progress)
+    give_back_memory()
+    if not restored.image.isfinite().all():
+        raise UserError(
+            f"{contender.description.file}: found numbers that are not finite where it restored frame {job.frame} of "
+            f"clip {clip.name}, expected a picture (with --dtype float16: try bfloat16)"
+        )
+    device = next(contender.restorer.parameters()).device
+    srgb = develop(restored.image, clip.camera)
+    linear = clip.target(reference)
+    truth = None if linear is None else develop(linear, clip.camera)
+    del linear
+    pictures = None
+    if job.with_pictures:
+        shifts = Shifts(
+            size=clip.size,
+            patch=tiling.patch,
+            window=job.names,
+            origins=restored.origins.tolist(),
+            shifts=restored.shifts.tolist(),
+        )
+        noisy = develop(demosaic(reference.raw), clip.camera)
+        pictures = write_frame_pictures(stem, root, noisy, srgb, truth, shifts)
+    return FrameResult(
+        **_measures(srgb, truth, lpips),
+        clip=clip.name,
+        frame=job.frame,
+        index=job.index,
+        part=job.part,
+        window=job.names,
+        seconds=Seconds(**restored.seconds),
+        memory=Memory(**asdict(memory_used(device))),
+        pictures=pictures,
+    )
+
+
+def _measures(srgb: Tensor, truth: Tensor | None, lpips: Lpips | None) -> dict[str, float | None]:
+    if truth is None:
+        return {"psnr": None, "ssim": None, "lpips": None}
+    quality = measure(srgb, truth)
+    psnr = min(quality.psnr, HIGHEST_PSNR)
+    return {"psnr": psnr, "ssim": quality.ssim, "lpips": lpips(srgb, truth) if lpips else None}

@@ -1,0 +1,270 @@
+"""The evaluation of checkpoints on a data set by the test protocol."""
+
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from twostagealign.data.evaluation_set import NoiseLevel, RawFrame
+from twostagealign.data.read_ahead import read_ahead
+from twostagealign.evaluation.bootstrap import compare
+from twostagealign.evaluation.contenders import Contender, load_contenders
+from twostagealign.evaluation.frames import evaluate_frame
+from twostagealign.evaluation.jobs import Job, check_files, choose_clips, describe_gaps, open_clips, plan_jobs
+from twostagealign.evaluation.report import write_report
+from twostagealign.evaluation.results import (
+    SCHEMA_VERSION,
+    Environment,
+    FrameResult,
+    Results,
+    Run,
+    Skipped,
+    write_record,
+)
+from twostagealign.evaluation.results_folder import ResultsFolder
+from twostagealign.evaluation.summary import summarise_clip, summarise_clips
+from twostagealign.metrics import load_lpips
+from twostagealign.options.evaluation import FROM_CODE, EvaluationOptions
+from twostagealign.options.registry import EVALUATION_SETS, check
+from twostagealign.restoration.tiling import Tiling, count_tiles
+from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.files import output_folder
+from twostagealign.runtime.memory import give_back_memory
+from twostagealign.runtime.ranks import Ranks, join_ranks
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be evaluated, and how.
+
+    Attributes:
+        options: data set and protocol.
+        data: folder of the data set.
+        checkpoints: files of weights; several are compared with the first.
+        features_checkpoint: weights of the feature net, for released checkpoints.
+        averaged: of training states, take the averaged weights.
+        noise: levels; None where the frames have noise of their own.
+        tiling: sizes of the tiles.
+        clips: names of the clips to evaluate; None: as the options say.
+        limit: frames per clip, the first ones; None: all.
+        device: auto, cpu or cuda.
+        dtype: name of the dtype that the network computes in; matching stays in float32.
+        workers: threads that read frames ahead.
+        results: folder that the folder of the results is in.
+        name: of that folder; None: made of data set, checkpoints and noise.
+        resume: keep finished frames of an earlier run.
+        skip_bad: leave out what cannot be read, and what needs it.
+        save_images: frames per clip of which pictures are written.
+        report: write report.html with these pictures.
+    """
+
+    options: EvaluationOptions
+    data: Path
+    checkpoints: Sequence[Path]
+    tiling: Tiling
+    noise: Sequence[NoiseLevel] | None
+    features_checkpoint: Path | None = None
+    averaged: bool = True
+    clips: Sequence[str] | None = None
+    limit: int | None = None
+    device: str = "auto"
+    dtype: str = "float32"
+    workers: int = 2
+    results: Path = Path("results")
+    name: str | None = None
+    resume: bool = False
+    skip_bad: bool = False
+    save_images: int = 0
+    report: bool = False
+
+
+def evaluate(request: Request) -> tuple[Path, Results] | None:
+    """Restore and measure the frames of a data set, alone or together with the other processes of torchrun.
+
+    Args:
+        request: what is to be evaluated.
+
+    Returns:
+        The folder of the results and the results themselves; None on ranks other than 0.
+
+    Raises:
+        UserError: something that is asked for cannot be used, or the results cannot be written.
+
+    Source: Guo et al., CVPR 2022, section 4.
+    """
+    with join_ranks() as ranks:
+        return _Evaluation(request, ranks).run()
+
+
+class _Evaluation:
+    def __init__(self, request: Request, ranks: Ranks) -> None:
+        self.request, self.ranks = request, ranks
+        options = request.options
+        arguments = check(EVALUATION_SETS, options.dataset, FROM_CODE)
+        dataset = EVALUATION_SETS[options.dataset.type](request.data, options.frames, **arguments)
+        self.available = dataset.clips
+        names = choose_clips(dataset.clips, options.clips, request.clips)
+        self.clips, self.skipped = open_clips(dataset, names, request.skip_bad)
+        self._check_clips()
+        self.jobs = {
+            noise: plan_jobs(self.clips, noise, options.frames, request.limit, request.save_images)
+            for noise in request.noise or [None]
+        }
+        self.device = ranks.device(request.device)
+        self.contenders = load_contenders(
+            request.checkpoints,
+            request.features_checkpoint,
+            request.averaged,
+            self.device,
+            getattr(torch, request.dtype),
+            options.frames,
+            request.tiling.patch + 2 * request.tiling.halo,
+        )
+        self.lpips = load_lpips(self.device)
+        if not request.skip_bad:
+            check_files(next(iter(self.jobs.values())), ranks, request.workers)
+        self.folder = ResultsFolder(request.results / (request.name or self._usual_name()))
+
+    def _check_clips(self) -> None:
+        request = self.request
+        for clip in self.clips:
+            if (clip.noise is None) == (request.noise is None):
+                found = "none" if request.noise is None else ", ".join(level.name for level in request.noise)
+                expected = "none, the frames have noise of their own" if clip.noise else "high, low, both or SHOT,READ"
+                raise UserError(f"--noise: found {found}, expected {expected}")
+            if not request.tiling.inclusive_search and min(clip.size) <= request.tiling.patch:
+                height, width = clip.size
+                raise UserError(
+                    f"--protocol released: clip {clip.name} has raw planes of {width}x{height}, expected more than one "
+                    f"tile of {request.tiling.patch} on each side: it has no candidate for the last one"
+                )
+
+    def _usual_name(self) -> str:
+        parts = [self.request.options.name, "_vs_".join(x.description.label for x in self.contenders)]
+        parts += [level.name for level in self.request.noise or ()]
+        return "_".join(parts if self.request.tiling.inclusive_search else [*parts, "released"])
+
+    def _identity(self) -> dict[str, Any]:
+        """What the result of a frame depends on."""
+        request = self.request
+        return {
+            "dataset": request.options.name,
+            "data": str(request.data.resolve()),
+            "frames": request.options.frames,
+            "noise": [asdict(level) for level in request.noise or ()],
+            "tiling": asdict(request.tiling),
+            "checkpoints": {x.description.label: x.description.sha256 for x in self.contenders},
+            "averaged": request.averaged,
+            "device": self.device.type,
+            "dtype": request.dtype,
+            "lpips": self.lpips is not None,
+        }
+
+    def run(self) -> tuple[Path, Results] | None:
+        if self.ranks.rank == 0:
+            self.folder.prepare(self._identity(), self.request.resume)
+        self.ranks.wait()
+        for contender in self.contenders:
+            for jobs in self.jobs.values():
+                self._restore(contender, self.ranks.share(jobs))
+        self.skipped = sorted(set(self.ranks.gather(self.skipped)), key=lambda x: (x.clip, x.frame or ""))
+        if self.ranks.rank != 0:
+            return None
+        results = self._collect()
+        self.folder.write_results(results)
+        if self.request.report:
+            write_report(self.folder.path, results)
+        return self.folder.path, results
+
+    def _file(self, contender: Contender, job: Job) -> Path:
+        return self.folder.frame_file(contender.description.label, job.noise.name, job.clip.name, job.frame)
+
+    def _finished(self, contender: Contender, job: Job) -> FrameResult | None:
+        return self.folder.finished(self._file(contender, job), job.index, job.names, job.with_pictures)
+
+    def _restore(self, contender: Contender, jobs: Sequence[Job]) -> None:
+        """Restore those of the jobs that are not finished yet."""
+        jobs = [job for job in jobs if not self._finished(contender, job)]
+        clips = {job.clip.name: job.clip for job in jobs}
+        noise = {job.clip.name: job.noise for job in jobs}
+
+        def load(key: tuple[str, int]) -> RawFrame:
+            clip, index = key
+            frame = clips[clip].read(index, noise[clip])
+            give_back_memory()
+            return frame
+
+        requests = [[(job.clip.name, index) for index in job.window] for job in jobs]
+        bursts = read_ahead(requests, load, self.request.workers)
+        tiles = sum(count_tiles(job.clip.size, self.request.tiling) for job in jobs)
+        label = f"{contender.description.label}, {jobs[0].noise.name}" if jobs else ""
+        hidden = self.ranks.rank != 0 or not jobs
+        with tqdm(total=tiles, desc=label, unit="tile", dynamic_ncols=True, disable=hidden) as progress:
+            for job, futures in zip(jobs, bursts, strict=True):
+                try:
+                    frames = [future.result() for future in futures]
+                except UserError as error:
+                    if not self.request.skip_bad:
+                        raise
+                    self.skipped.append(Skipped(clip=job.clip.name, frame=job.frame, reason=str(error)))
+                    progress.update(count_tiles(job.clip.size, self.request.tiling))
+                    continue
+                file = self._file(contender, job)
+                output_folder(file.parent)
+                args = (self.request.tiling, self.lpips, file.with_suffix(""), self.folder.path, progress.update)
+                write_record(file, evaluate_frame(contender, job, frames, *args))
+
+    def _collect(self) -> Results:
+        """Put together what all ranks have written."""
+        request, options = self.request, self.request.options
+        labels = [contender.description.label for contender in self.contenders]
+        runs, comparisons = {}, []
+        for noise, jobs in self.jobs.items():
+            frames = {}
+            for contender, label in zip(self.contenders, labels, strict=True):
+                frames[label] = [found for job in jobs if (found := self._finished(contender, job))]
+                runs[label, noise] = self._summarise(label, noise, frames[label])
+            for other in labels[1:]:
+                comparisons += compare(jobs[0].noise.name, labels[0], other, frames)
+        clips = options.paper.clips if options.paper else self.available
+        count = options.paper.frames if options.paper else None
+        notes = describe_gaps(clips, count, self.clips, request.limit, self.skipped)
+        return Results(
+            schema_version=SCHEMA_VERSION,
+            dataset=options.name,
+            data=str(request.data),
+            complete=not notes,
+            notes=notes,
+            options=self._identity() | {"option_file": options.model_dump(mode="json")},
+            checkpoints=[contender.description for contender in self.contenders],
+            runs=[runs[label, noise] for label in labels for noise in self.jobs],
+            comparisons=comparisons,
+            skipped=self.skipped,
+            environment=Environment(
+                python=platform.python_version(),
+                torch=torch.__version__,
+                device=torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
+                ranks=self.ranks.count,
+                threads=torch.get_num_threads(),
+            ),
+        )
+
+    def _summarise(self, label: str, noise: NoiseLevel | None, frames: Sequence[FrameResult]) -> Run:
+        if not frames:
+            raise UserError(f"--skip-bad: found no frame that can be used; the first problem: {self.skipped[0].reason}")
+        paper, name = self.request.options.paper, noise.name if noise else "camera"
+        clips = [summarise_clip(x.name, [frame for frame in frames if frame.clip == x.name]) for x in self.clips]
+        return Run(
+            checkpoint=label,
+            noise=name,
+            shot=noise.shot if noise else None,
+            read=noise.read if noise else None,
+            paper_psnr=paper.psnr.get(name) if paper else None,
+            mean=summarise_clips(clips),
+            clips=clips,
+            frames=frames,
+        )

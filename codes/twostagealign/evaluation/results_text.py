@@ -1,0 +1,63 @@
+"""Numbers of the results as text, the same in the table on the screen and in the report."""
+
+from dataclasses import dataclass
+from statistics import fmean
+
+from twostagealign.evaluation.results import Comparison, Run, Seconds
+
+UNITS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "lpips": "LPIPS"}
+"""What the metrics are called."""
+
+_DECIMALS = {"psnr": 3, "ssim": 5, "lpips": 4}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a frame of a run cost, as text.
+
+    Attributes:
+        seconds: by part of the work, on average.
+        resident: peak of the process' memory, GiB.
+        device: peak of what was allocated on the GPU, GiB; None without one.
+    """
+
+    seconds: dict[str, str]
+    resident: str
+    device: str | None
+
+
+def number(value: float | None, decimals: int) -> str:
+    """A number; a dash where it is not known."""
+    return "-" if value is None else f"{value:.{decimals}f}"
+
+
+def grouped(value: int) -> str:
+    """A large whole number, its digits in groups of three."""
+    return f"{value:,}".replace(",", " ")
+
+
+def measured(metric: str, value: float | None) -> str:
+    """A value of a metric, with the decimals that are worth looking at."""
+    return number(value, _DECIMALS[metric])
+
+
+def difference(comparison: Comparison) -> tuple[str, str]:
+    """The difference of a comparison, and its interval."""
+    decimals = _DECIMALS[comparison.metric]
+    value, low, high = (f"{x:+.{decimals}f}" for x in (comparison.difference, comparison.low, comparison.high))
+    return value, f"{low} to {high}"
+
+
+def cost(run: Run) -> Cost:
+    """Summarise what the frames of a run cost."""
+    device = [frame.memory.device for frame in run.frames if frame.memory.device is not None]
+    seconds = {part: fmean(getattr(frame.seconds, part) for frame in run.frames) for part in Seconds.model_fields}
+    return Cost(
+        seconds={part: number(value, 3) for part, value in seconds.items()},
+        resident=_gib(max(frame.memory.resident for frame in run.frames)),
+        device=_gib(max(device)) if device else None,
+    )
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f}"

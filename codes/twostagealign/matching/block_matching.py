@@ -1,0 +1,307 @@
+"""Progressive block matching: stage one of the alignment, hard for testing and differentiable for training.
+
+Windows are found on low-resolution feature maps and cut at `scale` times their position from the raw planes. All bursts
+and all patches are searched at once. Only the frames, each of which starts where its inner neighbour was found, are
+visited one after the other, both directions in time together.
+
+Source: Guo et al., "A Differentiable Two-stage Alignment Scheme for Burst Image Reconstruction with Large Shift",
+CVPR 2022, section 3.2.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from twostagealign.matching.candidate_windows import (
+    block_means,
+    candidate_grids,
+    channels_last,
+    chunks,
+    cut_squares,
+    least_distances,
+    overlap_distances,
+    window_columns,
+    window_distances,
+)
+
+COARSE_STEP = 2
+FINE_RADIUS = 2
+FINE_STEP = 1
+PIXEL_SEARCHES = ((4, 2), (1, 1))
+"""Radius and step of the searches of `refine_match`, which reach over one pixel of the features."""
+BEYOND_SEARCHES = ((16, 4), *PIXEL_SEARCHES)
+"""The same of `refine_beyond`."""
+
+
+@dataclass(frozen=True)
+class SoftMatch:
+    """Where the windows of a burst may lie in its other frames, and how likely.
+
+    B bursts, P patches, N frames, K candidates in raster order; positions are top-left corners [y, x] in feature
+    pixels, int64. Nothing is searched in the reference frame N // 2: its positions and candidates are the origin,
+    `valid` is False, scores and weights are 0.
+
+    Attributes:
+        positions: the best candidate, (B, P, N, 2).
+        candidates: (B, P, N, K, 2); those that are not valid reach over the border.
+        valid: whether the candidate's window lies wholly inside the map, (B, P, N, K), bool.
+        scores: minus the distances, scaled to an L2 norm of 1 over K, (B, P, N, K); 0 where not valid.
+        weights: softmax of the scores over K, (B, P, N, K); 0 where not valid.
+    """
+
+    positions: Tensor
+    candidates: Tensor
+    valid: Tensor
+    scores: Tensor
+    weights: Tensor
+
+
+@torch.no_grad()
+def hard_match(features: Tensor, origins: Tensor, size: int, radius: int, inclusive: bool = True) -> Tensor:
+    """Find each reference window in every frame, coarse to fine, from the reference frame outward.
+
+    Args:
+        features: feature maps, (B, N, C, Hf, Wf), any float dtype; the reference frame is N // 2.
+        origins: top-left corners [y, x] of the windows in the reference frame, (B, P, 2), int64, feature pixels.
+        size: side of a window, feature pixels.
+        radius: largest coarse offset from one frame to the next, feature pixels.
+        inclusive: False leaves out the largest offset of either search and the positions at the lower and the right
+            border, as the released code does.
+
+    Returns:
+        Top-left corners [y, x] of the best windows, (B, P, N, 2), int64, feature pixels; in the reference frame
+        the origins. Among equal distances the first in raster order wins.
+
+    Raises:
+        ValueError: if the window fits nowhere in the map.
+
+    Source:
+        Guo et al., CVPR 2022, section 3.2.
+    """
+    _check_fit(features, size if inclusive else size + 1, radius)
+    # Half precision cannot tell sums over a window apart.
+    features = features.to(torch.promote_types(features.dtype, torch.float32))
+    maps = channels_last(features)
+    blocks = block_means(maps, size)
+    positions = {features.shape[1] // 2: origins}
+    starts = torch.stack([origins, origins], 2)
+    for frames in _outward(features.shape[1]):
+        starts = starts[:, :, : len(frames)]
+        for reach, step in ((radius, COARSE_STEP), (FINE_RADIUS, FINE_STEP)):
+            candidates = _candidates(starts, reach, step, inclusive)
+            valid = _inside(candidates, size if inclusive else size + 1, maps)
+            distances = least_distances(maps, blocks, origins, frames, candidates, valid, size, step)
+            starts = _best(candidates, distances)
+        positions |= dict(zip(frames, starts.unbind(2), strict=True))
+    return torch.stack([positions[frame] for frame in sorted(positions)], 2)
+
+
+@torch.no_grad()
+def refine_match(planes: Tensor, origins: Tensor, positions: Tensor, size: int) -> Tensor:
+    """Search on around where the windows were found on small feature maps, to the pixel of the planes themselves.
+
+    Every frame by itself, up to five pixels away, in two steps. Not part of the paper, whose windows lie within two
+    pixels at best: that is much to ask of the second stage, which has to find it in single pixels of noise, while a
+    whole window tells it clearly.
+
+    Args:
+        planes: what is compared, on the grid of the raw planes, (B, N, C, H, W), any float dtype; the reference frame
+            is N // 2.
+        origins: top-left corners [y, x] of the windows in the reference frame, (B, P, 2), int64, pixels of `planes`.
+        positions: where they were found, (B, P, N, 2), int64; none of them reaches over the border.
+        size: side of a window.
+
+    Returns:
+        Where they are found now, the shape of `positions`; in the reference frame where they were.
+    """
+    maps = channels_last(planes.to(torch.promote_types(planes.dtype, torch.float32)))
+
+    def distances(frames: list[int], candidates: Tensor, step: int) -> Tensor:
+        compared = window_distances(maps, origins, frames, candidates, size, step)
+        return compared.masked_fill(~_inside(candidates, size, maps), torch.inf)
+
+    return _search_on(distances, positions, PIXEL_SEARCHES)
+
+
+@torch.no_grad()
+def refine_beyond(planes: Tensor, origins: Tensor, positions: Tensor, size: int) -> Tensor:
+    """Search on as `refine_match` does, farther, and beyond the border of the frames, where only a part is known.
+
+    What lies at the border of the reference frame has often left the others in part. Windows are compared where both
+    are known; a candidate of which less than half as much is known as of the reference window does not count.
+
+    Args:
+        planes: whole frames, on the grid of the raw planes, (B, N, 1, H, W).
+        origins: as in `refine_match`; they may reach over the border.
+        positions: as in `refine_match`; they may reach over the border.
+        size: side of a window.
+
+    Returns:
+        Where they are found now, the shape of `positions`; they may reach over the border.
+    """
+    sides = torch.tensor(planes.shape[-2:], device=planes.device)
+    places, reach = torch.cat((origins.unsqueeze(2), positions), dim=2), sum(radius for radius, _ in BEYOND_SEARCHES)
+    before = (reach - places.amin((0, 1, 2))).clamp_min(0)
+    after = (places.amax((0, 1, 2)) + size + reach - sides).clamp_min(0)
+    border = torch.stack((before, after), dim=1).flip(0).flatten().tolist()
+    planes = planes.to(torch.promote_types(planes.dtype, torch.float32))
+    maps = channels_last(F.pad(torch.cat((planes, torch.ones_like(planes)), dim=2), border))
+
+    def distances(frames: list[int], candidates: Tensor, step: int) -> Tensor:
+        return overlap_distances(maps, origins + before, frames, candidates, size, step)
+
+    return _search_on(distances, positions + before, BEYOND_SEARCHES) - before
+
+
+def _search_on(
+    distances: Callable[[list[int], Tensor, int], Tensor], positions: Tensor, searches: Sequence[tuple[int, int]]
+) -> Tensor:
+    """Search around `positions` (B, P, N, 2) in every frame but the reference; stay where nothing counts.
+
+    `distances` takes the frames, candidates (B, P, len(frames), K, 2), and their spacing, and returns infinity for
+    those that do not count.
+    """
+    number = positions.shape[2]
+    frames = [frame for frame in range(number) if frame != number // 2]
+    if not frames:
+        return positions
+    found = positions[:, :, frames]
+    for radius, step in searches:
+        candidates = _candidates(found, radius, step)
+        compared = distances(frames, candidates, step)
+        found = torch.where(compared.isfinite().any(-1, keepdim=True), _best(candidates, compared), found)
+    before, after = found.split((number // 2, len(frames) - number // 2), dim=2)
+    return torch.cat((before, positions[:, :, number // 2, None], after), dim=2)
+
+
+def soft_match(features: Tensor, origins: Tensor, size: int, radius: int, temperature: float) -> SoftMatch:
+    """Weigh the coarse candidates of every frame, differentiably, from the reference frame outward.
+
+    The gradient reaches `features` through scores and weights; the start in the next frame carries none.
+
+    Args:
+        features: feature maps, (B, N, C, Hf, Wf), any float dtype; the reference frame is N // 2.
+        origins: top-left corners [y, x] of the windows in the reference frame, (B, P, 2), int64, feature pixels.
+        size: side of a window, feature pixels.
+        radius: largest offset from one frame to the next, feature pixels; K = (radius + 1) ** 2 candidates.
+        temperature: of the softmax, > 0; the smaller, the closer the best candidate comes to weight 1.
+
+    Returns:
+        The candidates of all frames and their weights.
+
+    Raises:
+        ValueError: if the window fits nowhere in the map.
+
+    Source:
+        Guo et al., CVPR 2022, section 3.2.
+    """
+    _check_fit(features, size, radius)
+    maps = channels_last(features)
+    reference = features.shape[1] // 2
+    starts = torch.stack([origins, origins], 2)
+
+    own = origins.unsqueeze(2).expand(-1, -1, (radius + 1) ** 2, -1)
+    nothing = torch.zeros(own.shape[:-1], dtype=features.dtype, device=features.device)
+    found = {reference: (origins, own, nothing.bool(), nothing, nothing)}
+    for frames in _outward(features.shape[1]):
+        candidates = _candidates(starts[:, :, : len(frames)], radius, COARSE_STEP)
+        valid = _inside(candidates, size, maps)
+        distances = window_distances(maps, origins, frames, candidates, size, COARSE_STEP)
+        scores = _scores(distances, valid)
+        weights = (scores / temperature).masked_fill(~valid, -torch.inf).softmax(-1)
+        starts = _best(candidates, distances.masked_fill(~valid, torch.inf))
+        parts = (part.unbind(2) for part in (starts, candidates, valid, scores, weights))
+        found |= dict(zip(frames, zip(*parts, strict=True), strict=True))
+    fields = zip(*(found[frame] for frame in sorted(found)), strict=True)
+    return SoftMatch(*(torch.stack(field, 2) for field in fields))
+
+
+def score_candidates(features: Tensor, origins: Tensor, match: SoftMatch, size: int) -> Tensor:
+    """Score the candidates of a match on other maps, for example on the clean raw planes.
+
+    Args:
+        features: maps of the same height and width as the match's, (B, N, C, Hf, Wf), any number of channels.
+        origins: top-left corners [y, x] of the windows in the reference frame, (B, P, 2), int64, feature pixels.
+        match: the candidates.
+        size: side of a window, feature pixels.
+
+    Returns:
+        Minus the distances, scaled to an L2 norm of 1 over the valid ones, (B, P, N, K); 0 where not valid and in the
+        reference frame.
+
+    Source:
+        Guo et al., CVPR 2022, section 3.2 (supervision of the matching).
+    """
+    frames = range(features.shape[1])
+    distances = window_distances(channels_last(features), origins, frames, match.candidates, size, COARSE_STEP)
+    return _scores(distances, match.valid)
+
+
+def blend_patches(maps: Tensor, match: SoftMatch, size: int, scale: int = 4) -> Tensor:
+    """Align every frame by the weighted sum of its candidate patches.
+
+    Args:
+        maps: raw planes, and whatever shares their grid, (B, N, C, H, W).
+        match: candidates and weights, in feature pixels.
+        size: side of a patch, pixels of `maps`.
+        scale: pixels of `maps` per feature pixel.
+
+    Returns:
+        Aligned patches, (B, P, N, C, size, size); in the reference frame the patch itself.
+
+    Source:
+        Guo et al., CVPR 2022, section 3.2.
+    """
+    frames, reference = range(maps.shape[1]), maps.shape[1] // 2
+    planes = channels_last(maps)
+    images, corners, count = candidate_grids(planes, frames, scale * match.candidates)
+    weights = match.weights.reshape(-1, count, count, 1, 1, 1)
+    elements = size**2 * planes.shape[-1]
+
+    blended = planes.new_zeros(len(images), size, size, planes.shape[-1])
+    for chunk in chunks(images, count * elements):
+        columns = window_columns(planes, images[chunk], corners[chunk], count, size, scale * COARSE_STEP)
+        blended[chunk] = sum((weights[chunk, :, i] * windows).sum(1) for i, windows in enumerate(columns))
+    blended = blended.unflatten(0, match.weights.shape[:3])
+    own = cut_squares(planes, [reference], scale * match.positions[:, :, reference, None], size)
+    return torch.cat([blended[:, :, :reference], own, blended[:, :, reference + 1 :]], 2).movedim(-1, 3)
+
+
+def _check_fit(features: Tensor, size: int, radius: int) -> None:
+    height, width = features.shape[-2:]
+    # With an odd radius the offset 0 is no candidate: the map must leave room for a step aside.
+    if min(height, width) < size + radius % 2:
+        raise ValueError(f"a window of {size}x{size} with radius {radius} fits nowhere in a map of {height}x{width}")
+
+
+def _outward(frame_number: int) -> Iterator[list[int]]:
+    """Frames at distance 1, 2, ... from the reference: the earlier one and, where it exists, the later one."""
+    reference = frame_number // 2
+    for distance in range(1, reference + 1):
+        yield [frame for frame in (reference - distance, reference + distance) if frame < frame_number]
+
+
+def _candidates(starts: Tensor, radius: int, step: int, inclusive: bool = True) -> Tensor:
+    """Square grid of offsets -radius, -radius + step, ..., radius around (..., 2) -> (..., K, 2) in raster order."""
+    offsets = torch.arange(-radius, radius + inclusive, step, device=starts.device)
+    return starts.unsqueeze(-2) + torch.stack(torch.meshgrid(offsets, offsets, indexing="ij"), -1).flatten(0, 1)
+
+
+def _inside(candidates: Tensor, size: int, maps: Tensor) -> Tensor:
+    y, x = candidates.unbind(-1)
+    height, width = maps.shape[2:4]
+    return (y >= 0) & (x >= 0) & (y <= height - size) & (x <= width - size)
+
+
+def _best(candidates: Tensor, distances: Tensor) -> Tensor:
+    # argmin promises the first among equals, which is the first in raster order.
+    index = distances.argmin(-1)[..., None, None]
+    return candidates.take_along_dim(index, -2).squeeze(-2)
+
+
+def _scores(distances: Tensor, valid: Tensor) -> Tensor:
+    # normalize keeps value and gradient finite where all distances are 0.
+    return F.normalize(-distances.masked_fill(~valid, 0), dim=-1)

@@ -1,0 +1,243 @@
+"""Weights and training states on disk: written whole or not at all, read without running anything."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from twostagealign.archs import from_released, infer_network_arguments, is_released, widen
+from twostagealign.models import TwoStageRestorer
+from twostagealign.options.registry import FEATURES, NETWORKS, build
+from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.files import REPOSITORY, locate, write_atomically
+
+PRETRAINED = REPOSITORY / "experiments" / "pretrained"
+"""Where the shipped checkpoints lie: two_stage_NAME.safetensors."""
+
+METADATA_KEY = "twostagealign"
+
+
+def find_checkpoint(text: str) -> Path:
+    """The file that a user means.
+
+    Args:
+        text: name of a shipped checkpoint, such as "tiny", or a file, looked up as `locate` does.
+
+    Raises:
+        UserError: it is neither.
+    """
+    files = sorted(PRETRAINED.glob("two_stage_*.safetensors"))
+    shipped = {file.stem.removeprefix("two_stage_"): file for file in files}
+    path = shipped.get(text) or locate(Path(text))
+    if not path.exists():
+        raise UserError(f"{text}: no such file, and none of the shipped checkpoints: {', '.join(shipped) or '(none)'}")
+    return path
+
+
+def save_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write weights as safetensors, with what is needed to build the networks again.
+
+    Args:
+        path: file to write.
+        state: state dict of a `TwoStageRestorer`.
+        metadata: JSON values; `network` and `features` are the type nodes of the two networks, `refine` says whether
+            patches are to be found to the pixel.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    text = {METADATA_KEY: json.dumps(metadata)}
+    write_atomically(path, lambda temporary: _disk_errors(save_file, tensors, temporary, metadata=text))
+
+
+def save_torch_file(path: Path, content: Any) -> None:
+    """Write a file of `torch.save`, whole or not at all.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    write_atomically(path, lambda temporary: _disk_errors(torch.save, content, temporary))
+
+
+def _disk_errors(save: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+    try:
+        save(*args, **kwargs)
+    except (SafetensorError, RuntimeError) as error:  # how safetensors and PyTorch report a full disk
+        raise OSError(str(error).partition("\n")[0]) from error
+
+
+def load_torch_file(path: Path) -> Any:
+    """Read a file of `torch.save` on the CPU, plain data and tensors only.
+
+    Raises:
+        UserError: it is missing, damaged, or holds anything else.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the error says what matters
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the unpickler raises whatever the damage leads to
+        raise UserError(f"{path}: {_why_unreadable(path, 'a checkpoint with plain tensors')}") from error
+
+
+def load_weights(path: Path, averaged: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a state dict from .safetensors or .pth.
+
+    Besides plain state dicts, training states of this project and the {'params', 'params_ema'} files of BasicSR are
+    understood.
+
+    Args:
+        path: the file.
+        averaged: of a file that holds averaged weights and raw ones, take the averaged.
+
+    Returns:
+        Name -> float32 tensor, and the metadata written with it (empty for foreign files).
+
+    Raises:
+        UserError: the file is missing, damaged or holds no weights.
+    """
+    metadata: dict[str, Any] = {}
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, framework="pt") as file:
+                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                metadata = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
+        except (OSError, SafetensorError, ValueError) as error:
+            raise UserError(f"{path}: {_why_unreadable(path, 'a safetensors file')}") from error
+    else:
+        state = load_torch_file(path)
+        if isinstance(state, dict):
+            metadata = state.get("metadata", metadata)
+            keys = ("ema", "params_ema", "model", "params")
+            state = next((state[key] for key in keys[:: 1 if averaged else -1] if key in state), state)
+    if not isinstance(state, dict) or not state or not all(_is_weight(*entry) for entry in state.items()):
+        raise UserError(f"{path}: holds no weights, expected a state dict of tensors")
+    if all(name.startswith("module.") for name in state):  # as DistributedDataParallel writes it
+        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    return {name: tensor.float() for name, tensor in state.items()}, metadata if isinstance(metadata, dict) else {}
+
+
+def _is_weight(name: object, value: object) -> bool:
+    return isinstance(name, str) and isinstance(value, Tensor)
+
+
+def _why_unreadable(path: Path, expected: str) -> str:
+    if not path.exists():
+        return "no such file"
+    if path.is_dir():
+        return "is a folder, expected a file"
+    return f"damaged or of another kind ({path.stat().st_size} bytes), expected {expected}"
+
+
+def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: Path) -> None:
+    """Copy a state dict into a module, entry by entry.
+
+    Raises:
+        UserError: entries are missing, unexpected or of another shape; the line names them.
+    """
+    wanted = module.state_dict()
+    problems = {
+        "missing": [name for name in wanted if name not in state],
+        "unexpected": [name for name in state if name not in wanted],
+        "of another shape": [
+            f"{name} (found {list(state[name].shape)}, expected {list(tensor.shape)})"
+            for name, tensor in wanted.items()
+            if name in state and state[name].shape != tensor.shape
+        ],
+    }
+    found = [f"{len(names)} {kind}: {_first(names)}" for kind, names in problems.items() if names]
+    if found:
+        raise UserError(f"{source}: does not fit {type(module).__name__}: " + "; ".join(found))
+    module.load_state_dict(state)
+
+
+def _first(names: list[str], count: int = 5) -> str:
+    return ", ".join(names[:count]) + (f", and {len(names) - count} more" if len(names) > count else "")
+
+
+def load_into(restorer: TwoStageRestorer, path: Path, strict: bool = True, narrower: bool = False) -> None:
+    """Load a checkpoint into a restorer: a whole one, or a released file that holds one of its two networks.
+
+    Args:
+        restorer: to load into.
+        path: the file.
+        strict: False takes the entries whose name and shape fit and leaves the rest of the restorer as it is.
+        narrower: the checkpoint's networks are narrower, or as wide; see `widen`.
+
+    Raises:
+        UserError: the file cannot be read or does not fit.
+    """
+    state, _ = load_weights(path)
+    module: nn.Module = restorer
+    if is_released(state):
+        kind, state = from_released(state)
+        module = getattr(restorer, kind)
+    if narrower:
+        try:
+            return widen(module, state)
+        except ValueError as error:
+            raise UserError(f"{path}: does not fit into {type(module).__name__}: {error}") from error
+    if not strict:
+        own = module.state_dict()
+        fitting = {name: entry for name, entry in state.items() if name in own and own[name].shape == entry.shape}
+        if not fitting:
+            raise UserError(f"{path}: found no entry that fits {type(module).__name__}, expected one at least")
+        state = own | fitting
+    load_strictly(module, state, path)
+
+
+def open_restorer(path: Path, features_path: Path | None = None, averaged: bool = True) -> TwoStageRestorer:
+    """Build the networks that a checkpoint was made for and load it.
+
+    Args:
+        path: a checkpoint of this project, or the released file of the network.
+        features_path: the released file of the feature net; only with a released network.
+        averaged: see `load_weights`.
+
+    Returns:
+        The restorer in evaluation mode, on the CPU in float32; its weights need no gradients.
+
+    Raises:
+        UserError: a file cannot be read, does not fit, or one is missing.
+    """
+    state, metadata = load_weights(path, averaged)
+    network, features = {"type": "TwoStageNet"}, {"type": "LowResolutionFeatures"}
+    released = is_released(state)
+    if released:
+        kind, state = from_released(state)
+        if kind != "network":
+            raise UserError(f"{path}: holds the feature net only, which is to be given as the features checkpoint")
+        if features_path is None:
+            raise UserError(f"{path}: holds the network only; the checkpoint of the feature net must be given too")
+        network |= _network_arguments(state, path)
+    elif features_path is not None:
+        raise UserError(f"{features_path}: not needed, {path} holds its own feature net")
+    elif {"network", "features"} <= metadata.keys():
+        network, features = metadata["network"], metadata["features"]
+    else:
+        part = {name.removeprefix("network."): value for name, value in state.items() if name.startswith("network.")}
+        network |= _network_arguments(part, path)
+    networks = build(NETWORKS, network, path), build(FEATURES, features, path)
+    restorer = TwoStageRestorer(*networks, refine=metadata.get("refine") is True)
+    if released:
+        load_strictly(restorer.network, state, path)
+        state, _ = load_weights(features_path)
+        if not is_released(state) or from_released(state)[0] != "features":
+            raise UserError(f"{features_path}: holds no released feature net, expected the one that belongs to {path}")
+        load_strictly(restorer.features, from_released(state)[1], features_path)
+    else:
+        load_strictly(restorer, state, path)
+    return restorer.eval().requires_grad_(False)
+
+
+def _network_arguments(state: Mapping[str, Tensor], path: Path) -> dict[str, int]:
+    try:
+        return infer_network_arguments(state)
+    except (ValueError, IndexError) as error:
+        raise UserError(f"{path}: {error}") from error

@@ -1,0 +1,1 @@
+"""Whole frames: tiles, their restoration, and the quality of a picture."""

@@ -1,0 +1,1 @@
+"""What a process needs: ranks, device, memory, time, files, errors."""

@@ -1,0 +1,1 @@
+"""What was measured: ablation, demo, classical methods, benchmarks."""

@@ -1,0 +1,143 @@
+"""What restores: the variants of the network, their training, and the methods without a network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from twostagealign.data import BurstBatch
+from twostagealign.models.checkpoint import find_checkpoint, load_weights, open_restorer
+from twostagealign.options import load_options
+from twostagealign.restoration.frame import restore_frame
+from twostagealign.restoration.quality import develop
+from twostagealign.restoration.tiling import Tiling
+from twostagealign.runtime.device import pick_device
+from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.files import REPOSITORY, locate, sha256
+from twostagealign.studies.burst_averaging import block_matched_average
+from twostagealign.studies.classical import demosaicked, denoised
+from twostagealign.training.trainer import Trainer
+
+OPTIONS = REPOSITORY / "options" / "ablation"
+"""An option file for each variant."""
+
+VARIANTS = {
+    "single_frame": "single frame",
+    "no_alignment": "burst without alignment",
+    "stage_one": "stage one only",
+    "stage_two": "stage two only",
+    "both": "both stages",
+    "no_interpolation": "both, no interpolation branch",
+}
+"""Name of the option file -> what the variant is called in tables."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to restore a burst.
+
+    Attributes:
+        name: what it is called in tables.
+        restore: burst -> sRGB of the reference frame, (3, 2H, 2W), on the CPU.
+        weights: SHA-256 of its weights; None for a method without a network.
+        training: how long a variant was trained; None for the others.
+        one_frame: whether it looks at the reference frame alone, which is the same at all shifts.
+    """
+
+    name: str
+    restore: Callable[[BurstBatch], Tensor]
+    weights: str | None = None
+    training: str | None = None
+    one_frame: bool = False
+
+
+def yardsticks() -> list[Method]:
+    """The methods without a network."""
+    return [
+        Method("demosaicking", demosaicked, one_frame=True),
+        Method("demosaicking + non-local means", denoised, one_frame=True),
+        Method("burst average", lambda burst: demosaicked(block_matched_average(burst))),
+        Method("burst average + non-local means", lambda burst: denoised(block_matched_average(burst))),
+    ]
+
+
+def weights_file(option_file: Path) -> Path:
+    """Where the training of an option file writes its newest weights."""
+    options = load_options(option_file)
+    return locate(Path(options.path.experiments_root)) / options.name / "models" / "net_latest.safetensors"
+
+
+def open_variant(option_file: Path, name: str) -> Method:
+    """Load the newest weights of a variant.
+
+    Args:
+        option_file: of its training. Where that does without block matching, so does the restoration.
+        name: what it is called in tables.
+
+    Raises:
+        UserError: it has not been trained, or a file cannot be read.
+    """
+    options, path = load_options(option_file), weights_file(option_file)
+    restore = _by_network(path, block_matching=options.matching.search_window is not None)
+    _, metadata = load_weights(path)
+    training = f"{metadata.get('iteration')} of {options.train.total_iter} iterations"
+    one_frame = options.network.type == "SingleFrameNet"
+    return Method(name, restore, sha256(path), training, one_frame)
+
+
+def shipped(checkpoint: str = "tiny") -> list[Method]:
+    """The shipped checkpoint as it is, and without what can be left out of it.
+
+    Raises:
+        UserError: it is not there, or cannot be read.
+    """
+    path = find_checkpoint(checkpoint)
+    weights = sha256(path)
+    alone = _by_network(path, block_matching=False, reference_alone=True)
+    return [
+        Method(f"{checkpoint}, reference frame alone", alone, weights, one_frame=True),
+        Method(f"{checkpoint}, stage one off", _by_network(path, block_matching=False), weights),
+        Method(f"{checkpoint}, stage one to four pixels", _by_network(path, refine=False), weights),
+        Method(checkpoint, _by_network(path), weights),
+    ]
+
+
+def _by_network(
+    path: Path, block_matching: bool = True, refine: bool = True, reference_alone: bool = False
+) -> Callable[[BurstBatch], Tensor]:
+    """How a burst is restored by the network of a checkpoint; `refine` where the checkpoint says so too."""
+    restorer = open_restorer(path).to(pick_device("auto"))
+    restorer.refine &= refine
+    tiling = Tiling(block_matching=block_matching)
+
+    def restore(burst: BurstBatch) -> Tensor:
+        frames, reference = burst.lq.shape[1], burst.lq.shape[1] // 2
+        seen = slice(reference, reference + 1) if reference_alone else slice(frames)
+        restored = restore_frame(restorer, burst.lq[0, seen], burst.noise_map[0, seen], tiling)
+        return develop(restored.image, burst.camera)
+
+    return restore
+
+
+def train_variant(option_file: Path, source: Path) -> None:
+    """Train to the end; a training that was interrupted goes on, one that is finished stays as it is.
+
+    Args:
+        option_file: of the training.
+        source: folder of pictures to train on.
+
+    Raises:
+        UserError: it cannot be trained, or was stopped by a signal.
+    """
+    options = load_options(option_file, [f"datasets:train:source={json.dumps(str(source))}"])
+    trainer = Trainer(options, resume=True)
+    trainer.run()
+    if trainer.iteration < options.train.total_iter:
+        raise UserError(
+            f"{options.name}: stopped at iteration {trainer.iteration} of {options.train.total_iter}; "
+            "the same command goes on from there"
+        )

@@ -1,0 +1,112 @@
+"""Tables and a plot of the ablation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import cycle
+from pathlib import Path
+from statistics import mean
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from twostagealign.runtime.files import write_atomically
+from twostagealign.studies.ablation.cells import Cell
+from twostagealign.studies.ablation.methods import Method
+from twostagealign.studies.ablation.scenes import NOISE
+
+NOT_DRAWN = ("demosaicking", "burst average")
+"""They lie so far below the others that the others would lie on one another; the tables have all."""
+
+# Okabe and Ito's colours, which the colour-blind tell apart; the markers do without colour.
+VARIANTS = [
+    {"color": "#000000", "marker": "s"},
+    {"color": "#E69F00", "marker": "v"},
+    {"color": "#56B4E9", "marker": "D"},
+    {"color": "#CC79A7", "marker": "^"},
+    {"color": "#D55E00", "marker": "o"},
+    {"color": "#009E73", "marker": "X"},
+]
+SHIPPED = [{"color": "#000000", "linestyle": style} for style in (":", "--", "-")]
+YARDSTICKS = [{"color": "#888888", "linestyle": style} for style in (":", "--")]
+
+
+def tables(cells: Sequence[Cell], methods: Sequence[Method]) -> str:
+    """Mean PSNR of each method over each group of scenes.
+
+    Args:
+        cells: of all these methods on the same scenes.
+        methods: the rows, in this order.
+
+    Returns:
+        Markdown.
+    """
+    trained = [[method.name, method.training] for method in methods if method.training]
+    parts = [_table(["variant", "trained for"], trained)] if trained else []
+    for group in dict.fromkeys(cell.group for cell in cells):
+        shifts = _shifts(cells, group)
+        pictures = len({cell.picture for cell in cells if cell.group == group})
+        if shifts == [None]:
+            parts.append(f"PSNR (dB) on {group}, mean over {pictures} bursts:")
+            rows = [[m.name, *(_mean(cells, m, group, None, noise) for noise in NOISE)] for m in methods]
+            parts.append(_table(["", *(f"{noise} noise" for noise in NOISE)], rows))
+            continue
+        for noise in NOISE:
+            parts.append(
+                f"PSNR (dB) on {group} at {noise} noise, mean over {pictures}, by the shift from frame to frame in raw "
+                "pixels:"
+            )
+            rows = [[m.name, *(_mean(cells, m, group, shift, noise) for shift in shifts)] for m in methods]
+            parts.append(_table(["", *map(str, shifts)], rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def draw(path: Path, cells: Sequence[Cell], methods: Sequence[Method]) -> None:
+    """Plot mean PSNR against shift: a line for each method, a panel for each noise level and group of scenes.
+
+    Args:
+        path: PNG to write.
+        cells: as for `tables`.
+        methods: the lines, but `NOT_DRAWN`.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    groups = [group for group in dict.fromkeys(cell.group for cell in cells) if _shifts(cells, group) != [None]]
+    looks = [cycle(styles) for styles in (YARDSTICKS, SHIPPED, VARIANTS)]
+    styles = {m.name: next(looks[bool(m.weights) + bool(m.training)]) for m in methods if m.name not in NOT_DRAWN}
+    figure = Figure(figsize=(11, 0.9 + 3.5 * len(groups)), layout="constrained")
+    panels = figure.subplots(len(groups), len(NOISE), sharex=True, sharey="row", squeeze=False)
+    for group, row in zip(groups, panels, strict=True):
+        for noise, axis in zip(NOISE, row, strict=True):
+            _draw_panel(axis, [cell for cell in cells if (cell.group, cell.noise) == (group, noise)], styles)
+            axis.set_title(f"{group}, {noise} noise", fontsize=10)
+        row[0].set_ylabel("PSNR (dB)")
+    for axis in panels[-1]:
+        axis.set_xlabel("shift from frame to frame (raw pixels)")
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=110, format="png"))
+
+
+def _draw_panel(axis: Axes, cells: Sequence[Cell], styles: dict[str, dict[str, str]]) -> None:
+    shifts = _shifts(cells, cells[0].group)
+    for name, style in styles.items():
+        means = [mean(c.psnr for c in cells if (c.method, c.shift) == (name, shift)) for shift in shifts]
+        axis.plot(shifts, means, markersize=5, label=name, **style)
+    axis.set_xticks(shifts)
+    axis.grid(alpha=0.3)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _shifts(cells: Sequence[Cell], group: str) -> list[int | None]:
+    return list(dict.fromkeys(cell.shift for cell in cells if cell.group == group))
+
+
+def _mean(cells: Sequence[Cell], method: Method, group: str, shift: int | None, noise: str) -> str:
+    key = (method.name, group, shift, noise)
+    return f"{mean(c.psnr for c in cells if (c.method, c.group, c.shift, c.noise) == key):.2f}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str | None]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)

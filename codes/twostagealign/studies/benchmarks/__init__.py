@@ -1,0 +1,24 @@
+"""How fast the parts of the program are. A suite is a function that yields measurements as they are taken.
+
+Where a suite compares with the direct way of doing the same, the caller hands that over (`scripts/baselines`).
+"""
+
+from twostagealign.studies.benchmarks.data import benchmark_data
+from twostagealign.studies.benchmarks.dcn import benchmark_dcn
+from twostagealign.studies.benchmarks.frame import benchmark_frame
+from twostagealign.studies.benchmarks.growth import benchmark_growth
+from twostagealign.studies.benchmarks.matching import benchmark_matching
+from twostagealign.studies.benchmarks.measurement import Measurement
+from twostagealign.studies.benchmarks.memory import benchmark_memory
+from twostagealign.studies.benchmarks.network import benchmark_network
+
+__all__ = [
+    "Measurement",
+    "benchmark_data",
+    "benchmark_dcn",
+    "benchmark_frame",
+    "benchmark_growth",
+    "benchmark_matching",
+    "benchmark_memory",
+    "benchmark_network",
+]

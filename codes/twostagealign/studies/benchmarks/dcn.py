@@ -1,0 +1,57 @@
+"""Deformable convolution against torchvision's."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import torch
+import torchvision
+from torch import Tensor
+
+from twostagealign.ops import deform_conv2d
+from twostagealign.studies.benchmarks.measurement import Measurement, race
+
+CASES = (((1, 64, 72, 72), 5.0), ((5, 64, 72, 72), 5.0), ((1, 64, 256, 256), 4.0))
+"""Shapes of the input, and how many times faster the forward pass has to be."""
+BACKWARD = 3.0
+GROUPS = 8
+
+
+def benchmark_dcn(cases: Sequence[tuple[tuple[int, ...], float]] = CASES) -> Iterator[Measurement]:
+    """Compare forward and backward pass of a 3x3 kernel, eight groups, offsets ~ N(0, 3 pixels)."""
+    for shape, bar in cases:
+        tensors = _arguments(shape)
+        text = "x".join(map(str, shape))
+        with torch.inference_mode():
+            ours, theirs = race(*(partial(_forward, call, tensors) for call in _calls()))
+        yield Measurement(f"forward {text}, torchvision / ours", theirs / ours, "x", at_least=bar)
+        gradient = torch.ones_like(_forward(deform_conv2d, tensors))
+        ours, theirs = race(*(_backward(call, tensors, gradient) for call in _calls()))
+        yield Measurement(f"backward {text}, torchvision / ours", theirs / ours, "x", at_least=BACKWARD)
+
+
+def _calls() -> tuple[Callable, Callable]:
+    return deform_conv2d, torchvision.ops.deform_conv2d
+
+
+def _arguments(shape: tuple[int, ...]) -> list[Tensor]:
+    """Input, offset, weight, bias and mask."""
+    generator = torch.Generator().manual_seed(0)
+    batch, channels, height, width = shape
+
+    def normal(*size: int) -> Tensor:
+        return torch.randn(*size, generator=generator)
+
+    offset, mask = 3 * normal(batch, 18 * GROUPS, height, width), normal(batch, 9 * GROUPS, height, width).sigmoid()
+    return [normal(*shape), offset, 0.05 * normal(channels, channels, 3, 3), normal(channels), mask]
+
+
+def _forward(call: Callable, tensors: Sequence[Tensor]) -> Tensor:
+    x, offset, weight, bias, mask = tensors
+    return call(x, offset, weight, bias, padding=1, mask=mask)
+
+
+def _backward(call: Callable, tensors: Sequence[Tensor], gradient: Tensor) -> Callable[[], object]:
+    """The way back alone, again and again from one forward pass."""
+    leaves = [tensor.clone().requires_grad_() for tensor in tensors]
+    output = _forward(call, leaves)
+    return lambda: torch.autograd.grad(output, leaves, gradient, retain_graph=True)

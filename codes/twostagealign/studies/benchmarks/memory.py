@@ -1,0 +1,75 @@
+"""Peak memory of restoring a UHD burst with the paper's network, and one of twice the size.
+
+A fresh process does all that restoration does for the whole frame: features, matching of all tiles, stitching, an 8-bit
+picture. Only the last tiles, when the picture is nearly full, pass through the network: all of them would take minutes,
+and each needs the same memory.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from statistics import median
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from twostagealign.isp import PROTOCOL_LEVELS, protocol_camera
+from twostagealign.restoration.folder import StoredBurst, restore_burst
+from twostagealign.restoration.tiling import Tiling, count_tiles
+from twostagealign.runtime.memory import keep_freed_memory, memory_used
+from twostagealign.studies.benchmarks.measurement import Measurement
+from twostagealign.studies.benchmarks.subjects import FRAME_UHD, wide_restorer
+
+TILING = Tiling(patch=128, halo=16, search_window=128, batch=1)
+"""The protocol for UHD."""
+REAL_TILES = 2
+
+
+def benchmark_memory(size: tuple[int, int] = FRAME_UHD, runs: int = 5) -> Iterator[Measurement]:
+    """Measure the largest resident memory, each time in a fresh process.
+
+    Args:
+        size: height and width of the raw planes; then the width is doubled.
+        runs: of each size, in turn, of which the medians count: what the C library keeps varies from run to run.
+    """
+    height, width = size
+    sizes = [(height, width), (height, 2 * width)]
+    peaks: list[list[float]] = [[], []]
+    for _ in range(runs):
+        for shape, own in zip(sizes, peaks, strict=True):
+            code = f"from {__name__} import peak_of_restoration as peak; print(peak{shape})"
+            done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+            own.append(int(done.stdout) / 1e9)
+    one, two = (median(own) for own in peaks)
+    for shape, peak in zip(sizes, (one, two), strict=True):
+        yield Measurement(f"nf 64, 5 x {shape[0]} x {shape[1]}, peak", peak, "GB", at_most=3)
+    yield Measurement("peak of twice the frame / of one", two / one, "x", at_most=1.1)
+    held = height * width * (5 * 4 * 2 + 4 * 3) / 1e9  # five raw frames of 16 bits, a picture of 8 bits
+    working = (two - 2 * held) / (one - held)
+    yield Measurement("the same, less the burst and the picture themselves", working, "x", at_most=1.1)
+
+
+def peak_of_restoration(height: int, width: int) -> int:
+    """Restore a burst of this size in this process; the largest memory that it used, bytes."""
+    keep_freed_memory()  # as every program does
+    restorer = wide_restorer()
+    network, tiles = restorer.network.forward, count_tiles((height, width), TILING)
+
+    def forward(lq: Tensor, noise_map: Tensor) -> Tensor:
+        nonlocal tiles
+        tiles -= len(lq)
+        if tiles < REAL_TILES:
+            return network(lq, noise_map)
+        return lq.new_zeros(len(lq), 3, 2 * lq.shape[-2], 2 * lq.shape[-1])
+
+    restorer.network.forward = forward
+    stored = np.random.default_rng(0).integers(0, 2**16, (5, 4, height, width), dtype=np.uint16)
+    burst = StoredBurst(
+        frames=list(torch.from_numpy(stored)),
+        decode=lambda planes: planes.float() / 65535,
+        noise=PROTOCOL_LEVELS["high"],
+        camera=protocol_camera(),
+    )
+    restore_burst(restorer, burst, TILING)
+    return memory_used(torch.device("cpu")).resident

@@ -1,0 +1,72 @@
+"""What is measured: networks of the paper's width and of the shipped checkpoint's, and bursts for them."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from twostagealign.archs import LowResolutionFeatures, TwoStageNet
+from twostagealign.isp import PROTOCOL_LEVELS, add_noise, noise_map
+from twostagealign.models import TwoStageRestorer
+from twostagealign.models.checkpoint import find_checkpoint, open_restorer
+
+FRAME_720P = (360, 640)
+FRAME_UHD = (1080, 1920)
+"""Height and width of raw planes."""
+
+
+def wide_network() -> TwoStageNet:
+    """The paper's network, nf 64, with random weights; unlike in a fresh network, the offsets are not 0."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = TwoStageNet(nf=64, groups=8).eval().requires_grad_(False)
+        for name, parameter in network.named_parameters():
+            if "predictor" in name:
+                nn.init.normal_(parameter, std=0.01)
+    return network
+
+
+def wide_restorer() -> TwoStageRestorer:
+    """The paper's network with the feature net of the shipped checkpoint."""
+    return TwoStageRestorer(wide_network(), tiny_restorer().features).eval()
+
+
+def tiny_restorer(refine: bool = True) -> TwoStageRestorer:
+    """The shipped narrow network, nf 16; without `refine`, matching ends where that of the paper does."""
+    restorer = open_restorer(find_checkpoint("tiny"))
+    restorer.refine &= refine
+    return restorer
+
+
+def random_features(height: int, width: int) -> Tensor:
+    """Maps in which nothing matches, as many and as large as those of five frames, (5, 16, height, width)."""
+    return torch.randn(5, LowResolutionFeatures().layers[0].out_channels, height, width, generator=_seeded())
+
+
+def moving_features(height: int, width: int) -> Tensor:
+    """What the shipped feature net finds in five frames of a moving texture at high noise, (5, 16, height, width).
+
+    The texture has the spectrum of natural pictures, the same contrast in every octave (Field, "Relations between the
+    statistics of natural images and the response properties of cortical cells", JOSA A 1987). It moves by 20 raw pixels
+    down and 17 to the right from frame to frame.
+    """
+    features, generator = tiny_restorer().features, _seeded()
+    height, width = features.scale * height, features.scale * width
+    texture = torch.zeros(4, height + 80, width + 68)
+    for octave in range(8):
+        grid = [side // 2**octave + 2 for side in texture.shape[1:]]
+        waves = F.interpolate(torch.randn(1, 4, *grid, generator=generator), scale_factor=2**octave, mode="bilinear")
+        texture += waves[0, :, : height + 80, : width + 68]
+    texture = 0.2 + 0.1 * texture / texture.std()
+    frames = [texture[:, 20 * k : 20 * k + height, 17 * k : 17 * k + width] for k in range(5)]
+    noisy = add_noise(torch.stack(frames).clamp(0, 1), *PROTOCOL_LEVELS["high"], generator)
+    return torch.cat([features(frame[None]) for frame in noisy])
+
+
+def burst(frames: int, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Raw planes of random numbers and their noise maps at high noise, (frames, 4, height, width) each."""
+    lq = torch.rand(frames, 4, height, width, generator=_seeded())
+    return lq, noise_map(lq[None], *PROTOCOL_LEVELS["high"])[0]
+
+
+def _seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(0)

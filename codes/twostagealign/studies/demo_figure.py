@@ -1,0 +1,194 @@
+"""One figure: pictures side by side, a detail of each, and the matched offsets of the tiles against the true ones."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from twostagealign.restoration.frame import RestoredFrame
+from twostagealign.restoration.quality import Quality
+from twostagealign.runtime.files import write_atomically
+
+TOLERANCE = 4
+"""Raw pixels by which a match may miss the truth: one pixel of the feature maps that it is found on."""
+
+# The figure, in inches.
+DPI = 100
+WIDTH = 18.0
+MARGIN = 0.3
+GAP = 0.12
+TITLE = 0.45
+CAPTION = 0.75
+PLOTS = 3.4
+
+ACCENT, TRUE, MATCHED, MISSING = "#00b8d9", "#212529", "#1971c2", "#ced4da"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One of the pictures to compare.
+
+    Attributes:
+        name: stands above it.
+        picture: 8 bits, (height, width, 3), the same size in all panels.
+        quality: stands above it too; None for the ground truth.
+    """
+
+    name: str
+    picture: np.ndarray
+    quality: Quality | None = None
+
+
+@dataclass(frozen=True)
+class Offsets:
+    """Where the tiles of the reference frame lie in each frame, relative to the reference; raw pixels, [y, x].
+
+    Attributes:
+        true: (N, 2), the same for all tiles.
+        matched: (P, N, 2), what block matching found.
+        visible: (P, N), whether the whole tile is inside that frame: if not, there is nothing to be found.
+    """
+
+    true: np.ndarray
+    matched: np.ndarray
+    visible: np.ndarray
+
+    def median(self) -> list[list[float] | None]:
+        """Median of the visible tiles' matches in each frame, [y, x]; None where no tile is visible."""
+        return [
+            np.median(self.matched[seen, frame], axis=0).tolist() if seen.any() else None
+            for frame, seen in enumerate(self.visible.T)
+        ]
+
+    def count_found(self) -> tuple[int, int]:
+        """How many visible tiles of the neighbours were found where they are, and how many there are in all."""
+        found = (np.abs(self.matched - self.true) <= TOLERANCE).all(axis=2) & self.visible
+        neighbours = np.arange(len(self.true)) != len(self.true) // 2
+        return int(found[:, neighbours].sum()), int(self.visible[:, neighbours].sum())
+
+
+def compare_offsets(restored: RestoredFrame, true: np.ndarray, patch: int) -> Offsets:
+    """Put the matches of a restored frame next to the truth.
+
+    Args:
+        restored: the frame and its matches.
+        true: motion of each frame relative to the reference, (N, 2) [y, x], raw pixels.
+        patch: side of a tile, raw pixels.
+
+    Returns:
+        Both, and which tiles could be found at all.
+    """
+    size = np.array(restored.image.shape[1:]) // 2
+    corners = restored.origins.numpy()[:, None]
+    inside = (corners + true >= 0) & (np.minimum(corners + patch, size) + true <= size)
+    return Offsets(true, restored.shifts.numpy(), inside.all(axis=2))
+
+
+def most_detailed_window(picture: np.ndarray, size: tuple[int, int]) -> tuple[int, int]:
+    """Find the part of a picture with the most fine detail.
+
+    Args:
+        picture: (height, width, 3) uint8.
+        size: height and width of the part.
+
+    Returns:
+        [y, x] of its first pixel.
+    """
+    detail = np.abs(cv2.Laplacian(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.CV_32F))
+    # Anchored at its first pixel, the mean over a window that fits lies at that pixel.
+    mean = cv2.boxFilter(detail, -1, size[::-1], anchor=(0, 0))
+    mean = mean[: picture.shape[0] - size[0] + 1, : picture.shape[1] - size[1] + 1]
+    y, x = np.unravel_index(mean.argmax(), mean.shape)
+    return int(y), int(x)
+
+
+def draw_comparison(path: Path, title: str, panels: Sequence[Panel], offsets: Offsets | None) -> None:
+    """Write the figure as PNG, 1800 pixels wide.
+
+    Args:
+        path: the file.
+        title: of the figure.
+        panels: the pictures from left to right; the detail is chosen in the last one.
+        offsets: of the tiles; None: no plot of them.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    height, width = panels[-1].picture.shape[:2]
+    column = (WIDTH - 2 * MARGIN - (len(panels) - 1) * GAP) / len(panels)
+    row = column * height / width
+    total = 2 * MARGIN + TITLE + CAPTION + 2 * row + GAP + (PLOTS if offsets else 0)
+    figure = Figure(figsize=(WIDTH, total), dpi=DPI)
+
+    def place(left: float, top: float, wide: float, high: float) -> Axes:
+        """Axes whose upper left corner lies so many inches from the figure's."""
+        return figure.add_axes((left / WIDTH, 1 - (top + high) / total, wide / WIDTH, high / total))
+
+    figure.text(MARGIN / WIDTH, 1 - MARGIN / total, title, fontsize=19, weight="bold", va="top")
+    window = (height // 4, width // 4)
+    y, x = most_detailed_window(panels[-1].picture, window)
+    top = MARGIN + TITLE + CAPTION
+    for index, panel in enumerate(panels):
+        left = MARGIN + index * (column + GAP)
+        whole = place(left, top, column, row)
+        whole.imshow(panel.picture, interpolation="antialiased", aspect="auto")
+        whole.add_patch(Rectangle((x, y), window[1], window[0], fill=False, edgecolor=ACCENT, linewidth=2))
+        whole.set_axis_off()
+        _caption(whole, panel)
+        detail = place(left, top + row + GAP, column, row)
+        crop = panel.picture[y : y + window[0], x : x + window[1]]
+        detail.imshow(crop, interpolation="nearest", aspect="auto")
+        detail.set(xticks=[], yticks=[])
+        detail.spines[:].set(edgecolor=ACCENT, linewidth=2)
+    if offsets:
+        _draw_offsets(place, total - MARGIN - PLOTS, offsets)
+    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png"))
+
+
+def _caption(axes: Axes, panel: Panel) -> None:
+    quality = panel.quality
+    measures = f"PSNR {quality.psnr:.2f} dB   SSIM {quality.ssim:.3f}" if quality else "reference frame without noise"
+    for text, points, style in ((panel.name, 27, {"weight": "bold"}), (measures, 7, {"color": "#495057"})):
+        axes.annotate(text, (0, 1), (0, points), "axes fraction", "offset points", fontsize=11, **style)
+
+
+def _draw_offsets(place: Callable[[float, float, float, float], Axes], top: float, offsets: Offsets) -> None:
+    """Plot the shift of every tile in every frame, along x and along y."""
+    frames = np.arange(len(offsets.true))
+    names = [f"frame {frame}" for frame in frames]
+    names[len(names) // 2] += "\n(reference)"
+    # Tiles often have the very same offset: each gets a place of its own within its frame.
+    spread = frames + np.linspace(-0.25, 0.25, len(offsets.matched))[:, None]
+    labels, legend, above, below = 0.8, 3.4, 0.8, 0.6
+    wide = (WIDTH - 2 * MARGIN - legend) / 2 - labels
+    for index, (axis, name) in enumerate(((1, "horizontal"), (0, "vertical"))):
+        axes = place(MARGIN + labels + index * (wide + labels), top + above, wide, PLOTS - above - below)
+        axes.hlines(offsets.true[:, axis], frames - 0.35, frames + 0.35, color=TRUE, linewidth=2, label="true shift")
+        for chosen, colour, label in (
+            (offsets.visible, MATCHED, "matched tile"),
+            (~offsets.visible, MISSING, "matched tile whose content\nis not all in that frame"),
+        ):
+            axes.plot(spread[chosen], offsets.matched[..., axis][chosen], "o", color=colour, markersize=6, label=label)
+        axes.set_title(f"Matched offsets, {name}", loc="left", fontsize=14, weight="bold")
+        axes.set_ylabel("raw pixels", fontsize=12)
+        axes.set_xticks(frames, names)
+        axes.tick_params(labelsize=12)
+        axes.margins(y=0.1)
+        axes.grid(axis="y", color="#e9ecef")
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    found, visible = offsets.count_found()
+    axes.legend(
+        loc="upper left",
+        bbox_to_anchor=(1.02, 1),
+        frameon=False,
+        fontsize=13,
+        title=f"{found} of {visible} tiles found\nwithin {TOLERANCE} raw pixels",
+        title_fontproperties={"size": 14, "weight": "bold"},
+        alignment="left",
+    )

@@ -1,0 +1,239 @@
+"""Raw files, from DNGs written here tag by tag."""
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+import torch
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+
+from twostagealign.data.camera.raw_files import upright
+from twostagealign.data.camera.raw_folder import read_raw_folder
+from twostagealign.data.pictures import write_picture
+from twostagealign.isp import CFA_ORDERS, rgb2cam_from_xyz2cam
+from twostagealign.restoration.folder import restore_folder
+from twostagealign.restoration.tiling import Tiling
+from twostagealign.runtime.errors import UserError
+
+XYZ2CAM = ((1.0234, -0.2969, -0.2266), (-0.5625, 1.6328, -0.0469), (-0.0703, 0.2188, 0.6406))
+
+
+def fractions(values: Sequence[float]) -> list[int]:
+    return [part for value in values for part in (round(value * 10_000), 10_000)]
+
+
+def write_dng(
+    path: Path, mosaic: np.ndarray, cfa: str = "RGGB", leave_out: Sequence[int] = (), nested: bool = False, **changes
+) -> None:
+    """Write an uncompressed DNG; `changes` are other values of `tags`.
+
+    `nested`, as most cameras write it: a preview comes first, and the mosaic in a directory below it.
+    """
+    tags = {
+        "black": (60, 61, 62, 63),  # row by row
+        "white": 1023,
+        "matrix": XYZ2CAM,
+        "neutral": (0.5, 1, 0.6),
+        "noise": (2e-3, 9e-6),
+        "orientation": 1,
+    } | changes
+    of_picture = [
+        (274, "H", 1, tags["orientation"]),
+        (50706, "B", 4, bytes((1, 4, 0, 0))),
+        (50708, "s", 0, "A camera"),
+        (50721, "2i", 9, fractions(np.ravel(tags["matrix"]))),
+        (50728, "2I", 3, fractions(tags["neutral"])),
+        (50778, "H", 1, 21),  # the matrix is for D65
+    ]
+    of_mosaic = [
+        (33421, "H", 2, (2, 2)),
+        (33422, "B", 4, bytes("RGB".index(colour) for colour in cfa)),
+        (50713, "H", 2, (2, 2)),
+        (50714, "I", 4, tags["black"]),
+        (50717, "I", 1, tags["white"]),
+        (51041, "d", len(tags["noise"]), tags["noise"]),
+    ]
+    of_picture, of_mosaic = (
+        [(*tag, True) for tag in tags if tag[0] not in leave_out] for tags in (of_picture, of_mosaic)
+    )
+    with tifffile.TiffWriter(path) as file:
+        if nested:
+            preview = np.zeros((10, 12, 3), np.uint8)
+            file.write(preview, photometric="rgb", subifds=1, subfiletype=1, metadata=None, extratags=of_picture)
+            of_picture = []
+        file.write(mosaic, photometric=32803, metadata=None, extratags=of_picture + of_mosaic)  # a colour filter array
+
+
+def write_mosaics(folder: Path, mosaics: np.ndarray, cfa: str, black: Sequence[float]) -> Path:
+    """Write what `write_dng` says, but for the black levels, as mosaics and a camera.yml."""
+    described = {
+        "cfa": cfa,
+        "black_level": list(black),
+        "white_level": 1023,
+        "white_balance": {"red": 2.0, "blue": 1 / 0.6},
+        "xyz2cam": np.array(XYZ2CAM).tolist(),
+        "noise": {"shot": 2e-3, "read": 3e-3},
+    }
+    folder.mkdir()
+    for number, mosaic in enumerate(mosaics):
+        write_picture(folder / f"{number}.png", mosaic)
+    (folder / "camera.yml").write_text(yaml.safe_dump(described))
+    return folder
+
+
+@pytest.fixture
+def mosaics() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 1024, (3, 39, 50)).astype(np.uint16)
+
+
+@pytest.fixture
+def write(tmp_path, mosaics) -> Callable[..., Path]:
+    """Writes three DNGs, and what else there is to say in a camera.yml; returns their folder."""
+
+    def run(said: dict | None = None, **changes) -> Path:
+        folder = tmp_path / "burst"
+        folder.mkdir(exist_ok=True)
+        for number, mosaic in enumerate(mosaics):
+            write_dng(folder / f"{number}.dng", mosaic, **changes)
+        if said:
+            (folder / "camera.yml").write_text(yaml.safe_dump(said))
+        return folder
+
+    return run
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(UserError) as error:
+        read_raw_folder(folder)
+    text = str(error.value)
+    assert "\n" not in text
+    return text.removeprefix(f"{folder}/")
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["plain", "nested"])
+@pytest.mark.parametrize("cfa", CFA_ORDERS)
+def test_is_read_like_the_mosaics_with_a_camera_file(write, mosaics, tmp_path, cfa, nested) -> None:
+    raw = read_raw_folder(write(cfa=cfa, nested=nested))
+    colour = {"R": 0, "B": 3}
+    green = iter((1, 2) if cfa.index("R") < 2 else (2, 1))  # in red rows, in blue rows
+    black = [0.0] * 4
+    for level, letter in zip((60, 61, 62, 63), cfa, strict=True):
+        black[next(green) if letter == "G" else colour[letter]] = level
+    expected = read_raw_folder(write_mosaics(tmp_path / "mosaics", mosaics, cfa, black))
+    for name in ("height", "width", "cfa", "black_level", "white_level", "turned"):
+        assert getattr(raw, name) == getattr(expected, name), name
+    assert (raw.shot, raw.read) == pytest.approx((expected.shot, expected.read))
+    for name in ("rgb2cam", "red_gain", "blue_gain", "rgb_gain"):
+        torch.testing.assert_close(getattr(raw.camera, name), getattr(expected.camera, name), rtol=2e-4, atol=2e-5)
+    assert [path.name for path in raw.paths] == ["0.dng", "1.dng", "2.dng"]
+    for index in range(3):
+        assert torch.equal(raw.planes(index), expected.planes(index))
+
+
+def test_noise_of_all_colours_is_averaged(write) -> None:
+    raw = read_raw_folder(write(noise=(1e-3, 1e-6, 2e-3, 2e-6, 6e-3, 9e-6)))
+    assert (raw.shot, raw.read) == pytest.approx((3e-3, 4e-6**0.5))
+    assert read_raw_folder(write(noise=(1e-3, -1e-6))).read == 0  # a fit may end below zero
+
+
+def test_camera_file_knows_better(write) -> None:
+    said = {"noise": {"shot": 5e-3, "read": 1e-2}, "xyz2cam": np.eye(3).tolist(), "rgb_gain": 1.5}
+    raw = read_raw_folder(write(said))
+    assert (raw.shot, raw.read, raw.camera.rgb_gain.item(), raw.white_level) == (5e-3, 1e-2, 1.5, 1023)
+    torch.testing.assert_close(raw.camera.rgb2cam, rgb2cam_from_xyz2cam(torch.eye(3)[None]))
+
+
+def test_pictures_beside_raw_files_are_left_out(write) -> None:
+    folder = write()
+    write_picture(folder / "0.png", np.zeros((4, 4, 3), np.uint8))
+    assert len(read_raw_folder(folder)) == 3
+
+
+@pytest.mark.parametrize(
+    ("tag", "message"),
+    [
+        (50721, "camera.yml: rgb2cam, xyz2cam: found neither, expected one of the two"),
+        (50728, "camera.yml: white_balance: missing, and the raw files do not say it"),
+        (
+            51041,
+            "0.dng: found no two brightnesses with enough samples that are not clipped to estimate its noise, "
+            "expected `noise` in camera.yml",
+        ),
+    ],
+    ids=["colours", "white balance", "noise"],
+)
+def test_what_a_file_does_not_say_must_be_said(write, tag, message) -> None:
+    assert refusal(write(leave_out=[tag])) == message
+    said = {
+        "noise": {"shot": 1e-3, "read": 1e-3},
+        "white_balance": {"red": 2.0, "blue": 1.5},
+        "xyz2cam": np.array(XYZ2CAM).tolist(),
+    }
+    assert len(read_raw_folder(write(said, leave_out=[tag]))) == 3
+
+
+def test_mistakes(write, mosaics, capfd) -> None:
+    folder = write()
+    write_dng(folder / "1.dng", mosaics[1, :, :-2])
+    expected = "expected 50x39 samples, RGGB, up to 1023 as in 0.dng"
+    assert refusal(folder) == f"1.dng: found 48x39 samples, RGGB, up to 1023, {expected}"
+    write_dng(folder / "1.dng", mosaics[1], cfa="BGGR", white=4095)
+    assert refusal(folder) == f"1.dng: found 50x39 samples, BGGR, up to 4095, {expected}"
+    whole = (folder / "0.dng").read_bytes()
+    for part in (b"", b"text\n", whole[:200], whole[:-100]):
+        (folder / "1.dng").write_bytes(part)
+        assert refusal(folder).startswith("1.dng: no raw file, or a truncated or damaged one (")
+    assert capfd.readouterr() == ("", "")  # LibRaw says nothing by itself
+    (folder / "1.dng").unlink()
+    (folder / "2.dng").unlink()
+    write_dng(folder / "0.dng", mosaics[0], noise=(1e-3, 1e-6, 1e-3))
+    assert refusal(folder).startswith("0.dng: damaged DNG (")
+    write_dng(folder / "0.dng", mosaics[0], cfa="RGBG")
+    assert "expected a Bayer mosaic" in refusal(folder)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), nested=st.booleans())
+def test_damage_is_explained_if_it_is_seen(tmp_path, mosaics, data, nested) -> None:
+    path = tmp_path / "0.dng"
+    write_dng(path, mosaics[0], nested=nested)
+    content = bytearray(path.read_bytes())
+    start = data.draw(st.sampled_from([0, len(content) - 800]))  # where the tags are
+    for place, value in data.draw(st.lists(st.tuples(st.integers(0, 799), st.integers(0, 255)), max_size=4)):
+        content[start + place] = value
+    path.write_bytes(content)
+    with suppress(UserError):
+        read_raw_folder(tmp_path).planes(0)
+
+
+def test_a_burst_is_restored_as_its_mosaics_are_and_turned(write, mosaics, tmp_path, tiny_checkpoint) -> None:
+    tiling = Tiling(patch=16, halo=4, search_window=16)
+    for name, folder in (
+        ("turned", write(orientation=6)),
+        ("stored", write_mosaics(tmp_path / "mosaics", mosaics, "RGGB", (60, 61, 62, 63))),
+    ):
+        restore_folder(folder, tmp_path / name, tiny_checkpoint, linear=True, device="cpu", tiling=tiling)
+        assert sorted(os.listdir(tmp_path / name)) == ["1.png", "1_linear.png"]
+    for name in ("1.png", "1_linear.png"):
+        turned, stored = (cv2.imread(str(tmp_path / kind / name), -1).astype(int) for kind in ("turned", "stored"))
+        assert turned.shape == (50, 39, 3)
+        assert np.abs(turned - np.rot90(stored, -1)).max() <= stored.max() // 255  # their matrices are rounded
+        assert turned.std() > stored.max() / 100
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_turned_as_exif_says(tmp_path, mosaics, orientation) -> None:
+    write_dng(tmp_path / "0.dng", mosaics[0], orientation=orientation)
+    turned = read_raw_folder(tmp_path).turned
+    picture = np.random.default_rng(1).integers(0, 256, (4, 6, 3)).astype(np.uint8)
+    image = Image.fromarray(picture)
+    image.getexif()[274] = orientation
+    assert np.array_equal(upright(picture, turned), np.asarray(ImageOps.exif_transpose(image)))

@@ -1,0 +1,402 @@
+import os
+import pickle
+import resource
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from twostagealign.archs import to_released
+from twostagealign.models import checkpoint
+from twostagealign.models.checkpoint import (
+    find_checkpoint,
+    load_into,
+    load_strictly,
+    load_torch_file,
+    load_weights,
+    open_restorer,
+    save_torch_file,
+    save_weights,
+)
+from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.files import write_atomically
+
+
+@pytest.fixture
+def restorer(make_restorer):
+    return make_restorer()
+
+
+def message_of(function, *arguments) -> str:
+    with pytest.raises(UserError) as caught:
+        function(*arguments)
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    return message
+
+
+def assert_equal(state, expected) -> None:
+    assert state.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert state[name].dtype == torch.float32
+        assert torch.equal(state[name], tensor), name
+
+
+def released(restorer, kind: str, prefix: str = "") -> dict[str, torch.Tensor]:
+    state = to_released(kind, getattr(restorer, kind).state_dict())
+    assert any(name.startswith(("ConvBGRU.", "simple_block.")) for name in state)
+    return {prefix + name: tensor for name, tensor in state.items()}
+
+
+class TestRoundTrip:
+    def test_weights_and_metadata(self, tmp_path, restorer, nodes) -> None:
+        path = tmp_path / "net.safetensors"
+        save_weights(path, restorer.state_dict(), nodes | {"iteration": 7})
+        state, metadata = load_weights(path)
+        assert_equal(state, restorer.state_dict())
+        assert metadata == nodes | {"iteration": 7}
+        assert_equal(load_file(path), restorer.state_dict())  # other programs can read it
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_the_networks_are_built_from_the_metadata(self, tiny_checkpoint, restorer) -> None:
+        opened = open_restorer(tiny_checkpoint)
+        assert_equal(opened.state_dict(), restorer.state_dict())
+        assert not opened.training
+        assert opened.network.alignment.level1.deform.offset_groups == 4
+
+    def test_metadata_that_names_no_network(self, tmp_path, restorer, nodes) -> None:
+        path = tmp_path / "net.safetensors"
+        save_weights(path, restorer.state_dict(), nodes | {"network": {"type": "TwoStageNt", "nf": 8}})
+        assert message_of(open_restorer, path).startswith(f"{path}: type: found 'TwoStageNt', expected one of Two")
+
+    @pytest.mark.parametrize("metadata", ["[1, 2]", "7", '"text"'])
+    def test_foreign_metadata_is_left_aside(self, tmp_path, make_restorer, metadata) -> None:
+        path = tmp_path / "net.safetensors"
+        restorer = make_restorer(channels=16)
+        save_file(restorer.state_dict(), path, metadata={checkpoint.METADATA_KEY: metadata})
+        assert_equal(open_restorer(path).state_dict(), restorer.state_dict())
+
+
+class TestForeignFiles:
+    """What .pth files look like that were not written here; all are of the default features (16 channels)."""
+
+    @pytest.fixture
+    def restorer(self, make_restorer):
+        return make_restorer(channels=16)
+
+    @pytest.mark.parametrize("prefix", ["", "module."])
+    @pytest.mark.parametrize("half", [False, True])
+    @pytest.mark.parametrize("zipped", [True, False])
+    def test_state_dict(self, tmp_path, restorer, make_restorer, prefix, half, zipped) -> None:
+        path = tmp_path / "net.pth"
+        state = {name: tensor.half() if half else tensor for name, tensor in restorer.state_dict().items()}
+        saved = {prefix + name: tensor for name, tensor in state.items()}
+        torch.save(saved, path, _use_new_zipfile_serialization=zipped)
+        expected = {name: tensor.float() for name, tensor in state.items()}
+        assert_equal(load_weights(path)[0], expected)
+        assert_equal(open_restorer(path).state_dict(), expected)
+        other = make_restorer(seed=1, channels=16)
+        load_into(other, path)
+        assert_equal(other.state_dict(), expected)
+
+    @pytest.mark.parametrize(
+        "order", [("params", "params_ema"), ("params_ema", "params"), ("params_ema",), ("model", "ema"), ("params",)]
+    )
+    def test_averaged_weights_go_first(self, tmp_path, restorer, make_restorer, order) -> None:
+        path = tmp_path / "net.pth"
+        raw = make_restorer(seed=1, channels=16)
+        averaged = [key for key in order if "ema" in key]
+        torch.save({key: (restorer if key in averaged else raw).state_dict() for key in order}, path)
+        assert_equal(open_restorer(path).state_dict(), (restorer if averaged else raw).state_dict())
+        asked_for = load_weights(path, averaged=False)[0]
+        assert_equal(asked_for, (restorer if len(averaged) == len(order) else raw).state_dict())
+
+    def test_training_state_of_this_project(self, tmp_path, make_restorer, nodes) -> None:
+        restorer, path = make_restorer(), tmp_path / "latest.state"
+        state = {"model": make_restorer(seed=1).state_dict(), "ema": restorer.state_dict(), "metadata": nodes}
+        save_torch_file(path, state | {"iteration": 3, "optimizer": {"state": {}, "param_groups": [{"lr": 1e-4}]}})
+        assert_equal(open_restorer(path).state_dict(), restorer.state_dict())
+        assert load_torch_file(path)["iteration"] == 3
+
+
+class TestReleasedFiles:
+    @pytest.fixture
+    def restorer(self, make_restorer):
+        return make_restorer(channels=16)
+
+    @pytest.mark.parametrize("prefix", ["", "module."])
+    @pytest.mark.parametrize("wrapped", [False, True])
+    def test_both_files(self, tmp_path, restorer, make_restorer, prefix, wrapped) -> None:
+        paths = {kind: tmp_path / f"{kind}.pth" for kind in ("network", "features")}
+        for kind, path in paths.items():
+            state = released(restorer, kind, prefix)
+            torch.save({"params": state} if wrapped else state, path)
+        opened = open_restorer(paths["network"], paths["features"])
+        assert_equal(opened.state_dict(), restorer.state_dict())
+        assert not opened.training
+
+        other = make_restorer(seed=1, channels=16)
+        load_into(other, paths["features"])
+        assert_equal(other.features.state_dict(), restorer.features.state_dict())
+        assert_equal(other.network.state_dict(), make_restorer(seed=1, channels=16).network.state_dict())
+        load_into(other, paths["network"])
+        assert_equal(other.state_dict(), restorer.state_dict())
+
+    def test_one_without_the_other(self, tmp_path, restorer, tiny_checkpoint) -> None:
+        network, features = tmp_path / "G.pth", tmp_path / "DSNet.pth"
+        torch.save(released(restorer, "network"), network)
+        torch.save(released(restorer, "features"), features)
+        assert f"{network}: holds the network only" in message_of(open_restorer, network)
+        assert f"{features}: holds the feature net only" in message_of(open_restorer, features)
+        assert f"{features}: holds the feature net only" in message_of(open_restorer, features, network)
+        assert f"{features}: not needed" in message_of(open_restorer, tiny_checkpoint, features)
+
+    def test_features_file_that_holds_something_else(self, tmp_path, restorer, tiny_checkpoint) -> None:
+        """Random features or other weights than the network's must not pass unnoticed."""
+        path = tmp_path / "G.pth"
+        torch.save(released(restorer, "network"), path)
+        for other in (path, tiny_checkpoint):
+            assert message_of(open_restorer, path, other).startswith(f"{other}: holds no released feature net")
+
+    def test_of_another_width(self, tmp_path, restorer, make_restorer) -> None:
+        path = tmp_path / "G.pth"
+        torch.save(released(make_restorer(nf=12), "network"), path)
+        message = message_of(load_into, restorer, path)
+        assert f"{path}: does not fit TwoStageNet" in message
+        assert "(found [12, 8, 3, 3], expected [8, 8, 3, 3])" in message
+
+    def test_damaged(self, tmp_path, restorer) -> None:
+        state = released(restorer, "network")
+        removed = [name for name in state if name.startswith("feature_extract.simple_block.0")]
+        path, features = tmp_path / "G.pth", tmp_path / "DSNet.pth"
+        torch.save({name: tensor for name, tensor in state.items() if name not in removed}, path)
+        torch.save(released(restorer, "features"), features)
+        assert str(path) in message_of(open_restorer, path, features)
+
+
+class TestFittingInPart:
+    def test_what_fits_is_taken_and_the_rest_is_left(self, tmp_path, restorer, make_restorer) -> None:
+        path = tmp_path / "net.safetensors"
+        state = restorer.state_dict()
+        names = list(state)
+        fitting = {name: state[name] for name in names[::2]}
+        save_weights(path, fitting | {names[1]: torch.zeros(3, 3, 3), "foreign": torch.ones(1)}, {})
+        other, before = make_restorer(seed=1), make_restorer(seed=1).state_dict()
+        load_into(other, path, strict=False)
+        assert_equal(other.state_dict(), before | fitting)
+
+    def test_nothing_fits(self, tmp_path, restorer) -> None:
+        path = tmp_path / "net.safetensors"
+        save_weights(path, {"foreign": torch.ones(1)}, {})
+        assert message_of(load_into, restorer, path, False) == (
+            f"{path}: found no entry that fits TwoStageRestorer, expected one at least"
+        )
+
+
+class TestMisfits:
+    def test_missing_unexpected_and_misshapen_entries_are_named_in_one_line(self, tmp_path, restorer) -> None:
+        state, path = restorer.state_dict(), tmp_path / "net.pth"
+        state["network.fusion.gate.weight"] = state.pop("network.fusion.merge.weight")
+        state["features.layers.0.weight"] = torch.zeros(8, 4, 5, 5)
+        torch.save(state, path)
+        assert message_of(load_into, restorer, path) == (
+            f"{path}: does not fit TwoStageRestorer: 1 missing: network.fusion.merge.weight; "
+            "1 unexpected: network.fusion.gate.weight; "
+            "1 of another shape: features.layers.0.weight (found [8, 4, 5, 5], expected [8, 4, 3, 3])"
+        )
+
+    def test_of_many_entries_the_first_are_named(self) -> None:
+        module = torch.nn.Sequential(*(torch.nn.Linear(1, 1, bias=False) for _ in range(7)))
+        message = message_of(load_strictly, module, {}, Path("net.pth"))
+        assert message == (
+            "net.pth: does not fit Sequential: 7 missing: 0.weight, 1.weight, 2.weight, 3.weight, 4.weight, and 2 more"
+        )
+
+    def test_nothing_is_loaded_of_what_does_not_fit(self, tmp_path, restorer, make_restorer) -> None:
+        state, path = make_restorer(seed=1).state_dict(), tmp_path / "net.pth"
+        del state["network.fusion.merge.weight"]
+        torch.save(state, path)
+        message_of(load_into, restorer, path)
+        assert_equal(restorer.state_dict(), make_restorer().state_dict())
+
+    def test_of_another_width(self, tmp_path, restorer, make_restorer) -> None:
+        path = tmp_path / "net.pth"
+        torch.save(make_restorer(nf=16).state_dict(), path)
+        message = message_of(load_into, restorer, path)
+        assert f"{path}: does not fit TwoStageRestorer: " in message
+        assert "network.features.stem.0.weight (found [16, 8, 3, 3], expected [8, 8, 3, 3])" in message
+
+    @pytest.mark.parametrize(
+        "state",
+        [
+            {"conv1.weight": torch.zeros(3)},  # some other network
+            {"network.features.stem.0.weight": torch.zeros(8, 8, 3, 3)},
+            {
+                "network.features.stem.0.weight": torch.tensor(1.0),
+                "network.alignment.level1.deform.predictor.weight": torch.tensor(1.0),
+            },
+            {
+                "network.features.stem.0.weight": torch.zeros(7, 8, 3, 3),
+                "network.alignment.level1.deform.predictor.weight": torch.zeros(54, 7, 3, 3),
+            },
+        ],
+    )
+    def test_weights_of_another_kind_of_network(self, tmp_path, state) -> None:
+        path = tmp_path / "net.pth"
+        torch.save(state, path)
+        assert message_of(open_restorer, path).startswith(f"{path}: ")
+
+
+class TestNames:
+    """Of shipped checkpoints, wherever one is taken."""
+
+    @pytest.fixture
+    def shipped(self, tmp_path, monkeypatch) -> Path:
+        folder = tmp_path / "pretrained"
+        folder.mkdir()
+        for name in ("tiny", "wide"):
+            (folder / f"two_stage_{name}.safetensors").touch()
+        monkeypatch.setattr(checkpoint, "PRETRAINED", folder)
+        monkeypatch.chdir(tmp_path)
+        return folder
+
+    def test_name_or_file(self, shipped, tmp_path) -> None:
+        assert find_checkpoint("wide") == shipped / "two_stage_wide.safetensors"
+        for file in ("net.pth", "tiny"):
+            (tmp_path / file).touch()
+        assert find_checkpoint("net.pth") == Path("net.pth")
+        assert find_checkpoint("tiny") == shipped / "two_stage_tiny.safetensors"
+        assert find_checkpoint("./tiny") == Path("tiny")
+
+    @pytest.mark.parametrize("text", ["base", "tiny.safetensors", "two_stage_tiny"])
+    def test_neither(self, shipped, text) -> None:
+        expected = f"{text}: no such file, and none of the shipped checkpoints: tiny, wide"
+        assert message_of(find_checkpoint, text) == expected
+
+    def test_it_does_not_depend_on_the_working_folder(self, tmp_path, monkeypatch) -> None:
+        path = find_checkpoint("tiny")
+        monkeypatch.chdir(tmp_path)
+        assert find_checkpoint("tiny") == path
+        assert path.is_file()
+        assert find_checkpoint("experiments/pretrained/two_stage_tiny.safetensors").samefile(path)
+
+
+class TestUnreadable:
+    @pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".state"])
+    def test_no_checkpoint(self, tmp_path, suffix) -> None:
+        path = tmp_path / f"net{suffix}"
+        assert message_of(load_weights, path) == f"{path}: no such file"
+        path.mkdir()
+        assert message_of(load_weights, path) == f"{path}: is a folder, expected a file"
+        path.rmdir()
+        for content in (b"", b"name: two_stage\nseed: 0\n" * 20, bytes(range(256))):
+            path.write_bytes(content)
+            assert message_of(load_weights, path).startswith(
+                f"{path}: damaged or of another kind ({len(content)} bytes), expected a "
+            )
+
+    @pytest.mark.parametrize("keep", [0.02, 0.5, 0.999])
+    def test_truncated(self, tmp_path, tiny_checkpoint, restorer, keep) -> None:
+        torch.save(restorer.state_dict(), tmp_path / "whole.pth")
+        torch.save(restorer.state_dict(), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+        for whole in (tiny_checkpoint, tmp_path / "whole.pth", tmp_path / "old.pth"):
+            load_weights(whole)
+            path = tmp_path / f"cut_{whole.name}"
+            path.write_bytes(whole.read_bytes()[: int(keep * whole.stat().st_size)])
+            assert message_of(load_weights, path).startswith(f"{path}: damaged or of another kind")
+
+    @pytest.mark.parametrize("content", [{}, [torch.zeros(1)], 3, {"a": 1}, {0: torch.zeros(1)}, {"params": {}}])
+    def test_no_weights_in_it(self, tmp_path, content) -> None:
+        path = tmp_path / "net.pth"
+        torch.save(content, path)
+        assert message_of(load_weights, path) == f"{path}: holds no weights, expected a state dict of tensors"
+
+    def test_metadata_that_is_no_json(self, tmp_path) -> None:
+        path = tmp_path / "net.safetensors"
+        save_file({"a": torch.zeros(1)}, path, metadata={checkpoint.METADATA_KEY: "{"})
+        assert message_of(load_weights, path).startswith(f"{path}: damaged")
+
+
+class Malicious:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.target),)
+
+
+@pytest.mark.parametrize("form", ["zip", "legacy", "pickle"])
+def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path, form) -> None:
+    target, path = tmp_path / "target", tmp_path / "net.pth"
+    content = {"weight": torch.zeros(1), "metadata": Malicious(target)}
+    if form == "pickle":
+        path.write_bytes(pickle.dumps(content["metadata"]))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=form == "zip")
+    for read in (load_weights, load_torch_file, open_restorer):
+        assert message_of(read, path).startswith(f"{path}: damaged or of another kind")
+        assert not target.exists()
+    if form == "pickle":
+        pickle.loads(path.read_bytes())
+    else:
+        torch.load(path, weights_only=False)
+    assert target.exists()  # it was armed
+
+
+class TestInterruptedWrites:
+    """The old file stays whole, and nothing else stays."""
+
+    @pytest.fixture
+    def old(self, tmp_path) -> Path:
+        path = tmp_path / "net.file"
+        path.write_text("old")
+        return path
+
+    def check(self, old: Path) -> None:
+        assert old.read_text() == "old"
+        assert list(old.parent.iterdir()) == [old]
+
+    @pytest.mark.parametrize("failure", [KeyboardInterrupt, ValueError, OSError(28, "No space left on device")])
+    def test_in_the_middle(self, old, failure) -> None:
+        def write(path: Path) -> None:
+            path.write_text("ne")
+            raise failure
+
+        expected = UserError if isinstance(failure, OSError) else failure
+        with pytest.raises(expected) as caught:
+            write_atomically(old, write)
+        if expected is UserError:
+            assert str(caught.value) == f"{old}: cannot be written (No space left on device)"
+        self.check(old)
+
+    def test_before_the_new_file_takes_its_place(self, old, monkeypatch) -> None:
+        monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            write_atomically(old, lambda path: path.write_text("new"))
+        self.check(old)
+
+    @pytest.mark.parametrize("write", [save_torch_file, lambda path, state: save_weights(path, state, {})])
+    def test_no_room(self, old, write) -> None:
+        """A limit on the size of files stands in for a full disk; the write is cut off by it in the same way."""
+        state = {"weight": torch.zeros(100_000)}
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+        try:
+            message = message_of(write, old, state)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert message.startswith(f"{old}: cannot be written (")
+        self.check(old)
+
+    def test_in_a_folder_that_is_not_there(self, tmp_path, restorer) -> None:
+        path = tmp_path / "none" / "net.safetensors"
+        assert message_of(save_weights, path, restorer.state_dict(), {}).startswith(f"{path}: cannot be written (")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_finished_write_replaces_the_old_file(self, old) -> None:
+        write_atomically(old, lambda path: path.write_text("new"))
+        assert old.read_text() == "new"
+        assert list(old.parent.iterdir()) == [old]

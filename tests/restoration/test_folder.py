@@ -1,0 +1,396 @@
+import json
+import os
+from pathlib import Path
+from statistics import fmean
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from twostagealign.data import bundled_picture, degrade_by_protocol, frame_window, write_picture, write_raw_folder
+from twostagealign.isp import CFA_ORDERS, PROTOCOL_LEVELS, demosaic, protocol_camera, unprocess
+from twostagealign.models import TwoStageRestorer
+from twostagealign.models.checkpoint import open_restorer
+from twostagealign.restoration import folder as restoration
+from twostagealign.restoration.folder import restore_burst, restore_folder, table
+from twostagealign.restoration.frame import restore_frame
+from twostagealign.restoration.quality import develop, measure, picture
+from twostagealign.restoration.tiling import Tiling
+from twostagealign.runtime.errors import UserError
+
+TILING = Tiling(patch=16, halo=4, search_window=16)
+CFA_CELL = {"R": 0, "G": 1, "B": 2}
+
+
+def read(path: Path) -> np.ndarray:
+    """Picture as it is stored, RGB."""
+    return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[..., ::-1]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def views(count: int, height: int, width: int) -> np.ndarray:
+    """What a camera sees of a cat that moves by two pixels from picture to picture."""
+    cat = cv2.GaussianBlur(bundled_picture("chelsea"), (0, 0), 1.0)
+    return np.stack([cat[100 + 2 * i : 100 + 2 * i + height, 150 - 2 * i : 150 - 2 * i + width] for i in range(count)])
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory) -> Path:
+    """Six pictures of 36 x 44 pixels."""
+    folder = tmp_path_factory.mktemp("clip")
+    for number, view in enumerate(views(6, 36, 44)):
+        write_picture(folder / f"{number:03d}.png", view)
+    return folder
+
+
+@pytest.fixture
+def restore(clip, tiny_checkpoint, tmp_path):
+    """Restores into `tmp_path / "out"`, by default the clip with high noise."""
+
+    def run(input: Path = clip, output: str = "out", **arguments) -> dict:
+        arguments = {"checkpoint": tiny_checkpoint, "tiling": TILING, "device": "cpu", **arguments}
+        return restore_folder(input, tmp_path / output, **arguments)
+
+    return run
+
+
+class DemosaicNet(nn.Module):
+    """Stands in for a trained network: demosaics the reference frame."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def forward(self, lq, noise_map):
+        return demosaic(lq[:, lq.shape[1] // 2]).clamp(0, 1)
+
+
+@pytest.fixture
+def demosaicing(monkeypatch, make_restorer):
+    """Whatever the checkpoint, the pictures are demosaiced."""
+    restorer = TwoStageRestorer(DemosaicNet(), make_restorer().features).eval()
+    monkeypatch.setattr(restoration, "open_restorer", lambda *paths: restorer)
+
+
+def raw_folder(folder: Path, cfa: str, height: int, width: int, top: int = 0, left: int = 0) -> np.ndarray:
+    """Write three raw frames, cut from the corner [top, left] of larger ones; returns the developed middle one."""
+    camera = protocol_camera()
+    clean = torch.from_numpy(views(3, 48, 56)).permute(0, 3, 1, 2)
+    linear = unprocess(clean.float()[None] / 255, camera)[0][..., top : top + height, left : left + width]
+    mosaics = torch.empty(3, height, width)
+    for cell, colour in enumerate(cfa):
+        y, x = divmod(cell, 2)
+        mosaics[:, y::2, x::2] = linear[:, CFA_CELL[colour], y::2, x::2]
+    write_raw_folder(folder, mosaics, camera, 1e-4, 1e-3, cfa)
+    return picture(develop(linear[1], camera))
+
+
+def psnr_of(found: np.ndarray, expected: np.ndarray, border: int = 4) -> float:
+    inner = np.s_[border:-border, border:-border]
+    return -10 * np.log10(np.mean((found[inner] / 255.0 - expected[inner] / 255.0) ** 2) + 1e-12)
+
+
+class TestSimulated:
+    def test_writes_the_middle_frame_and_its_measures(self, restore, clip, tiny_checkpoint, tmp_path) -> None:
+        result = restore(simulate="high")
+        assert names(tmp_path / "out") == ["003.png", "metrics.json"]
+        assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == result
+        assert {key: result[key] for key in ("noise", "checkpoint", "window")} == {
+            "noise": "high",
+            "checkpoint": str(tiny_checkpoint),
+            "window": 5,
+        }
+        assert result["tiling"]["patch"] == 16
+        assert result["seconds"] >= 0
+
+        source = restoration.SimulatedSource(clip, PROTOCOL_LEVELS["high"])
+        frames = source.clip.frames([1, 2, 3, 4, 5])
+        burst = degrade_by_protocol(frames, *PROTOCOL_LEVELS["high"], [2, 3, 4, 5, 6])
+        image = restore_frame(open_restorer(tiny_checkpoint), burst.lq[0], burst.noise_map[0], TILING).image
+        srgb, truth = develop(image, burst.camera), develop(burst.target[0], burst.camera)
+        quality = measure(srgb, truth)
+        assert result["frames"] == [{"name": "003", "psnr": quality.psnr, "ssim": quality.ssim}]
+        assert result["mean"] == {"psnr": quality.psnr, "ssim": quality.ssim}
+        np.testing.assert_array_equal(read(tmp_path / "out" / "003.png"), picture(srgb))
+
+    def test_frames_keep_the_order_of_the_window_and_the_noise_of_their_place_in_the_clip(self, clip) -> None:
+        indices = [4, 3, 0, 1, 2]
+        burst = restoration.SimulatedSource(clip, PROTOCOL_LEVELS["high"]).burst(indices)
+        frames = np.stack([read(clip / f"{index:03d}.png") for index in indices])
+        expected = degrade_by_protocol(
+            torch.from_numpy(frames).permute(0, 3, 1, 2), *PROTOCOL_LEVELS["high"], [5, 4, 1, 2, 3]
+        )
+        # The last bit of a power depends on where in a vector register of the processor a value lies.
+        torch.testing.assert_close(torch.stack(burst.frames), expected.lq[0], rtol=0, atol=1e-6)
+        assert burst.noise == PROTOCOL_LEVELS["high"]
+        torch.testing.assert_close(burst.target, expected.target[0], rtol=0, atol=1e-6)
+
+    def test_the_truth_is_the_clip_s_own_frame(self, restore, clip, demosaicing, tmp_path) -> None:
+        """Demosaicing alone comes near it, and nearer where there is less noise."""
+        quality = {
+            noise: restore(output=noise, simulate=noise, reference=1)["mean"]["psnr"] for noise in ("high", "low")
+        }
+        assert 18 < quality["high"] + 2 < quality["low"] < 40
+        assert psnr_of(read(tmp_path / "low" / "001.png"), read(clip / "001.png")) > 18
+
+    def test_sliding_restores_every_frame_as_by_itself(self, restore, tmp_path) -> None:
+        result = restore(simulate="low", sliding=True, frames=3)
+        stems = [f"{number:03d}" for number in range(6)]
+        assert names(tmp_path / "out") == [*(f"{stem}.png" for stem in stems), "metrics.json"]
+        assert [entry["name"] for entry in result["frames"]] == stems
+        for key in ("psnr", "ssim"):
+            assert result["mean"][key] == pytest.approx(fmean(entry[key] for entry in result["frames"]))
+        for index in (0, 5):
+            alone = restore(output="alone", simulate="low", reference=index, frames=3)
+            assert alone["frames"] == [result["frames"][index]]
+            np.testing.assert_array_equal(
+                read(tmp_path / "alone" / f"{index:03d}.png"), read(tmp_path / "out" / f"{index:03d}.png")
+            )
+
+    @pytest.mark.parametrize("frames", [1, 2, 4, 6, None])
+    @pytest.mark.parametrize("reference", [0, 4])
+    def test_the_window_around_the_reference(self, restore, monkeypatch, frames, reference) -> None:
+        """Of even length too; the reference frame is in its middle, and no frame is in it twice."""
+        windows = []
+        original = restoration.SimulatedSource.burst
+        monkeypatch.setattr(
+            restoration.SimulatedSource, "burst", lambda self, window: windows.append(window) or original(self, window)
+        )
+        result = restore(simulate="low", frames=frames, reference=reference)
+        (window,) = windows
+        length = frames or 5
+        assert result["window"] == len(window) == len(set(window)) == length
+        assert window[length // 2] == reference
+        assert window == frame_window(reference, 6, length)
+
+    @pytest.mark.parametrize("count", [1, 2, 3, 4])
+    def test_of_a_short_clip_all_frames_are_used(self, restore, tmp_path, count) -> None:
+        (tmp_path / "short").mkdir()
+        for number, view in enumerate(views(count, 20, 24)):
+            write_picture(tmp_path / "short" / f"{number}.png", view)
+        result = restore(tmp_path / "short", simulate="low")
+        assert result["window"] == count
+        assert [entry["name"] for entry in result["frames"]] == [str(count // 2)]
+
+    def test_odd_sides_lose_a_row_and_a_column(self, restore, tmp_path) -> None:
+        (tmp_path / "odd").mkdir()
+        for number, view in enumerate(views(3, 21, 27)):
+            write_picture(tmp_path / "odd" / f"{number}.png", view)
+        restore(tmp_path / "odd", simulate="low")
+        assert read(tmp_path / "out" / "1.png").shape == (20, 26, 3)
+
+    def test_linear_pictures_have_16_bits(self, restore, demosaicing, tmp_path) -> None:
+        restore(simulate="low", linear=True)
+        assert names(tmp_path / "out") == ["003.png", "003_linear.png", "metrics.json"]
+        linear = read(tmp_path / "out" / "003_linear.png")
+        assert linear.dtype == np.uint16
+        assert len(np.unique(linear)) > 256
+        image = torch.from_numpy(linear.astype(np.float32) / 65535).permute(2, 0, 1)
+        found = picture(develop(image, protocol_camera())).astype(int)
+        assert np.abs(found - read(tmp_path / "out" / "003.png")).max() <= 1
+
+    def test_the_dtype_of_the_network(self, restore, tmp_path) -> None:
+        pictures = {}
+        for dtype in ("float32", "float64", "bfloat16"):
+            restore(output=dtype, simulate="low", frames=3, dtype=dtype)
+            pictures[dtype] = read(tmp_path / dtype / "003.png").astype(int)
+        assert np.abs(pictures["float64"] - pictures["float32"]).max() <= 1
+        difference = np.abs(pictures["bfloat16"] - pictures["float32"])
+        assert 0 < difference.mean() < 8
+
+    def test_what_else_is_in_the_output_folder_stays(self, restore, tmp_path) -> None:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "notes.txt").write_text("mine")
+        (tmp_path / "out" / "003.png").write_text("old")
+        restore(simulate="low", frames=1)
+        assert names(tmp_path / "out") == ["003.png", "metrics.json", "notes.txt"]
+        assert read(tmp_path / "out" / "003.png").shape == (36, 44, 3)
+
+    def test_table(self) -> None:
+        frames = [{"name": "long_name", "psnr": 30.12345, "ssim": 0.9}, {"name": "b", "psnr": 9.0, "ssim": 0.51236}]
+        assert table({"frames": frames, "mean": {"psnr": 19.5617, "ssim": 0.70618}}).splitlines() == [
+            "frame      PSNR (dB)    SSIM",
+            "long_name     30.123  0.9000",
+            "b              9.000  0.5124",
+            "mean          19.562  0.7062",
+        ]
+
+
+class TestRaw:
+    @pytest.mark.parametrize("cfa", CFA_ORDERS)
+    @pytest.mark.parametrize(("height", "width"), [(40, 48), (37, 45), (38, 41)])
+    def test_every_order_and_size_gives_the_picture_that_was_taken(
+        self, restore, demosaicing, tmp_path, cfa, height, width
+    ) -> None:
+        truth = raw_folder(tmp_path / "raw", cfa, height, width)
+        assert restore(tmp_path / "raw", linear=True) == {}
+        assert names(tmp_path / "out") == ["0001.png", "0001_linear.png"]  # no truth, no measures
+        found = read(tmp_path / "out" / "0001.png")
+        assert found.shape == read(tmp_path / "out" / "0001_linear.png").shape == (height, width, 3)
+        quality = psnr_of(found, truth)
+        assert quality > 30
+        for shift in (1, -1):  # had it moved by a pixel, it would be far worse
+            for axis in (0, 1):
+                assert psnr_of(np.roll(found, shift, axis), truth) < quality - 3
+
+    @pytest.mark.parametrize(("cfa", "top", "left"), [("GBRG", 1, 0), ("GRBG", 0, 1), ("BGGR", 1, 1)])
+    def test_one_row_or_column_less_gives_nearly_the_same_picture(self, restore, tmp_path, cfa, top, left) -> None:
+        """The filter then begins with another colour. Seen through a network, which sees more than a pixel."""
+        raw_folder(tmp_path / "whole", "RGGB", 48, 56)
+        raw_folder(tmp_path / "cut", cfa, 48 - top, 56 - left, top, left)
+        for name in ("whole", "cut"):
+            restore(tmp_path / name, output=f"{name}_out")
+        whole, cut = (read(tmp_path / f"{name}_out" / "0001.png") for name in ("whole", "cut"))
+        assert cut.shape == (48 - top, 56 - left, 3)
+        whole = whole[top:, left:]
+        quality = psnr_of(cut, whole, border=16)
+        assert quality > 25
+        assert psnr_of(cut[1:], whole[:-1], border=16) < 10
+        assert psnr_of(cut[:, 1:], whole[:, :-1], border=16) < 10
+
+    def test_frames_keep_the_order_of_the_window(self, tmp_path) -> None:
+        raw_folder(tmp_path / "raw", "RGGB", 8, 12)
+        burst = restoration.RawSource(tmp_path / "raw").burst([2, 0, 1])
+        stored = [cv2.imread(str(tmp_path / "raw" / f"000{i}.png"), cv2.IMREAD_UNCHANGED) / 65535 for i in (2, 0, 1)]
+        planes = np.stack([[raw[y::2, x::2] for y in (0, 1) for x in (0, 1)] for raw in stored])
+        assert all(frame.dtype == torch.uint16 for frame in burst.frames)
+        for frame, expected in zip(burst.frames, planes, strict=True):
+            np.testing.assert_allclose(burst.decode(frame), expected, atol=1e-5)
+        assert burst.noise == (1e-4, 1e-3)
+
+    def test_metadata_of_the_folder_is_used(self, restore, demosaicing, tmp_path) -> None:
+        raw_folder(tmp_path / "raw", "RGGB", 40, 48)
+        restore(tmp_path / "raw")
+        text = (tmp_path / "raw" / "camera.yml").read_text()
+        (tmp_path / "raw" / "camera.yml").write_text(text.replace("rgb_gain: 1.0", "rgb_gain: 1.5"))
+        restore(tmp_path / "raw", output="brighter")
+        assert read(tmp_path / "brighter" / "0001.png").mean() > read(tmp_path / "out" / "0001.png").mean() + 10
+
+
+class TestMistakes:
+    """One line that names what is wrong, and nothing is written."""
+
+    @pytest.fixture
+    def refusal(self, restore, tmp_path):
+        def check(*arguments, **keywords) -> str:
+            with pytest.raises(UserError) as caught:
+                restore(*arguments, **keywords)
+            assert not (tmp_path / "out").exists()
+            assert len(str(caught.value).splitlines()) == 1
+            return str(caught.value)
+
+        return check
+
+    @pytest.fixture
+    def copy(self, clip, tmp_path) -> Path:
+        """A copy of the clip, to be damaged."""
+        (tmp_path / "copy").mkdir()
+        for path in clip.iterdir():
+            (tmp_path / "copy" / path.name).write_bytes(path.read_bytes())
+        return tmp_path / "copy"
+
+    @pytest.fixture
+    def raw(self, tmp_path) -> Path:
+        raw_folder(tmp_path / "raw", "RGGB", 40, 48)
+        return tmp_path / "raw"
+
+    @pytest.mark.parametrize("frames", [0, -1, 7])
+    def test_frames(self, refusal, clip, frames) -> None:
+        expected = f"--frames: found {frames}, expected 1 to 6, the number of frames in {clip}"
+        assert refusal(simulate="low", frames=frames) == expected
+
+    @pytest.mark.parametrize("reference", [-1, 6])
+    def test_reference(self, refusal, clip, reference) -> None:
+        expected = f"--reference: found {reference}, expected 0 to 5, the frames in {clip}"
+        assert refusal(simulate="low", reference=reference) == expected
+
+    def test_input_that_is_none(self, refusal, tmp_path) -> None:
+        for arguments in ({}, {"simulate": "low"}):
+            assert refusal(tmp_path / "none", **arguments).startswith(f"{tmp_path / 'none'}: no such folder")
+        (tmp_path / "empty").mkdir()
+        assert refusal(tmp_path / "empty", simulate="low").startswith(f"{tmp_path / 'empty'}: no picture")
+
+    @pytest.mark.parametrize("sliding", [False, True])
+    def test_truncated_frame(self, refusal, copy, sliding) -> None:
+        """The last one of the window, or of the clip: not even the frames before it are restored."""
+        path = copy / "005.png"
+        path.write_bytes(path.read_bytes()[:-100])
+        assert refusal(copy, simulate="low", sliding=sliding).startswith(f"{path}: truncated")
+
+    def test_truncated_frame_that_is_not_needed(self, restore, copy, tmp_path) -> None:
+        path = copy / "005.png"
+        path.write_bytes(path.read_bytes()[:-100])
+        restore(copy, simulate="low", reference=1, frames=3)
+        assert names(tmp_path / "out") == ["001.png", "metrics.json"]
+
+    def test_unequal_sizes(self, refusal, copy, raw) -> None:
+        write_picture(copy / "004.png", np.zeros((36, 46, 3), np.uint8))
+        assert refusal(copy, simulate="low") == f"{copy}/004.png: found 46x36 pixels, expected 44x36 as in 000.png"
+        write_picture(raw / "0002.png", np.zeros((40, 46), np.uint16))
+        assert refusal(raw).startswith(f"{raw}/0002.png: found 46x40 ")
+
+    def test_frames_too_small_to_measure(self, refusal, tmp_path) -> None:
+        (tmp_path / "small").mkdir()
+        write_picture(tmp_path / "small" / "a.png", np.zeros((10, 40, 3), np.uint8))
+        expected = f"{tmp_path / 'small'}: found frames of 40x10 pixels, expected at least 12x12 to measure"
+        assert refusal(tmp_path / "small", simulate="low") == expected
+
+    def test_two_frames_of_one_name(self, refusal, copy) -> None:
+        """Their results would overwrite each other."""
+        cv2.imwrite(str(copy / "003.jpg"), np.zeros((36, 44, 3), np.uint8))
+        assert refusal(copy, simulate="low").startswith(f"{copy}/003.png: found 003.jpg beside it")
+
+    def test_pictures_where_mosaics_are_expected(self, refusal, raw, clip) -> None:
+        assert refusal(clip).startswith(f"{clip}/camera.yml: ")
+        for number, view in enumerate(views(3, 40, 48)):
+            write_picture(raw / f"{number:04d}.png", view.astype(np.uint16) * 257)
+        assert refusal(raw) == f"{raw}/0000.png: found 3 channels, expected a Bayer mosaic of one channel"
+
+    def test_a_picture_among_the_mosaics(self, refusal, raw) -> None:
+        write_picture(raw / "0002.png", views(3, 40, 48)[0].astype(np.uint16) * 257)
+        assert refusal(raw) == f"{raw}/0002.png: found 3 channels, expected a Bayer mosaic of one channel"
+
+    def test_checkpoint_that_is_none(self, refusal, tmp_path) -> None:
+        path = tmp_path / "net.pth"
+        assert refusal(simulate="low", checkpoint=path) == f"{path}: no such file"
+        path.write_text("name: two_stage\n")
+        assert refusal(simulate="low", checkpoint=path).startswith(f"{path}: damaged or of another kind")
+
+    def test_output_below_a_file(self, restore, tmp_path) -> None:
+        (tmp_path / "file").write_text("mine")
+        with pytest.raises(UserError, match=rf"^{tmp_path}/file/out: .+, expected a folder that can be written to$"):
+            restore(output="file/out", simulate="low")
+        assert names(tmp_path) == ["file"]
+
+    def test_output_that_is_the_input(self, restore, copy, tmp_path) -> None:
+        (tmp_path / "link").symlink_to(copy)
+        before = {path: path.read_bytes() for path in copy.iterdir()}
+        for output in ("copy", "copy/", "link", "link/../copy"):
+            with pytest.raises(UserError, match="found the input folder, expected another one for the results"):
+                restore(copy, output=output, simulate="low")
+        assert {path: path.read_bytes() for path in copy.iterdir()} == before
+
+    def test_device_that_is_not_there(self, refusal, monkeypatch) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        assert refusal(simulate="low", device="cuda").startswith("device: ")
+
+    def test_results_that_are_interrupted_leave_whole_pictures(self, restore, monkeypatch, tmp_path) -> None:
+        """Each picture is there as soon as it is done; what was not done leaves nothing."""
+        calls = []
+
+        def stop(*arguments):
+            calls.append(arguments)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return restore_burst(*arguments)
+
+        monkeypatch.setattr(restoration, "restore_burst", stop)
+        with pytest.raises(KeyboardInterrupt):
+            restore(simulate="low", sliding=True, frames=1)
+        assert names(tmp_path / "out") == ["000.png", "001.png"]
+        assert os.listdir(tmp_path) == ["out"]

@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import cv2
+import pytest
+
+from twostagealign.studies.ablation.cells import Cell
+from twostagealign.studies.ablation.methods import Method
+from twostagealign.studies.ablation.report import draw, tables
+from twostagealign.studies.ablation.scenes import NOISE
+from twostagealign.studies.classical import demosaicked
+
+METHODS = [
+    Method("demosaicking", demosaicked),
+    Method("both stages", demosaicked, "sha", "5 of 6 iterations"),
+    Method("one", demosaicked, "sha", "6 of 6 iterations"),
+]
+
+
+def cell(method: str, group: str, picture: str, shift: int | None, noise: str, psnr: float) -> Cell:
+    return Cell(
+        method=method, weights=None, group=group, picture=picture, shift=shift, noise=noise, psnr=psnr, ssim=0.5
+    )
+
+
+CELLS = [
+    cell(method.name, group, picture, shift, noise, 20 + 2 * i + j + (shift or 0) / 100 + 0.5 * (picture == "q"))
+    for i, method in enumerate(METHODS)
+    for group, shifts in (("photographs", (0, 24)), ("a clip", (None,)))
+    for picture in ("p", "q")
+    for shift in shifts
+    for j, noise in enumerate(NOISE)
+]
+
+
+def test_tables_hold_the_means_over_pictures() -> None:
+    blocks = tables(CELLS, METHODS).strip().split("\n\n")
+    assert blocks[0].splitlines() == [
+        "| variant | trained for |",
+        "| --- | --- |",
+        "| both stages | 5 of 6 iterations |",
+        "| one | 6 of 6 iterations |",
+    ]
+    assert "photographs at medium noise, mean over 2" in blocks[3]
+    assert blocks[4].splitlines() == [
+        "|  | 0 | 24 |",
+        "| --- | --- | --- |",
+        "| demosaicking | 21.25 | 21.49 |",
+        "| both stages | 23.25 | 23.49 |",
+        "| one | 25.25 | 25.49 |",
+    ]
+    assert blocks[7] == "PSNR (dB) on a clip, mean over 2 bursts:"
+    assert blocks[8].splitlines()[0] == "|  | high noise | medium noise | low noise |"
+    assert blocks[8].splitlines()[-1] == "| one | 24.25 | 25.25 | 26.25 |"
+    assert len(blocks) == 9
+
+
+@pytest.mark.parametrize("methods", [METHODS, METHODS[:1]])
+def test_plot_is_drawn(tmp_path: Path, methods: list[Method]) -> None:
+    path = tmp_path / "ablation.png"
+    draw(path, CELLS, methods)
+    picture = cv2.imread(str(path))
+    # The lines of networks are orange and black; without any, nothing but axes is drawn.
+    orange = ((picture[..., 2] > 200) & (picture[..., 0] < 60)).sum()
+    assert (orange > 100) == (len(methods) > 1)

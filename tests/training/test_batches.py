@@ -1,0 +1,84 @@
+"""Bursts that are read and bursts that are made on the device go through a run in the same way."""
+
+from itertools import islice
+
+import pytest
+import torch
+
+from twostagealign.data import StillsInMotion
+from twostagealign.options import load_options
+from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.files import REPOSITORY
+from twostagealign.runtime.ranks import Ranks
+from twostagealign.training.batches import training_batches
+from twostagealign.training.trainer import Trainer
+
+ALONE = Ranks()
+LENGTH = 20
+"""Of the data set: the run goes through it more than once."""
+
+
+def batches(on_device: bool, first: int = 0, size: int = 4, number: int = 6, workers: int = 0, ranks: Ranks = ALONE):
+    bursts = StillsInMotion("skimage", frames=3, size=32, length=LENGTH, on_device=on_device, recolour_probability=0.5)
+    return list(training_batches(bursts, 7, first, size, number, workers, torch.device("cpu"), ranks))
+
+
+def frames(found) -> torch.Tensor:
+    return torch.cat([batch.frames for batch in found])
+
+
+def seeds(found) -> list[int]:
+    return [seed for batch in found for seed in batch.seeds]
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return batches(on_device=True)
+
+
+def test_bursts_made_on_the_device_are_those_that_are_read(whole) -> None:
+    read = batches(on_device=False)
+    assert seeds(whole) == seeds(read)
+    assert frames(whole).shape == frames(read).shape == (24, 3, 3, 32, 32)
+    difference = (frames(whole).int() - frames(read).int()).abs().float()
+    assert 0 < difference.mean() < 0.4
+    assert frames(whole)[LENGTH:].equal(frames(whole)[: 24 - LENGTH])  # begun anew
+
+
+def test_a_resumed_run_goes_on_with_the_same_bursts(whole) -> None:
+    rest = batches(on_device=True, first=8, number=4)
+    assert frames(rest).equal(frames(whole)[8:])
+    assert seeds(rest) == seeds(whole)[8:]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_processes_share_the_bursts(whole, workers) -> None:
+    parts = [batches(on_device=True, size=2, workers=workers, ranks=Ranks(rank, 2)) for rank in range(2)]
+    shared = [batch for pair in zip(*parts, strict=True) for batch in pair]
+    assert frames(shared).equal(frames(whole))
+    assert seeds(shared) == seeds(whole)
+
+
+def test_a_broken_picture_is_named(tmp_path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG")
+    bursts = StillsInMotion(tmp_path, size=32, on_device=True)
+    with pytest.raises(UserError, match=r"broken\.png"):
+        list(islice(training_batches(bursts, 0, 0, 1, 1, 0, torch.device("cpu"), ALONE), 1))
+
+
+@pytest.mark.slow
+def test_the_experiment_for_a_gpu_makes_a_step_on_a_cpu(tmp_path) -> None:
+    """Two batches, made on the "device", of a narrower network."""
+    small = ["network:nf=8", "train:total_iter=1", "train:batch_size=1", "train:accumulate=2", "train:workers=0"]
+    small += [
+        "device=cpu",
+        "train:amp=none",
+        f"path:experiments_root={tmp_path}",
+        "datasets:val:length=1",
+        "datasets:val:size=64",
+    ]
+    trainer = Trainer(load_options(REPOSITORY / "options/train/two_stage_base.yml", small))
+    assert trainer.train_set.on_device
+    trainer.run()
+    assert (trainer.iteration, trainer.bursts, trainer.skipped) == (1, 2, 0)
+    assert (tmp_path / "two_stage_base/training_states/1.state").is_file()

@@ -1,0 +1,213 @@
+import hashlib
+import logging
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+from twostagealign.models.checkpoint import load_weights
+from twostagealign.runtime.errors import UserError
+from twostagealign.training import experiment
+from twostagealign.training.experiment import Experiment
+
+
+def files(folder) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def message_of(function, *arguments, **keywords) -> str:
+    with pytest.raises(UserError) as caught:
+        function(*arguments, **keywords)
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+def save(run: Experiment, iteration: int) -> None:
+    weights = {"a": torch.full((2,), float(iteration))}
+    run.save(iteration, weights, {"network": {"type": "N"}}, {"iteration": iteration, "model": weights})
+
+
+SAVED_AT_2 = {
+    "models/net_2.safetensors",
+    "models/net_latest.safetensors",
+    "training_states/2.state",
+    "training_states/2.state.sha256",
+}
+
+
+def test_save_writes_weights_and_state_by_iteration(tmp_path) -> None:
+    run = Experiment(tmp_path / "deep" / "root", "trial", keep=False)
+    assert run.newest_state() == (None, None, [])
+    save(run, 2)
+    assert files(tmp_path / "deep" / "root" / "trial") == SAVED_AT_2
+    save(run, 4)
+    assert files(run.folder) == SAVED_AT_2 | {name.replace("2.s", "4.s") for name in SAVED_AT_2}
+    for label, value in ((2, 2), (4, 4), ("latest", 4)):
+        state, metadata = load_weights(run.models / f"net_{label}.safetensors")
+        assert (state["a"] == value).all()
+        assert metadata == {"network": {"type": "N"}, "iteration": value}
+    state, path, problems = run.newest_state()
+    assert (state["iteration"], path, problems) == (4, run.states / "4.state", [])
+
+
+def test_the_checksum_is_one_that_sha256sum_checks(tmp_path) -> None:
+    run = Experiment(tmp_path, "trial", keep=False)
+    save(run, 2)
+    digest = hashlib.sha256((run.states / "2.state").read_bytes()).hexdigest()
+    assert (run.states / "2.state.sha256").read_text() == f"{digest}  2.state\n"
+
+
+def test_the_newest_checkpoints_are_kept_and_the_best(tmp_path) -> None:
+    run = Experiment(tmp_path, "trial", keep=False, checkpoints=2)
+    run.save_best(1, {"a": torch.ones(2)}, {"psnr": 30.5})
+    for iteration in (2, 8, 9, 10):
+        save(run, iteration)
+    assert {path.name for path in run.models.iterdir()} == {
+        f"net_{label}.safetensors" for label in (9, 10, "latest", "best")
+    }
+    assert {path.name for path in run.states.iterdir()} == {
+        f"{iteration}.state{end}" for iteration in (9, 10) for end in ("", ".sha256")
+    }
+    weights, metadata = load_weights(run.models / "net_best.safetensors")
+    assert (weights["a"] == 1).all()
+    assert metadata == {"psnr": 30.5, "iteration": 1}
+
+
+def damage_by_a_bit(path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (damage_by_a_bit, "4.state: damaged ("),
+        (lambda path: path.write_bytes(path.read_bytes()[:100]), "4.state: damaged (100 bytes): differs"),
+        (lambda path: path.write_bytes(b""), "4.state: damaged (0 bytes): differs"),
+        (lambda path: path.with_name("4.state.sha256").unlink(), "4.state: found no checksum, expected 4.state.sha256"),
+    ],
+)
+def test_instead_of_a_damaged_state_the_one_before_it_is_used(tmp_path, damage, message) -> None:
+    run = Experiment(tmp_path, "trial", keep=False)
+    save(run, 2)
+    save(run, 4)
+    damage(run.states / "4.state")
+    state, path, (problem,) = run.newest_state()
+    assert (state["iteration"], path.name) == (2, "2.state")
+    assert problem.startswith(f"{run.states}/{message}")
+
+
+def test_all_states_damaged(tmp_path) -> None:
+    run = Experiment(tmp_path, "trial", keep=False)
+    save(run, 2)
+    damage_by_a_bit(run.states / "2.state")
+    message = message_of(run.newest_state)
+    assert message.startswith(f"{run.states}/2.state: damaged")
+    assert message.endswith("found no older training state that is whole, expected one to go on from")
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3, 4, 5])
+def test_stopped_anywhere_in_saving_the_newest_state_and_its_weights_are_whole(tmp_path, monkeypatch, failing) -> None:
+    run = Experiment(tmp_path, "trial", keep=False)
+    save(run, 2)
+    replacements, original = [], Path.replace
+
+    def stop(temporary, path):
+        replacements.append(path)
+        if len(replacements) == failing:
+            raise KeyboardInterrupt
+        return original(temporary, path)
+
+    monkeypatch.setattr(Path, "replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        save(run, 4)
+    monkeypatch.undo()
+    state, _, problems = run.newest_state()
+    assert (state["iteration"], problems) == (2, [])
+    for iteration in run.saved_iterations():  # no state without its weights
+        assert (load_weights(run.models / f"net_{iteration}.safetensors")[0]["a"] == iteration).all()
+    assert not list(run.folder.rglob("*.part"))
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path) -> None:
+    run = Experiment(tmp_path, "trial", keep=False)
+    (run.states / ".4.state.123.part").write_bytes(b"half")
+    Experiment(tmp_path, "trial", keep=True)
+    assert list(run.states.iterdir()) == []
+
+
+def test_a_full_disk_leaves_the_old_checkpoint_whole(tmp_path) -> None:
+    """A limit on the size of files stands for the full disk: writing fails in the same place."""
+    program = f"""
+        import resource
+        from pathlib import Path
+        import torch
+        from twostagealign.cli.run import run
+        from twostagealign.training.experiment import Experiment
+        trial = Experiment(Path({str(tmp_path)!r}), "trial", keep=False)
+        def save(iteration, size):
+            weights = {{"a": torch.zeros(size)}}
+            trial.save(iteration, weights, {{}}, {{"iteration": iteration, "model": weights}})
+        def main():
+            save(2, 2)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+            save(4, 100_000)
+        run(main)
+    """
+    finished = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 2, finished.stderr
+    (line,) = finished.stderr.splitlines()
+    assert line.startswith(f"error: {tmp_path}/trial/models/net_4.safetensors: cannot be written (")
+    run = Experiment(tmp_path, "trial", keep=True)
+    assert files(run.folder) == SAVED_AT_2
+    assert run.newest_state()[0]["iteration"] == 2
+
+
+def test_an_existing_folder_is_archived_not_overwritten(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(experiment.time, "strftime", lambda form: "20300102_030405")  # three starts in one second
+    for iteration in (2, 4, 6):
+        save(Experiment(tmp_path, "trial", keep=False), iteration)
+    archived = ["trial", "trial_archived_20300102_030405", "trial_archived_20300102_030405_2"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == archived
+    for name, iteration in zip(archived, (6, 2, 4), strict=True):
+        assert (load_weights(tmp_path / name / "models" / "net_latest.safetensors")[0]["a"] == iteration).all()
+
+
+def test_an_existing_folder_is_kept_to_go_on_in(tmp_path) -> None:
+    save(Experiment(tmp_path, "trial", keep=False), 2)
+    run = Experiment(tmp_path, "trial", keep=True)
+    assert run.newest_state()[0]["iteration"] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["trial"]
+
+
+def test_a_state_that_is_none(tmp_path) -> None:
+    run = Experiment(tmp_path, "trial", keep=False)
+    run.save(2, {"a": torch.zeros(1)}, {}, {"params": torch.zeros(1)})
+    assert message_of(run.newest_state).startswith(f"{run.states}/2.state: holds no training state; ")
+
+
+def test_folders_that_cannot_be(tmp_path) -> None:
+    (tmp_path / "file").touch()
+    assert message_of(Experiment, tmp_path / "file", "trial", keep=False).startswith(f"{tmp_path}/file/trial: ")
+    assert message_of(Experiment, tmp_path / "file", "trial", keep=True).startswith(f"{tmp_path}/file/trial: ")
+
+
+def test_log_holds_what_is_said_from_info_on_while_it_is_open(tmp_path) -> None:
+    run = Experiment(tmp_path, "trial", keep=False)
+    logger = logging.getLogger("twostagealign.test")
+    logger.warning("before")
+    for round_ in (1, 2):
+        with run.log_to_file(logger):
+            logger.info("iteration %d", round_)
+            logger.debug("detail")
+    logger.warning("after")
+    lines = (run.folder / "train.log").read_text().splitlines()
+    assert [line.partition(" INFO: ")[2] for line in lines] == ["iteration 1", "iteration 2"]
+    assert logger.handlers == []
+    assert logger.level == logging.NOTSET

@@ -1,0 +1,158 @@
+"""Several processes, started as a user starts them."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from twostagealign.models.checkpoint import load_torch_file
+from twostagealign.options import load_options
+from twostagealign.training.trainer import Trainer
+
+CODES = Path(__file__).parents[2] / "codes"
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(CODES), "OMP_NUM_THREADS": "1"}
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
+LAUNCH = [sys.executable, "-m", "torch.distributed.launch"]
+
+# Trains with each of the lists of options. After each run, rank 0 says whether all ranks hold the same weights, and
+# whether a shared validation finds what one process finds.
+COMPARING = """
+import json, sys
+from pathlib import Path
+import torch
+from twostagealign.runtime.ranks import Ranks, join_ranks
+from twostagealign.restoration.tiling import Tiling
+from twostagealign.training.trainer import Trainer
+from twostagealign.training.validation import validate
+from twostagealign.options import load_options
+with join_ranks(required=True) as ranks:
+    for options in json.loads(sys.argv[2]):
+        trainer = Trainer(load_options(Path(sys.argv[1]), options), ranks=ranks)
+        trainer.run()
+        network, noise = trainer.ema.module.eval(), (0.01, 0.02)
+        arguments = (network, trainer.val_set, noise, Tiling(search_window=16), Path("none"), 0)
+        shared, alone = (validate(*arguments, processes, lambda: False) for processes in (ranks, Ranks()))
+        weights = ranks.gather([torch.cat([p.detach().flatten() for p in trainer.restorer.parameters()])])
+        if ranks.rank == 0:
+            weights_equal = all(torch.equal(w, weights[0]) for w in weights)
+            print(json.dumps({"weights": [weights_equal, len(weights)], "validation": [shared == alone, len(shared)]}))
+"""
+
+COMMON = ["logger:print_every=1", "train:total_iter=3", "datasets:val:length=3", "val:pictures=0"]
+COMMON += ["logger:tensorboard=true"]
+COMMON += ["train:optimizer={lr: 1e-4, features_lr: 1e-5}"]  # the usual ones: larger steps blow up rounding errors
+
+IDLE = {
+    "always": ["matching:search_window=null"],
+    "after_a_step": ["matching:refine=true", "train:losses={one_hot: 0, match_supervision: {until: 1}}"],
+}
+"""When the feature net has nothing to learn -> options."""
+
+
+@pytest.fixture(scope="module")
+def compared(module_experiment: Path) -> dict[str, dict[str, list]]:
+    """Name of a run by two processes, in the experiments beside the options -> what COMPARING says of it."""
+    runs = {"two": [], **IDLE}
+    lists = [[*COMMON, f"name={name}", "train:batch_size=1", *extra] for name, extra in runs.items()]
+    script = module_experiment.with_name("comparing.py")
+    script.write_text(COMPARING)
+    command = [*TORCHRUN, "--standalone", "--nproc_per_node=2", str(script), str(module_experiment), json.dumps(lists)]
+    finished = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    return dict(zip(runs, map(json.loads, finished.stdout.splitlines()), strict=True))
+
+
+def losses(folder: Path) -> list[float]:
+    """As computed: of the five digits in the log, rounding alone may turn the last one."""
+    curves = EventAccumulator(str(folder / "tb")).Reload()
+    return [event.value for event in curves.Scalars("train/loss")]
+
+
+def validation(folder: Path) -> list[float]:
+    return [float(psnr) for psnr in re.findall(r"validation PSNR ([\d.]+)", (folder / "train.log").read_text())]
+
+
+def test_two_processes_train_as_one_with_the_same_bursts(compared, module_experiment) -> None:
+    """Weights equal on all ranks; losses and validation those of one process with twice the batch."""
+    Trainer(load_options(module_experiment, [*COMMON, "name=one"])).run()
+    assert compared["two"] == {"weights": [True, 2], "validation": [True, 3]}
+    one, two = (module_experiment.parent / "experiments" / name for name in ("one", "two"))
+    assert len(losses(one)) == 3
+    assert losses(two) == pytest.approx(losses(one), rel=1e-5)
+    assert validation(two) == pytest.approx(validation(one), abs=0.01)
+    assert json.loads((two / "environment.json").read_text())["processes"] == 2
+    assert (two / "train.log").read_text().count("two: ") == 1  # only the first process speaks
+
+
+@pytest.mark.parametrize("when", IDLE)
+def test_two_processes_whose_feature_net_is_idle(compared, module_experiment, when) -> None:
+    assert compared[when] == {"weights": [True, 2], "validation": [True, 3]}
+    assert (module_experiment.parent / "experiments" / when / "training_states" / "3.state").exists()
+
+
+def test_the_older_launcher_from_the_folder_of_the_program(tiny_experiment, tmp_path) -> None:
+    """`cd codes && python -m torch.distributed.launch ... train.py ... --launcher pytorch`."""
+    command = [*LAUNCH, "--standalone", "--nproc_per_node=2", "train.py", "-opt", str(tiny_experiment)]
+    options = ["--launcher", "pytorch", "--force_yml", "train:batch_size=1", "train:total_iter=2", "name=launched"]
+    finished = subprocess.run(
+        [*command, *options], cwd=CODES, env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert (tmp_path / "experiments" / "launched" / "training_states" / "2.state").exists()
+
+
+@pytest.mark.slow
+def test_two_nodes_go_on_after_a_worker_was_killed(tiny_experiment, tmp_path) -> None:
+    """Two agents that meet by c10d on the loopback; the job starts again by itself from the last checkpoint."""
+    options = ["train:batch_size=1", "train:total_iter=40", "logger:checkpoint_every=4", "val:every=1000"]
+    experiments = tmp_path / "experiments"
+
+    def start(name: str, port: int) -> list[subprocess.Popen]:
+        agent = [*TORCHRUN, "--nnodes=2", "--nproc_per_node=1", "--max_restarts=3", "--rdzv_backend=c10d"]
+        agent += [f"--rdzv_endpoint=127.0.0.1:{port}", f"--rdzv_id={name}", str(CODES / "train.py")]
+        agent += ["-opt", str(tiny_experiment), "--launcher", "pytorch", "--force_yml", f"name={name}", *options]
+        return [subprocess.Popen(agent, env=ENVIRONMENT, stderr=subprocess.DEVNULL) for _ in range(2)]
+
+    def wait(agents: list[subprocess.Popen]) -> None:
+        for agent in agents:
+            assert agent.wait(timeout=300) == 0
+
+    wait(start("undisturbed", 29613))
+    agents = start("disturbed", 29614)
+    states = experiments / "disturbed" / "training_states"
+    deadline = time.monotonic() + 120
+    while not (states / "8.state").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (worker, *_) = map(int, Path(f"/proc/{agents[1].pid}/task/{agents[1].pid}/children").read_text().split())
+    os.kill(worker, signal.SIGKILL)
+    wait(agents)
+    log = (experiments / "disturbed" / "train.log").read_text()
+    assert len(re.findall(r"from iteration \d", log)) == 2
+    found, expected = (
+        load_torch_file(experiments / name / "training_states" / "40.state") for name in ("disturbed", "undisturbed")
+    )
+    for name, tensor in expected["model"].items():
+        assert torch.equal(found["model"][name], tensor), name
+
+
+def test_the_launcher_needs_torchrun(tiny_experiment) -> None:
+    finished = subprocess.run(
+        [sys.executable, str(CODES / "train.py"), "-opt", str(tiny_experiment), "--launcher", "pytorch"],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 2
+    assert finished.stderr == (
+        "error: --launcher pytorch: found no WORLD_SIZE in the environment, expected a start by torchrun\n"
+    )
