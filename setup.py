@@ -33,6 +33,7 @@ setup(
         "tifffile>=2023.7",
         "tensorboard>=2.16",
         "tqdm>=4.66",
+        "filelock>=4.2",
         "matplotlib>=3.8",
         "Jinja2>=3.1",
     ],
