@@ -1,11 +1,20 @@
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
 from twostagealign.runtime import files
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import link_or_copy, locate, write_atomically
+from twostagealign.runtime.files import (
+    check_regular,
+    checked_path,
+    link_or_copy,
+    locate,
+    open_regular,
+    read_regular,
+    write_atomically,
+)
 
 
 def test_a_path_is_looked_up_here_and_then_in_the_repository(tmp_path, monkeypatch) -> None:
@@ -58,3 +67,81 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path) -> None:
     with pytest.raises(UserError, match=r"a: cannot be written \(No space left on device\)"):
         write_atomically(tmp_path / "a", write)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a", "old")]
+
+
+def test_a_file_on_the_disk_is_followed_by_its_folder(tmp_path, monkeypatch) -> None:
+    """After a power cut the new name must be there too."""
+    synced: list[int] = []
+    sync = os.fsync
+
+    def watch(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    write_atomically(tmp_path / "a", lambda temporary: temporary.write_text("new"))
+    assert synced == [(tmp_path / "a").stat().st_ino, tmp_path.stat().st_ino]
+
+
+@pytest.mark.parametrize("path", [Path("/"), Path(".")])
+def test_a_folder_is_not_written_to(path) -> None:
+    with pytest.raises(UserError, match=r"is a folder, expected the name of a file"):
+        write_atomically(path, lambda temporary: temporary.write_text("new"))
+
+
+def test_only_regular_files_are_read(tmp_path) -> None:
+    """A pipe without a writer would block for ever, /dev/zero would fill the memory."""
+    (tmp_path / "text").write_text("abc")
+    (tmp_path / "link").symlink_to("text")
+    assert read_regular(tmp_path / "link", 3, "a text") == b"abc"
+    with open_regular(tmp_path / "text", 3, "a text") as file:
+        assert file.read() == b"abc"
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "gone").symlink_to("nowhere")
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(tmp_path / "socket"))
+    problems = {
+        tmp_path / "pipe": "is a pipe, a device or a socket",
+        tmp_path: "is a folder",
+        Path("/dev/zero"): "is a pipe, a device or a socket",
+        tmp_path / "gone": "no such file",
+        tmp_path / "socket": "No such device or address",
+        tmp_path / ("n" * 300): "File name too long",
+        tmp_path / "text" / "x": "Not a directory",
+    }
+    for read in (read_regular, open_regular, check_regular):
+        for path, problem in problems.items():
+            with pytest.raises(UserError) as caught:
+                read(path, 100, "a text")
+            assert str(caught.value) == f"{path}: {problem}, expected a text"
+        with pytest.raises(UserError, match=r"text: 3 bytes are more than the limit of 2, expected a text"):
+            read(tmp_path / "text", 2, "a text")
+        with pytest.raises(UserError, match=r"not a path"):
+            read(tmp_path / "a\0b", 2, "a text")
+    server.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a\0b", "contains a NUL"),
+        ("\ud800", "cannot be encoded"),
+        (f"folder/{'é' * 128}/b", r"256 bytes, the limit is 255"),
+        ("abc/" * 1025, r"4100 bytes, the limit is 4096"),
+    ],
+)
+def test_what_cannot_be_a_path_is_one_line(text, problem) -> None:
+    with pytest.raises(UserError, match=problem) as caught:
+        checked_path(text)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 200
+
+
+def test_what_can_be_a_path_stays_as_it_is() -> None:
+    for text in ("a/b c.png", "é" * 127, "..", "a\nb", "name\udcff"):
+        assert checked_path(text) == Path(text)
+
+
+def test_an_error_is_one_line_that_a_terminal_shows_as_it_is() -> None:
+    assert str(UserError("a\nb: no such file")) == "a b: no such file"
+    assert str(UserError("\x1b[2J\0é: no such file")) == "\\x1b[2J\\x00é: no such file"

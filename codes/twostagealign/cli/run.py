@@ -22,8 +22,8 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         sys.stdout.flush()
     except UserError as error:
         # A UserError of a data-loading process arrives wrapped in that process's traceback; its own text comes last.
-        text = (str(error).strip().splitlines() or [""])[-1]
-        print(f"error: {text.removeprefix('twostagealign.runtime.errors.UserError: ')}", file=sys.stderr)
+        text = str(error).rpartition("twostagealign.runtime.errors.UserError: ")[2].strip()
+        print(f"error: {text}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

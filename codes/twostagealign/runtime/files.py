@@ -1,16 +1,107 @@
-"""Files that matter are written whole or not at all."""
+"""Files: where they are, reading regular files only, atomic writes."""
 
+import errno
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from twostagealign.runtime.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 """Where the option files, the data sets and the experiments lie that come without a path of their own."""
+
+
+_NAME_BYTES, _PATH_BYTES = 255, 4096
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EPERM)
+
+
+def checked_path(text: str) -> Path:
+    """Check that a string from a command line or an options file can be a path; also a `type` for argparse.
+
+    Args:
+        text: the string.
+
+    Returns:
+        The path, which need not exist.
+
+    Raises:
+        UserError: it contains a NUL or an unpaired surrogate, or a name in it is longer than file systems allow.
+    """
+    try:
+        encoded = os.fsencode(text)
+    except UnicodeEncodeError:
+        raise UserError(f"{text[:60]}: not a path, since it cannot be encoded") from None
+    if b"\0" in encoded:
+        raise UserError(f"{text[:60]}: not a path, since it contains a NUL character")
+    longest = max(map(len, encoded.split(os.fsencode(os.sep))))
+    if longest > _NAME_BYTES or len(encoded) > _PATH_BYTES:
+        found, limit = (longest, _NAME_BYTES) if longest > _NAME_BYTES else (len(encoded), _PATH_BYTES)
+        what = "a name in this path" if longest > _NAME_BYTES else "this path"
+        raise UserError(f"{text[:60]}...: {what} has {found} bytes, the limit is {limit}")
+    return Path(text)
+
+
+def open_regular(path: Path, limit: int, expected: str) -> BinaryIO:
+    """Open a file for reading, unless it is a folder, a device or a pipe, or too large. Never blocks.
+
+    Args:
+        path: the file.
+        limit: largest accepted size, bytes.
+        expected: what the file should be, for errors, such as "a YAML file".
+
+    Returns:
+        The open file.
+
+    Raises:
+        UserError: there is no such file, it cannot be opened, is not a regular file, or is larger than `limit`.
+    """
+    # Opening a pipe without O_NONBLOCK would wait for a writer; a regular file ignores the flag.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        problem = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        raise UserError(f"{path}: {problem}, expected {expected}") from error
+    except ValueError as error:
+        raise UserError(f"{path}: not a path ({error}), expected {expected}") from error
+    problem = _problem(os.fstat(descriptor), limit)
+    if problem:
+        os.close(descriptor)
+        raise UserError(f"{path}: {problem}, expected {expected}")
+    return os.fdopen(descriptor, "rb")
+
+
+def read_regular(path: Path, limit: int, expected: str) -> bytes:
+    """Read a whole file; arguments and errors are those of `open_regular`."""
+    try:
+        with open_regular(path, limit, expected) as file:
+            content = file.read(limit + 1)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}, expected {expected}") from error
+    if len(content) > limit:  # it grew while it was read
+        raise UserError(f"{path}: more than {limit} bytes, expected {expected}")
+    return content
+
+
+def check_regular(path: Path, limit: int, expected: str) -> None:
+    """Check a file that a library will open by its name; arguments and errors are those of `open_regular`."""
+    open_regular(path, limit, expected).close()
+
+
+def _problem(status: os.stat_result, limit: int) -> str | None:
+    """What makes a file unfit to be read, if anything."""
+    if stat.S_ISDIR(status.st_mode):
+        return "is a folder"
+    if not stat.S_ISREG(status.st_mode):
+        return "is a pipe, a device or a socket"
+    if status.st_size > limit:
+        return f"{status.st_size} bytes are more than the limit of {limit}"
+    return None
 
 
 def locate(path: Path) -> Path:
@@ -50,7 +141,7 @@ def link_or_copy(source: Path, path: Path) -> None:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under a temporary name in the same folder, then put it in its place.
+    """Write a file under a temporary name in the same folder, then rename it. Both are on the disk on return.
 
     Args:
         path: the file to create or replace.
@@ -59,6 +150,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         UserError: the file cannot be written; what stood there before is untouched.
     """
+    if not path.name:
+        raise UserError(f"{path}: is a folder, expected the name of a file to write")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         try:
@@ -70,10 +163,27 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)
+            _sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Write a folder's entries to the disk, where the platform and the file system can do that."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = None
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def output_folder(path: Path) -> Path:
