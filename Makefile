@@ -41,5 +41,5 @@ format: setup  ## put style and formatting right where that needs no thought
 	$(BIN)/ruff format .
 
 clean:  ## remove .venv and all caches; results and experiments stay
-	rm -rf $(VENV) build .pytest_cache .ruff_cache .hypothesis codes/*.egg-info
+	rm -rf $(VENV) build .pytest_cache .ruff_cache .mypy_cache .hypothesis codes/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -16,7 +16,7 @@ setup(
     python_requires=">=3.11",
     package_dir={"": "codes"},
     packages=find_packages("codes"),
-    package_data={"twostagealign.evaluation": ["templates/*"]},
+    package_data={"twostagealign": ["py.typed"], "twostagealign.evaluation": ["templates/*"]},
     install_requires=[
         "torch>=2.6",
         "torchvision>=0.21",
@@ -37,5 +37,15 @@ setup(
         "matplotlib>=3.8",
         "Jinja2>=3.1",
     ],
-    extras_require={"dev": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6", "selenium>=4.20"]},
+    extras_require={
+        "dev": [
+            "pytest>=8",
+            "hypothesis>=6.100",
+            "ruff>=0.6",
+            "mypy>=1.15",
+            "types-PyYAML",
+            "types-tqdm",
+            "selenium>=4.20",
+        ]
+    },
 )
