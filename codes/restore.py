@@ -6,7 +6,7 @@ from pathlib import Path
 from twostagealign.cli.run import run
 from twostagealign.isp import PROTOCOL_LEVELS
 from twostagealign.models.checkpoint import find_checkpoint
-from twostagealign.restoration.folder import restore_folder, table
+from twostagealign.restoration.folder import restoration_table, restore_folder
 from twostagealign.restoration.tiling import add_tiling_arguments, pop_tiling
 
 
@@ -31,7 +31,7 @@ def main() -> None:
     options = vars(parser.parse_args())
     result = restore_folder(tiling=pop_tiling(options), **options)
     if result:
-        print(table(result))
+        print(restoration_table(result))
     print(f"written to {options['output']}")
 
 

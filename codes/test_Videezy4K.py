@@ -5,7 +5,7 @@ from pathlib import Path
 from twostagealign.cli.evaluation import read_request
 from twostagealign.cli.run import run
 from twostagealign.evaluation.protocol import evaluate
-from twostagealign.evaluation.summary import table
+from twostagealign.evaluation.summary import results_table
 
 
 def main() -> None:
@@ -13,7 +13,7 @@ def main() -> None:
     found = evaluate(read_request(__doc__, Path("options/test/Videezy4K.yml")))
     if found:  # on rank 0
         folder, results = found
-        print(table(results))
+        print(results_table(results))
         print(f"written to {folder}")
 
 

@@ -15,11 +15,11 @@ from twostagealign.studies.ablation.cells import measure_all
 from twostagealign.studies.ablation.methods import (
     OPTIONS,
     VARIANTS,
+    baselines,
     open_variant,
     shipped,
     train_variant,
     weights_file,
-    yardsticks,
 )
 from twostagealign.studies.ablation.report import draw, tables
 from twostagealign.studies.ablation.scenes import bundled_scenes, clip_scenes
@@ -44,7 +44,7 @@ def main() -> None:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         for name in arguments.variants:
             train_variant(OPTIONS / f"{name}.yml", arguments.data)
-    methods = yardsticks() + shipped()
+    methods = baselines() + shipped()
     for name in arguments.variants:
         weights = weights_file(OPTIONS / f"{name}.yml")
         if weights.is_file():

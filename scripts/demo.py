@@ -7,7 +7,7 @@ from twostagealign.cli.run import run
 from twostagealign.data import BUNDLED
 from twostagealign.isp import PROTOCOL_LEVELS
 from twostagealign.models.checkpoint import find_checkpoint
-from twostagealign.studies.demo import run_demo, table
+from twostagealign.studies.demo import demo_table, run_demo
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     add("--seed", type=int, default=0, help="of the camera's walk over a photograph (default: %(default)s)")
     options = vars(parser.parse_args())
     result = run_demo(**options)
-    print(table(result))
+    print(demo_table(result))
     print(f"{result['seconds']:.0f} s; written to {options['output']}: see comparison.png first")
 
 

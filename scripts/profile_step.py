@@ -100,10 +100,10 @@ def main() -> None:
         step()
     if arguments.trace:
         profiler.export_chrome_trace(str(arguments.trace))
-    print(table(profiler, arguments.rows))
+    print(profile_table(profiler, arguments.rows))
 
 
-def table(profiler: profile, rows: int) -> str:
+def profile_table(profiler: profile, rows: int) -> str:
     """Both tables, milliseconds and shares of the whole."""
     spans: Counter[str] = Counter()
     for event in profiler.key_averages():

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from twostagealign.data import bundled_picture, list_pictures, read_picture, write_picture
-from twostagealign.evaluation import contenders
+from twostagealign.evaluation import candidates
 from twostagealign.evaluation.results import Results, read_results
 
 REPOSITORY = Path(__file__).parents[1]
@@ -22,7 +22,7 @@ SMALL = ["--force_yml", "frames=3", "clips=null", "paper=null", "tiling={patch: 
 
 @pytest.fixture(autouse=True)
 def flops_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contenders, "count_flops", lambda *args: 123_000_000)
+    monkeypatch.setattr(candidates, "count_flops", lambda *args: 123_000_000)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from twostagealign.data import (
 )
 from twostagealign.data.clips.sc_burst_writer import write_scene
 from twostagealign.data.evaluation_set import NoiseLevel
-from twostagealign.evaluation import contenders, protocol
+from twostagealign.evaluation import candidates, protocol
 from twostagealign.evaluation.protocol import Request, evaluate
 from twostagealign.evaluation.results import Results, Shifts, read_results
 from twostagealign.isp import PROTOCOL_LEVELS
@@ -56,7 +56,7 @@ def write_clips(folder: Path, names: tuple[str, ...] = ("a", "b"), count: int = 
 def flops_counted_once():
     """Counting takes longer than all the rest of these evaluations."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(contenders, "count_flops", lambda *args: 123_000_000)
+        patch.setattr(candidates, "count_flops", lambda *args: 123_000_000)
         yield
 
 
@@ -201,11 +201,11 @@ def test_killed_evaluation_goes_on(tmp_path, make_request, done, monkeypatch) ->
     computed = []
     true_function = protocol.evaluate_frame
 
-    def dies_at_the_third(contender, job, *args):
+    def dies_at_the_third(candidate, job, *args):
         if len(computed) == 3:
             raise KeyboardInterrupt
         computed.append((job.clip.name, job.index))
-        return true_function(contender, job, *args)
+        return true_function(candidate, job, *args)
 
     monkeypatch.setattr(protocol, "evaluate_frame", dies_at_the_third)
     with pytest.raises(KeyboardInterrupt):

@@ -18,7 +18,7 @@ from twostagealign.evaluation.results import (
     read_results,
     write_record,
 )
-from twostagealign.evaluation.summary import frames_csv, summarise_clip, summarise_clips, table
+from twostagealign.evaluation.summary import frames_csv, results_table, summarise_clip, summarise_clips
 from twostagealign.runtime.errors import UserError
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "results.schema.json"
@@ -141,7 +141,7 @@ def test_every_clip_counts_alike() -> None:
 
 
 def test_table() -> None:
-    lines = table(results(FRAMES)).splitlines()
+    lines = results_table(results(FRAMES)).splitlines()
     assert lines[0] == "REDS4, net, noise high (shot 0.0064, read 0.02)"
     assert lines[1].split() == [
         "clip",
@@ -167,13 +167,13 @@ def test_table() -> None:
 
 
 def test_table_of_a_part_of_the_data_set_says_so_and_is_not_compared_with_the_paper() -> None:
-    text = table(results(FRAMES, complete=False, notes=["not complete: 2 of 4 clips are missing (015, 020)"]))
+    text = results_table(results(FRAMES, complete=False, notes=["not complete: 2 of 4 clips are missing (015, 020)"]))
     assert "paper" not in text
     assert text.splitlines()[-1] == "note: not complete: 2 of 4 clips are missing (015, 020)"
 
 
 def test_table_without_ground_truth() -> None:
-    assert "  Scene01: 1 restored, no ground truth" in table(results([frame("Scene01", 2, None)])).splitlines()
+    assert "  Scene01: 1 restored, no ground truth" in results_table(results([frame("Scene01", 2, None)])).splitlines()
 
 
 def test_csv() -> None:

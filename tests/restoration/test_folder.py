@@ -14,7 +14,7 @@ from twostagealign.isp import CFA_ORDERS, PROTOCOL_LEVELS, demosaic, protocol_ca
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import open_restorer
 from twostagealign.restoration import folder as restoration
-from twostagealign.restoration.folder import restore_burst, restore_folder, table
+from twostagealign.restoration.folder import restoration_table, restore_burst, restore_folder
 from twostagealign.restoration.frame import restore_frame
 from twostagealign.restoration.quality import develop, measure, picture
 from twostagealign.restoration.tiling import Tiling
@@ -213,7 +213,7 @@ class TestSimulated:
 
     def test_table(self) -> None:
         frames = [{"name": "long_name", "psnr": 30.12345, "ssim": 0.9}, {"name": "b", "psnr": 9.0, "ssim": 0.51236}]
-        assert table({"frames": frames, "mean": {"psnr": 19.5617, "ssim": 0.70618}}).splitlines() == [
+        assert restoration_table({"frames": frames, "mean": {"psnr": 19.5617, "ssim": 0.70618}}).splitlines() == [
             "frame      PSNR (dB)    SSIM",
             "long_name     30.123  0.9000",
             "b              9.000  0.5124",

@@ -42,7 +42,7 @@ def test_what_is_not_a_number_passes_no_bar() -> None:
     assert not Measurement("speed", math.nan, "x", at_least=1).passes
 
 
-def test_contenders_run_in_turn(monkeypatch) -> None:
+def test_candidates_run_in_turn(monkeypatch) -> None:
     calls, clock = [], iter(range(0, 1000))
     monkeypatch.setattr("time.perf_counter", lambda: 0.5 * next(clock))
     times = race(lambda: calls.append("a"), lambda: calls.append("b") or next(clock), runs=3)

@@ -8,11 +8,11 @@ import torch
 from twostagealign.restoration.frame import RestoredFrame
 from twostagealign.restoration.quality import Quality
 from twostagealign.runtime.errors import UserError
-from twostagealign.studies.demo_figure import Offsets, Panel, compare_offsets, draw_comparison, most_detailed_window
+from twostagealign.studies.demo_figure import Panel, TileOffsets, compare_offsets, draw_comparison, most_detailed_window
 
 
 @pytest.fixture
-def offsets() -> Offsets:
+def offsets() -> TileOffsets:
     """Four tiles of 64 in a frame of 100 x 128, the second row cut to 36 rows; one neighbour on each side."""
     origins = torch.tensor([[0, 0], [0, 64], [64, 0], [64, 64]])
     true = np.array([[-20.0, 10.0], [0.0, 0.0], [0.0, -16.5]])
@@ -22,15 +22,15 @@ def offsets() -> Offsets:
     return compare_offsets(RestoredFrame(origins, shifts, {}, image=torch.zeros(3, 200, 256)), true, 64)
 
 
-def test_tiles_that_leave_a_frame_do_not_count(offsets: Offsets) -> None:
+def test_tiles_that_leave_a_frame_do_not_count(offsets: TileOffsets) -> None:
     # Up and to the right: only the lower left tile stays inside; to the left: the two on the right.
     assert offsets.visible.T.tolist() == [[False, False, True, False], [True] * 4, [False, True, False, True]]
     assert offsets.count_found() == (2, 3)
     assert offsets.median() == [[-24.0, 5.0], [0.0, 0.0], [2.0, -18.0]]
 
 
-def test_no_median_where_no_tile_is_visible(offsets: Offsets) -> None:
-    nothing = Offsets(offsets.true, offsets.matched, np.zeros_like(offsets.visible))
+def test_no_median_where_no_tile_is_visible(offsets: TileOffsets) -> None:
+    nothing = TileOffsets(offsets.true, offsets.matched, np.zeros_like(offsets.visible))
     assert nothing.median() == [None] * 3
     assert nothing.count_found() == (0, 0)
 
@@ -44,7 +44,7 @@ def test_detail_is_found_where_it_is(corner: tuple[int, int]) -> None:
     assert np.abs(np.subtract(found, corner)).max() <= 1
 
 
-def test_figure_shows_the_pictures_in_order(tmp_path: Path, offsets: Offsets) -> None:
+def test_figure_shows_the_pictures_in_order(tmp_path: Path, offsets: TileOffsets) -> None:
     colours = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30)]
     panels = [
         Panel(f"Method {i}", np.full((60, 80, 3), c, np.uint8), Quality(20 + i, 0.5)) for i, c in enumerate(colours)
@@ -64,7 +64,7 @@ def test_figure_shows_the_pictures_in_order(tmp_path: Path, offsets: Offsets) ->
     assert len(bare) < len(figure) - 300
 
 
-def test_figure_that_cannot_be_written(tmp_path: Path, offsets: Offsets) -> None:
+def test_figure_that_cannot_be_written(tmp_path: Path, offsets: TileOffsets) -> None:
     panel = Panel("Method", np.zeros((60, 80, 3), np.uint8))
     with pytest.raises(UserError, match=r"figure\.png: cannot be written"):
         draw_comparison(tmp_path / "missing" / "figure.png", "Title", [panel], offsets)

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from twostagealign.data.evaluation_set import RawFrame
-from twostagealign.evaluation.contenders import Contender
+from twostagealign.evaluation.candidates import Candidate
 from twostagealign.evaluation.frame_pictures import write_frame_pictures
 from twostagealign.evaluation.jobs import Job
 from twostagealign.evaluation.results import FrameResult, Memory, Seconds, Shifts
@@ -26,7 +26,7 @@ Lpips = Callable[[Tensor, Tensor], float]
 
 
 def evaluate_frame(
-    contender: Contender,
+    candidate: Candidate,
     job: Job,
     frames: Sequence[RawFrame],
     tiling: Tiling,
@@ -38,7 +38,7 @@ def evaluate_frame(
     """Restore the reference frame of a burst and measure it.
 
     Args:
-        contender: what restores it.
+        candidate: what restores it.
         job: what to restore.
         frames: the burst.
         tiling: sizes of the tiles.
@@ -58,14 +58,14 @@ def evaluate_frame(
     lq = [frame.raw for frame in frames]
 
     deviation = partial(noise_map, shot=job.noise.shot, read=job.noise.read)
-    restored = restore_frame(contender.restorer, lq, deviation, tiling, progress)
+    restored = restore_frame(candidate.restorer, lq, deviation, tiling, progress)
     give_back_memory()
     if not restored.image.isfinite().all():
         raise UserError(
-            f"{contender.description.file}: found numbers that are not finite where it restored frame {job.frame} of "
+            f"{candidate.description.file}: found numbers that are not finite where it restored frame {job.frame} of "
             f"clip {clip.name}, expected a picture (with --dtype float16: try bfloat16)"
         )
-    device = next(contender.restorer.parameters()).device
+    device = next(candidate.restorer.parameters()).device
     srgb = develop(restored.image, clip.camera)
     linear = clip.target(reference)
     truth = None if linear is None else develop(linear, clip.camera)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from twostagealign.data.evaluation_set import NoiseLevel, RawFrame
 from twostagealign.data.read_ahead import read_ahead
 from twostagealign.evaluation.bootstrap import compare
-from twostagealign.evaluation.contenders import Contender, load_contenders
+from twostagealign.evaluation.candidates import Candidate, load_candidates
 from twostagealign.evaluation.frames import evaluate_frame
 from twostagealign.evaluation.jobs import Job, check_files, choose_clips, describe_gaps, open_clips, plan_jobs
 from twostagealign.evaluation.report import write_report
@@ -115,7 +115,7 @@ class _Evaluation:
             for noise in request.noise or [None]
         }
         self.device = ranks.device(request.device)
-        self.contenders = load_contenders(
+        self.candidates = load_candidates(
             request.checkpoints,
             request.features_checkpoint,
             request.averaged,
@@ -144,7 +144,7 @@ class _Evaluation:
                 )
 
     def _usual_name(self) -> str:
-        parts = [self.request.options.name, "_vs_".join(x.description.label for x in self.contenders)]
+        parts = [self.request.options.name, "_vs_".join(x.description.label for x in self.candidates)]
         parts += [level.name for level in self.request.noise or ()]
         return "_".join(parts if self.request.tiling.inclusive_search else [*parts, "released"])
 
@@ -157,7 +157,7 @@ class _Evaluation:
             "frames": request.options.frames,
             "noise": [asdict(level) for level in request.noise or ()],
             "tiling": asdict(request.tiling),
-            "checkpoints": {x.description.label: x.description.sha256 for x in self.contenders},
+            "checkpoints": {x.description.label: x.description.sha256 for x in self.candidates},
             "averaged": request.averaged,
             "device": self.device.type,
             "dtype": request.dtype,
@@ -168,9 +168,9 @@ class _Evaluation:
         if self.ranks.rank == 0:
             self.folder.prepare(self._identity(), self.request.resume)
         self.ranks.wait()
-        for contender in self.contenders:
+        for candidate in self.candidates:
             for jobs in self.jobs.values():
-                self._restore(contender, self.ranks.share(jobs))
+                self._restore(candidate, self.ranks.share(jobs))
         self.skipped = sorted(set(self.ranks.gather(self.skipped)), key=lambda x: (x.clip, x.frame or ""))
         if self.ranks.rank != 0:
             return None
@@ -180,15 +180,15 @@ class _Evaluation:
             write_report(self.folder.path, results)
         return self.folder.path, results
 
-    def _file(self, contender: Contender, job: Job) -> Path:
-        return self.folder.frame_file(contender.description.label, job.noise.name, job.clip.name, job.frame)
+    def _file(self, candidate: Candidate, job: Job) -> Path:
+        return self.folder.frame_file(candidate.description.label, job.noise.name, job.clip.name, job.frame)
 
-    def _finished(self, contender: Contender, job: Job) -> FrameResult | None:
-        return self.folder.finished(self._file(contender, job), job.index, job.names, job.with_pictures)
+    def _finished(self, candidate: Candidate, job: Job) -> FrameResult | None:
+        return self.folder.finished(self._file(candidate, job), job.index, job.names, job.with_pictures)
 
-    def _restore(self, contender: Contender, jobs: Sequence[Job]) -> None:
+    def _restore(self, candidate: Candidate, jobs: Sequence[Job]) -> None:
         """Restore those of the jobs that are not finished yet."""
-        jobs = [job for job in jobs if not self._finished(contender, job)]
+        jobs = [job for job in jobs if not self._finished(candidate, job)]
         clips = {job.clip.name: job.clip for job in jobs}
         noise = {job.clip.name: job.noise for job in jobs}
 
@@ -201,7 +201,7 @@ class _Evaluation:
         requests = [[(job.clip.name, index) for index in job.window] for job in jobs]
         bursts = read_ahead(requests, load, self.request.workers)
         tiles = sum(count_tiles(job.clip.size, self.request.tiling) for job in jobs)
-        label = f"{contender.description.label}, {jobs[0].noise.name}" if jobs else ""
+        label = f"{candidate.description.label}, {jobs[0].noise.name}" if jobs else ""
         hidden = self.ranks.rank != 0 or not jobs
         with tqdm(total=tiles, desc=label, unit="tile", dynamic_ncols=True, disable=hidden) as progress:
             for job, futures in zip(jobs, bursts, strict=True):
@@ -213,20 +213,20 @@ class _Evaluation:
                     self.skipped.append(Skipped(clip=job.clip.name, frame=job.frame, reason=str(error)))
                     progress.update(count_tiles(job.clip.size, self.request.tiling))
                     continue
-                file = self._file(contender, job)
+                file = self._file(candidate, job)
                 output_folder(file.parent)
                 args = (self.request.tiling, self.lpips, file.with_suffix(""), self.folder.path, progress.update)
-                write_record(file, evaluate_frame(contender, job, frames, *args))
+                write_record(file, evaluate_frame(candidate, job, frames, *args))
 
     def _collect(self) -> Results:
         """Put together what all ranks have written."""
         request, options = self.request, self.request.options
-        labels = [contender.description.label for contender in self.contenders]
+        labels = [candidate.description.label for candidate in self.candidates]
         runs, comparisons = {}, []
         for noise, jobs in self.jobs.items():
             frames = {}
-            for contender, label in zip(self.contenders, labels, strict=True):
-                frames[label] = [found for job in jobs if (found := self._finished(contender, job))]
+            for candidate, label in zip(self.candidates, labels, strict=True):
+                frames[label] = [found for job in jobs if (found := self._finished(candidate, job))]
                 runs[label, noise] = self._summarise(label, noise, frames[label])
             for other in labels[1:]:
                 comparisons += compare(jobs[0].noise.name, labels[0], other, frames)
@@ -240,7 +240,7 @@ class _Evaluation:
             complete=not notes,
             notes=notes,
             options=self._identity() | {"option_file": options.model_dump(mode="json")},
-            checkpoints=[contender.description for contender in self.contenders],
+            checkpoints=[candidate.description for candidate in self.candidates],
             runs=[runs[label, noise] for label in labels for noise in self.jobs],
             comparisons=comparisons,
             skipped=self.skipped,

@@ -60,7 +60,7 @@ class Arrows:
 
 
 @dataclass(frozen=True)
-class Offsets:
+class RunOffsets:
     """Offsets that one run found.
 
     Attributes:
@@ -102,7 +102,7 @@ class ShownFrame:
     layers: Sequence[Layer]
     residuals: Sequence[Layer]
     overview: Layer
-    offsets: Sequence[Offsets]
+    offsets: Sequence[RunOffsets]
 
 
 def show_frame(folder: Path, runs: Sequence[tuple[str, str, FrameResult]]) -> ShownFrame:
@@ -193,7 +193,7 @@ def data_uri(picture: np.ndarray, quality: int | None = None) -> str:
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def read_offsets(path: Path, run: str, frame: FrameResult) -> Offsets:
+def read_offsets(path: Path, run: str, frame: FrameResult) -> RunOffsets:
     """Read the offsets of a frame's tiles and draw them.
 
     Raises:
@@ -219,7 +219,7 @@ def read_offsets(path: Path, run: str, frame: FrameResult) -> Offsets:
         middle = ", ".join(f"{median_low([shift[axis] for shift in found])}".replace("-", "−") for axis in (1, 0))
         arrows.append(Arrows(shifts.window[index], path_data, middle))
     quality = "" if frame.psnr is None else f"{frame.psnr:.2f} dB, SSIM {frame.ssim:.4f}"
-    return Offsets(run, quality, gain, arrows)
+    return RunOffsets(run, quality, gain, arrows)
 
 
 def _middle(origin: tuple[int, int], shifts: Shifts) -> tuple[float, float]:

@@ -36,7 +36,7 @@ def _mean(entries: Sequence[FrameResult | Mean], frames: int) -> Mean:
     return Mean(frames=frames, **{metric: fmean(known) if known else None for metric, known in values.items()})
 
 
-def table(results: Results) -> str:
+def results_table(results: Results) -> str:
     """The results as text for the screen."""
     lines = []
     for run in results.runs:

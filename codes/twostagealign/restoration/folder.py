@@ -279,7 +279,7 @@ def restore_folder(
     return result
 
 
-def table(result: dict) -> str:
+def restoration_table(result: dict) -> str:
     """The measures as lines for the screen."""
     rows = [*result["frames"], {"name": "mean", **result["mean"]}]
     width = max(len(row["name"]) for row in rows)

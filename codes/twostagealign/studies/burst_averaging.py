@@ -45,8 +45,8 @@ def block_matched_average(burst: BurstBatch, search_window: int = 48) -> BurstBa
     positions = _find_tiles(padded, torch.cartesian_prod(rows, columns), search_window)
 
     places = positions.unbind(1)
-    tiles = [_cut(frame, corners) for frame, corners in zip(padded, places, strict=True)]
-    noise = [_cut(maps, corners).mean((2, 3)) for maps, corners in zip(padded_variances, places, strict=True)]
+    tiles = [_cut_squares(frame, corners) for frame, corners in zip(padded, places, strict=True)]
+    noise = [_cut_squares(maps, corners).mean((2, 3)) for maps, corners in zip(padded_variances, places, strict=True)]
     merged, share = _merge(tiles, noise, reference)
     pieces = torch.cat([merged, share[:, :, None, None].expand_as(merged)], dim=1)
     whole = _put_together(pieces, len(rows), len(columns))[:, STEP:, STEP:][:, : size[0], : size[1]]
@@ -73,7 +73,7 @@ def _find_tiles(frames: Tensor, origins: Tensor, search_window: int) -> Tensor:
     positions = SCALE * hard_match(maps[None], origins[None] // SCALE, TILE // SCALE, radius)[0]
 
     reference = len(frames) // 2
-    own = _cut(frames[reference], origins)
+    own = _cut_squares(frames[reference], origins)
     offsets = torch.arange(-REFINEMENT, REFINEMENT + 1, device=frames.device)
     offsets = torch.cartesian_prod(offsets, offsets)
     # The nearest first: of equal distances, as between flat tiles, the first one wins.
@@ -81,7 +81,7 @@ def _find_tiles(frames: Tensor, origins: Tensor, search_window: int) -> Tensor:
     last = origins.new_tensor(frames.shape[-2:]) - TILE
     for index in (index for index in range(len(frames)) if index != reference):
         around = F.pad(frames[index], (REFINEMENT,) * 4, mode="replicate")
-        regions = _cut(around, positions[:, index], TILE + 2 * REFINEMENT)
+        regions = _cut_squares(around, positions[:, index], TILE + 2 * REFINEMENT)
         windows = (regions[..., y : y + TILE, x : x + TILE] for y, x in (offsets + REFINEMENT).tolist())
         distances = torch.stack([(window - own).abs_().mean((1, 2, 3)) for window in windows])
         positions[:, index] += offsets[distances.argmin(0)]
@@ -117,7 +117,7 @@ def _merge(tiles: list[Tensor], noise: list[Tensor], reference: int) -> tuple[Te
     return torch.fft.irfft2(average, s=(TILE, TILE)), variance.mean((2, 3))
 
 
-def _cut(frame: Tensor, corners: Tensor, size: int = TILE) -> Tensor:
+def _cut_squares(frame: Tensor, corners: Tensor, size: int = TILE) -> Tensor:
     """Squares of a frame (4, H, W) at P corners [y, x], (P, 4, size, size)."""
     y, x = corners.unbind(1)
     return frame.unfold(1, size, 1).unfold(2, size, 1)[:, y, x].transpose(0, 1)

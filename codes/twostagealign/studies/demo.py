@@ -144,7 +144,7 @@ def _clip(folder: Path, noise: str) -> _Subject:
     return _Subject(name, "in their own motion", frames.degrade(window))
 
 
-def table(result: dict) -> str:
+def demo_table(result: dict) -> str:
     """The measures as lines for the screen."""
     width = max(map(len, result["methods"]))
     return "\n".join(

@@ -45,7 +45,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Offsets:
+class TileOffsets:
     """Where the tiles of the reference frame lie in each frame, relative to the reference; raw pixels, [y, x].
 
     Attributes:
@@ -72,7 +72,7 @@ class Offsets:
         return int(found[:, neighbours].sum()), int(self.visible[:, neighbours].sum())
 
 
-def compare_offsets(restored: RestoredFrame, true: np.ndarray, patch: int) -> Offsets:
+def compare_offsets(restored: RestoredFrame, true: np.ndarray, patch: int) -> TileOffsets:
     """Put the matches of a restored frame next to the truth.
 
     Args:
@@ -86,7 +86,7 @@ def compare_offsets(restored: RestoredFrame, true: np.ndarray, patch: int) -> Of
     size = np.array(restored.image.shape[1:]) // 2
     corners = restored.origins.numpy()[:, None]
     inside = (corners + true >= 0) & (np.minimum(corners + patch, size) + true <= size)
-    return Offsets(true, restored.shifts.numpy(), inside.all(axis=2))
+    return TileOffsets(true, restored.shifts.numpy(), inside.all(axis=2))
 
 
 def most_detailed_window(picture: np.ndarray, size: tuple[int, int]) -> tuple[int, int]:
@@ -107,7 +107,7 @@ def most_detailed_window(picture: np.ndarray, size: tuple[int, int]) -> tuple[in
     return int(y), int(x)
 
 
-def draw_comparison(path: Path, title: str, panels: Sequence[Panel], offsets: Offsets | None) -> None:
+def draw_comparison(path: Path, title: str, panels: Sequence[Panel], offsets: TileOffsets | None) -> None:
     """Write the figure as PNG, 1800 pixels wide.
 
     Args:
@@ -157,7 +157,7 @@ def _caption(axes: Axes, panel: Panel) -> None:
         axes.annotate(text, (0, 1), (0, points), "axes fraction", "offset points", fontsize=11, **style)
 
 
-def _draw_offsets(place: Callable[[float, float, float, float], Axes], top: float, offsets: Offsets) -> None:
+def _draw_offsets(place: Callable[[float, float, float, float], Axes], top: float, offsets: TileOffsets) -> None:
     """Plot the shift of every tile in every frame, along x and along y."""
     frames = np.arange(len(offsets.true))
     names = [f"frame {frame}" for frame in frames]

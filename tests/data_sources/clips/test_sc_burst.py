@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from twostagealign.data.clips.sc_burst import SCBurst, Scene
+from twostagealign.data.clips.sc_burst import SCBurst, SCBurstScene
 from twostagealign.data.clips.sc_burst_writer import write_scene
 from twostagealign.isp import protocol_camera, unpack
 from twostagealign.runtime.errors import UserError
@@ -68,7 +68,7 @@ def test_structure_written_by_hand(tmp_path) -> None:
         file["x"] = np.array([[1e-3, 4e-4, 2.0, 2.0, 2.0, 2.0]])
         references = np.array([[file["im"].ref] * 7 + [file["x"].ref]], dtype=h5py.ref_dtype).T
         file.create_dataset("meta/UnknownTags/Value", data=references)
-    clip = Scene(folder, frames=1)
+    clip = SCBurstScene(folder, frames=1)
     red, green, other_green, blue = clip.read(0, clip.noise).raw
     np.testing.assert_array_equal(red, mosaic[:6:2, ::2])
     np.testing.assert_array_equal(green, mosaic[:6:2, 1::2])
@@ -82,13 +82,13 @@ def test_first_files_by_name_make_the_burst(scene) -> None:
     extra = (scene / "0005.mat").read_bytes()
     for name in ("0006.mat", ".hidden.mat", "0000.txt"):
         (scene / name).write_bytes(extra)
-    assert Scene(scene, frames=5).frames == ["0001", "0002", "0003", "0004", "0005"]
+    assert SCBurstScene(scene, frames=5).frames == ["0001", "0002", "0003", "0004", "0005"]
 
 
 def test_values_a_little_outside_are_clamped(scene) -> None:
     with h5py.File(scene / "0001.mat", "a") as file:
         file["im"][0, :2] = [-0.01, 1.02]
-    raw = Scene(scene, frames=5).read(0, None).raw
+    raw = SCBurstScene(scene, frames=5).read(0, None).raw
     assert (raw[0, 0, 0], raw[2, 0, 0]) == (0, 1)
 
 
@@ -149,7 +149,7 @@ def test_broken_content(scene, change, message) -> None:
         change(file)
 
     def use() -> None:
-        clip = Scene(scene, frames=5)
+        clip = SCBurstScene(scene, frames=5)
         for index in (2, 0):
             clip.check(index)
 
@@ -163,7 +163,7 @@ def test_reference_to_a_deleted_dataset(scene) -> None:
     with h5py.File(scene / MIDDLE, "r+") as file:
         del file[file[file["meta/UnknownTags/Value"][()].ravel()[7]].name]
     with pytest.raises(UserError, match=r"Value\[7\]: found a reference that leads nowhere"):
-        Scene(scene, frames=5)
+        SCBurstScene(scene, frames=5)
 
 
 @pytest.mark.parametrize("address", [1, 2**40])
@@ -176,7 +176,7 @@ def test_dangling_reference(scene, address) -> None:
     with pytest.raises(
         UserError, match=r"Value\[7\]: found a reference that leads nowhere, expected the noise profile"
     ):
-        Scene(scene, frames=5)
+        SCBurstScene(scene, frames=5)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_broken_noise_profile(scene, profile, message) -> None:
         file["profile"] = np.array(profile)
         file["meta/UnknownTags/Value"][0, 7] = file["profile"].ref
     with pytest.raises(UserError, match=message):
-        Scene(scene, frames=5)
+        SCBurstScene(scene, frames=5)
 
 
 @pytest.mark.parametrize(
@@ -207,13 +207,13 @@ def test_broken_files(scene, content, message) -> None:
     path = scene / MIDDLE
     path.write_bytes(path.read_bytes()[:3000] if content is None else content)
     with pytest.raises(UserError, match=rf"{path}: {message}"):
-        Scene(scene, frames=5)
+        SCBurstScene(scene, frames=5)
 
 
 def test_folders_that_cannot_be_used(tmp_path, scene) -> None:
     (scene / "0002.mat").unlink()
     with pytest.raises(UserError, match=r"Scene01: found 4 \.mat files, expected at least 5, a burst"):
-        Scene(scene, frames=5)
+        SCBurstScene(scene, frames=5)
     with pytest.raises(UserError, match=r"no such folder, expected one with a folder per scene"):
         SCBurst(tmp_path / "none", frames=5)
     (tmp_path / "empty").mkdir()

@@ -10,8 +10,8 @@ from twostagealign.restoration.quality import develop
 from twostagealign.runtime.errors import UserError
 from twostagealign.studies.ablation import scenes
 from twostagealign.studies.ablation.cells import measure_all
-from twostagealign.studies.ablation.methods import Method, yardsticks
-from twostagealign.studies.ablation.scenes import NOISE, Scene
+from twostagealign.studies.ablation.methods import Method, baselines
+from twostagealign.studies.ablation.scenes import NOISE, AblationScene
 from twostagealign.studies.classical import demosaicked
 
 
@@ -21,11 +21,11 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scenes, "MEASURED", 32)
 
 
-def flat(shift: int | None, level: int = 100) -> Scene:
+def flat(shift: int | None, level: int = 100) -> AblationScene:
     def frames() -> Tensor:
         return torch.full((5, 3, 64, 64), level, dtype=torch.uint8)
 
-    return Scene("flat", f"grey {level}", shift, frames)
+    return AblationScene("flat", f"grey {level}", shift, frames)
 
 
 class Counted(Method):
@@ -111,13 +111,13 @@ def test_results_for_other_frames_are_refused(tmp_path: Path) -> None:
         measure_all([Counted("a", 0.1)], [flat(0)], path)
 
 
-def test_each_yardstick_beats_the_one_that_does_less(tmp_path: Path) -> None:
+def test_each_baseline_beats_the_one_that_does_less(tmp_path: Path) -> None:
     """On a flat field that rests: five times less variance in linear light are 7 dB, in sRGB a little more."""
-    names = [method.name for method in yardsticks()]
+    names = [method.name for method in baselines()]
     assert names == [
         f"{what}{then}" for what in ("demosaicking", "burst average") for then in ("", " + non-local means")
     ]
-    cells = measure_all(yardsticks(), [flat(0, 190)], tmp_path / "results.json")
+    cells = measure_all(baselines(), [flat(0, 190)], tmp_path / "results.json")
     psnr = {(cell.method, cell.noise): cell.psnr for cell in cells}
     for noise in NOISE:
         plain, smooth, average, both = (psnr[name, noise] for name in names)

@@ -51,12 +51,12 @@ class SCBurst:
         if not self.clips:
             raise UserError(f"{folder}: found no folder in it, expected one per scene, such as Scene01")
 
-    def open(self, clip: str) -> "Scene":
-        """Open a scene; see `Scene`."""
-        return Scene(self.folder / clip, self.frames)
+    def open(self, clip: str) -> "SCBurstScene":
+        """Open a scene; see `SCBurstScene`."""
+        return SCBurstScene(self.folder / clip, self.frames)
 
 
-class Scene:
+class SCBurstScene:
     """One burst. Its middle frame can be restored; there is no ground truth.
 
     Mosaics with odd sides lose their last row or column.

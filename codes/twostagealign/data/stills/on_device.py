@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from twostagealign.data.stills.motion import footprint, view_matrices
-from twostagealign.data.stills.scenes import BurstPlan, Scene
+from twostagealign.data.stills.scenes import BurstPlan, MovingView
 
 FINENESS = 32
 """Places between two pixels that are told apart, as in OpenCV."""
@@ -75,7 +75,7 @@ class StillsOnDevice:
         index = torch.tensor(covered, device=self.device)
         views[index] = torch.lerp(views[index], textures, opacities)
 
-    def _windows(self, scenes: Sequence[Scene], sizes: Sequence[tuple[int, int]]) -> tuple[Tensor, np.ndarray]:
+    def _windows(self, scenes: Sequence[MovingView], sizes: Sequence[tuple[int, int]]) -> tuple[Tensor, np.ndarray]:
         """What the frames of scenes see of the downscaled and turned pictures.
 
         Args:
@@ -106,7 +106,7 @@ class StillsOnDevice:
                 window += (self.pixels[places] * weights[..., None]).permute(0, 3, 1, 2)
         return windows, matrices
 
-    def _describe(self, scene: Scene, size: tuple[int, int]) -> tuple[object, ...]:
+    def _describe(self, scene: MovingView, size: tuple[int, int]) -> tuple[object, ...]:
         """Where a scene's frames look in memory.
 
         Returns:

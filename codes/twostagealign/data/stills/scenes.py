@@ -12,7 +12,7 @@ LUMA = np.array([0.2989, 0.5870, 0.1140])  # of R, G, B (ITU-R BT.601)
 
 
 @dataclass(frozen=True)
-class Scene:
+class MovingView:
     """A camera that moves over a downscaled, turned and mirrored picture.
 
     Attributes:
@@ -83,7 +83,7 @@ class Foreground:
         opacity: (side, side) float32 in [0, 1], in the window of the reference frame.
     """
 
-    scene: Scene
+    scene: MovingView
     corners: np.ndarray
     opacity: np.ndarray
 
@@ -98,7 +98,7 @@ class BurstPlan:
         colours: matrix (3, 3) that all colours are multiplied by at last, if any.
     """
 
-    scene: Scene
+    scene: MovingView
     foreground: Foreground | None
     colours: np.ndarray | None
 

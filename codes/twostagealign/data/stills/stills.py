@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from twostagealign.data.pictures import BUNDLED, PictureCache, bundled_path, list_pictures
 from twostagealign.data.stills.motion import RGB_PER_RAW, footprint, hand_held_motion, look, to_tensor
-from twostagealign.data.stills.scenes import BurstPlan, Foreground, Scene, random_blob, random_colours
+from twostagealign.data.stills.scenes import BurstPlan, Foreground, MovingView, random_blob, random_colours
 from twostagealign.runtime.files import locate
 
 
@@ -135,9 +135,9 @@ class StillsInMotion(Dataset[Tensor]):
         """Name of the picture that burst `index` looks at."""
         return self.pictures[self.plan(index).scene.picture].stem
 
-    def _draw_scene(self, rng: np.random.Generator) -> Scene:
+    def _draw_scene(self, rng: np.random.Generator) -> MovingView:
         fastest = rng.uniform(0, self.max_shift)
-        return Scene(
+        return MovingView(
             picture=int(rng.integers(len(self.pictures))),
             scale=rng.uniform(*self.scale_range),
             quarter_turns=int(rng.integers(4)) if self.augment else 0,
@@ -155,7 +155,7 @@ class StillsInMotion(Dataset[Tensor]):
         corners = np.round(middle).astype(int) - side // 2 + travel
         return Foreground(replace(scene, motion=motion), corners, random_blob(rng, side))
 
-    def _views(self, scene: Scene, size: tuple[int, int]) -> np.ndarray:
+    def _views(self, scene: MovingView, size: tuple[int, int]) -> np.ndarray:
         """The frames of a scene, (N, *size, 3) uint8."""
         picture = scene.turn(self._cache.read(self.pictures[scene.picture]))
         (rows, top), (columns, left) = scene.spans(picture.shape[:2], size, footprint(scene.motion, size))

@@ -12,7 +12,7 @@ from twostagealign.evaluation.results import Record, write_record
 from twostagealign.restoration.quality import develop, measure
 from twostagealign.runtime.errors import UserError
 from twostagealign.studies.ablation.methods import Method
-from twostagealign.studies.ablation.scenes import MEASURED, NOISE, SIZE, Scene, middle
+from twostagealign.studies.ablation.scenes import MEASURED, NOISE, SIZE, AblationScene, middle
 
 
 class Cell(Record):
@@ -37,7 +37,7 @@ class Measurements(Record):
     cells: list[Cell]
 
 
-def measure_all(methods: Sequence[Method], scenes: Sequence[Scene], path: Path) -> list[Cell]:
+def measure_all(methods: Sequence[Method], scenes: Sequence[AblationScene], path: Path) -> list[Cell]:
     """Restore and measure every scene at every noise level by every method.
 
     What the file already holds is not computed again, unless the weights have changed.
@@ -86,7 +86,7 @@ def measure_all(methods: Sequence[Method], scenes: Sequence[Scene], path: Path) 
     return [cells[key] for key in keys]
 
 
-def _known(cells: Iterable[Cell], method: Method, scene: Scene, noise: str) -> Cell | None:
+def _known(cells: Iterable[Cell], method: Method, scene: AblationScene, noise: str) -> Cell | None:
     """What a method that looks at the reference frame alone has reached at another shift: that frame is the same."""
     if not method.one_frame or scene.shift is None:
         return None
@@ -98,7 +98,7 @@ def _key(cell: Cell) -> tuple[str | int | None, ...]:
     return cell.method, cell.group, cell.picture, cell.shift, cell.noise
 
 
-def _key_of(method: Method, scene: Scene, noise: str) -> tuple[str | int | None, ...]:
+def _key_of(method: Method, scene: AblationScene, noise: str) -> tuple[str | int | None, ...]:
     return method.name, scene.group, scene.picture, scene.shift, noise
 
 

@@ -55,7 +55,7 @@ class Method:
     one_frame: bool = False
 
 
-def yardsticks() -> list[Method]:
+def baselines() -> list[Method]:
     """The methods without a network."""
     return [
         Method("demosaicking", demosaicked, one_frame=True),

@@ -28,7 +28,7 @@ VARIANTS = [
     {"color": "#009E73", "marker": "X"},
 ]
 SHIPPED = [{"color": "#000000", "linestyle": style} for style in (":", "--", "-")]
-YARDSTICKS = [{"color": "#888888", "linestyle": style} for style in (":", "--")]
+BASELINES = [{"color": "#888888", "linestyle": style} for style in (":", "--")]
 
 
 def tables(cells: Sequence[Cell], methods: Sequence[Method]) -> str:
@@ -73,7 +73,7 @@ def draw(path: Path, cells: Sequence[Cell], methods: Sequence[Method]) -> None:
         UserError: it cannot be written.
     """
     groups = [group for group in dict.fromkeys(cell.group for cell in cells) if _shifts(cells, group) != [None]]
-    looks = [cycle(styles) for styles in (YARDSTICKS, SHIPPED, VARIANTS)]
+    looks = [cycle(styles) for styles in (BASELINES, SHIPPED, VARIANTS)]
     styles = {m.name: next(looks[bool(m.weights) + bool(m.training)]) for m in methods if m.name not in NOT_DRAWN}
     figure = Figure(figsize=(11, 0.9 + 3.5 * len(groups)), layout="constrained")
     panels = figure.subplots(len(groups), len(NOISE), sharex=True, sharey="row", squeeze=False)

@@ -35,7 +35,7 @@ NOISE = {
 
 
 @dataclass(frozen=True)
-class Scene:
+class AblationScene:
     """Clean frames that bursts are made of.
 
     Attributes:
@@ -64,15 +64,15 @@ def middle(image: Tensor) -> Tensor:
     return image[..., part, part]
 
 
-def bundled_scenes() -> list[Scene]:
+def bundled_scenes() -> list[AblationScene]:
     """The photographs `PICTURES`, which come with scikit-image, at all shifts."""
-    scenes: list[Scene] = []
+    scenes: list[AblationScene] = []
     for seed, name in enumerate(PICTURES):
         scenes += _in_motion(BUNDLED, name, lambda name=name: bundled_picture(name), seed)
     return scenes
 
 
-def clip_scenes(folder: Path) -> list[Scene]:
+def clip_scenes(folder: Path) -> list[AblationScene]:
     """Some frames of a clip at all shifts, and bursts of its own motion.
 
     Args:
@@ -86,7 +86,7 @@ def clip_scenes(folder: Path) -> list[Scene]:
         found = f"{len(clip)} pictures of {clip.width}x{clip.height}"
         raise UserError(f"{folder}: found {found}, expected at least {FRAMES} of {SIZE}x{SIZE}")
     names = [f"{folder.resolve().name}/{path.stem}" for path in clip.paths]
-    scenes: list[Scene] = []
+    scenes: list[AblationScene] = []
     for number, index in enumerate(_spread(0, len(clip) - 1, CLIP_PICTURES)):
         path = clip.paths[index]
         scenes += _in_motion(CLIP, names[index], lambda path=path: read_picture(path), len(PICTURES) + number)
@@ -97,18 +97,18 @@ def clip_scenes(folder: Path) -> list[Scene]:
         def frames(first: int = first) -> Tensor:
             return clip.frames(range(first, first + FRAMES))[..., top : top + SIZE, left : left + SIZE]
 
-        scenes.append(Scene(OWN_MOTION, names[index], None, frames, first + 1))
+        scenes.append(AblationScene(OWN_MOTION, names[index], None, frames, first + 1))
     return scenes
 
 
-def _in_motion(group: str, name: str, read: Callable[[], np.ndarray], seed: int) -> Iterator[Scene]:
+def _in_motion(group: str, name: str, read: Callable[[], np.ndarray], seed: int) -> Iterator[AblationScene]:
     """A picture at all shifts: the camera always takes the same walk, in longer or shorter steps."""
     for shift in SHIFTS:
 
         def frames(shift: int = shift) -> Tensor:
             return burst_from_picture(read(), FRAMES, (SIZE, SIZE), (shift, shift), seed=seed)[0]
 
-        yield Scene(group, name, shift, frames)
+        yield AblationScene(group, name, shift, frames)
 
 
 def _spread(first: int, last: int, count: int) -> list[int]:

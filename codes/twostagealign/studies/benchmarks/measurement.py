@@ -40,24 +40,24 @@ class Measurement:
         return f"{self.name:60}{number:>10} {self.unit:9}{' '.join(bars):>9} {verdict}".rstrip()
 
 
-def race(*contenders: Callable[[], object], runs: int = 5) -> list[float]:
-    """Let contenders do their work in turn: what slows the machine down for a while slows all of them.
+def race(*candidates: Callable[[], object], runs: int = 5) -> list[float]:
+    """Let candidates do their work in turn: what slows the machine down for a while slows all of them.
 
     Args:
-        contenders: each does the work once. Its first time, which warms it up, does not count if it is shorter than
+        candidates: each does the work once. Its first time, which warms it up, does not count if it is shorter than
             `LONG`; what takes longer has little to warm up.
-        runs: of each contender, that count.
+        runs: of each candidate, that count.
 
     Returns:
         The median time of each, seconds.
     """
-    times: list[list[float]] = [[] for _ in contenders]
+    times: list[list[float]] = [[] for _ in candidates]
     for turn in range(runs + 1):
-        for contender, own in zip(contenders, times, strict=True):
+        for candidate, own in zip(candidates, times, strict=True):
             if len(own) == runs:
                 continue
             start = time.perf_counter()
-            contender()
+            candidate()
             seconds = time.perf_counter() - start
             if turn or seconds >= LONG:
                 own.append(seconds)

@@ -19,7 +19,7 @@ _FOLDERS_OF_AN_EXPERIMENT = ("models", "training_states")
 
 
 @dataclass(frozen=True)
-class Contender:
+class Candidate:
     """A checkpoint that is evaluated.
 
     Attributes:
@@ -31,7 +31,7 @@ class Contender:
     description: Checkpoint
 
 
-def load_contenders(
+def load_candidates(
     paths: Sequence[Path],
     features_path: Path | None,
     averaged: bool,
@@ -39,7 +39,7 @@ def load_contenders(
     dtype: torch.dtype,
     frames: int,
     side: int,
-) -> list[Contender]:
+) -> list[Candidate]:
     """Load the checkpoints of an evaluation.
 
     Args:
@@ -57,7 +57,7 @@ def load_contenders(
     Raises:
         UserError: a file cannot be read, does not fit, or is given twice.
     """
-    contenders = []
+    candidates = []
     for path, label in zip(paths, label_checkpoints(paths), strict=True):
         needs_features = len(paths) == 1 or is_released(load_weights(path)[0])
         files = [path, *([features_path] if features_path and needs_features else [])]
@@ -73,8 +73,8 @@ def load_contenders(
             feature_parameters=count_parameters(restorer.features),
             tile_gflop=None if flops is None else flops / 1e9,
         )
-        contenders.append(Contender(restorer, description))
-    return contenders
+        candidates.append(Candidate(restorer, description))
+    return candidates
 
 
 def label_checkpoints(paths: Sequence[Path]) -> list[str]:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from twostagealign.evaluation.contenders import label_checkpoints
+from twostagealign.evaluation.candidates import label_checkpoints
 from twostagealign.options.evaluation import FOLDER_NAME
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.ranks import Ranks
