@@ -221,3 +221,6 @@ def test_cache_keeps_the_latest_pictures_within_its_budget(tmp_path):
     assert cache.read(paths[1]) is not second
     with pytest.raises(ValueError, match="read-only"):
         first[0] = 0
+    write_picture(paths[0], np.zeros((20, 20, 3), np.uint8))
+    larger = PictureCache(600)
+    assert larger.read(paths[0]) is not larger.read(paths[0])  # larger than the budget

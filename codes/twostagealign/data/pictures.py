@@ -3,14 +3,15 @@
 import importlib.resources
 import io
 import warnings
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO
 
 import cv2
 import numpy as np
+from cachetools import LRUCache
 from PIL import Image
 
 from twostagealign.runtime.errors import UserError
@@ -229,23 +230,18 @@ class PictureCache:
     """Reads pictures and keeps the latest ones decoded, up to a number of bytes.
 
     Args:
-        budget: how many bytes of decoded pictures to keep at most.
+        budget: how many bytes of decoded pictures to keep at most. A picture that is larger is not kept.
     """
 
     def __init__(self, budget: int) -> None:
-        self.budget = budget
-        self._held = 0
-        self._pictures: OrderedDict[Path, np.ndarray] = OrderedDict()
+        self._pictures: LRUCache[Path, np.ndarray] = LRUCache(budget, getsizeof=attrgetter("nbytes"))
 
     def read(self, path: Path) -> np.ndarray:
         """Read a picture as `read_picture` does; the array is shared and read-only."""
-        if path in self._pictures:
-            self._pictures.move_to_end(path)
-            return self._pictures[path]
-        picture = read_picture(path)
-        picture.flags.writeable = False
-        self._pictures[path] = picture
-        self._held += picture.nbytes
-        while self._held > self.budget and len(self._pictures) > 1:
-            self._held -= self._pictures.popitem(last=False)[1].nbytes
+        picture = self._pictures.get(path)
+        if picture is None:
+            picture = read_picture(path)
+            picture.flags.writeable = False
+            if picture.nbytes <= self._pictures.maxsize:
+                self._pictures[path] = picture
         return picture
