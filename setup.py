@@ -36,7 +36,6 @@ setup(
         "filelock>=4.2",
         "matplotlib>=3.8",
         "Jinja2>=3.1",
-        "cachetools>=5.3",
     ],
     extras_require={
         "dev": [

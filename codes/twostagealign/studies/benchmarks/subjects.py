@@ -5,8 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from twostagealign.archs import LowResolutionFeatures, TwoStageNet
-from twostagealign.data.burst import Burst, RawFrame
-from twostagealign.isp import PROTOCOL_LEVELS, add_noise, noise_map, protocol_camera
+from twostagealign.isp import PROTOCOL_LEVELS, add_noise, noise_map
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import find_checkpoint, open_restorer
 
@@ -63,11 +62,10 @@ def moving_features(height: int, width: int) -> Tensor:
     return torch.cat([features(frame[None]) for frame in noisy])
 
 
-def burst(frames: int, height: int, width: int) -> Burst:
-    """Raw planes of random numbers, (4, height, width) each, and their noise maps at high noise."""
+def burst(frames: int, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Raw planes of random numbers and their noise maps at high noise, (frames, 4, height, width) each."""
     lq = torch.rand(frames, 4, height, width, generator=_seeded())
-    noise = noise_map(lq, *PROTOCOL_LEVELS["high"])
-    return Burst([RawFrame(*planes) for planes in zip(lq, noise, strict=True)], protocol_camera())
+    return lq, noise_map(lq[None], *PROTOCOL_LEVELS["high"])[0]
 
 
 def _seeded() -> torch.Generator:
