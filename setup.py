@@ -36,6 +36,7 @@ setup(
         "filelock>=4.2",
         "matplotlib>=3.8",
         "Jinja2>=3.1",
+        "cachetools>=5.3",
     ],
     extras_require={
         "dev": [

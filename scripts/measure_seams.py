@@ -68,7 +68,7 @@ def main() -> None:
 
     def restore(patch: int, halo: int, overlap: int) -> Tensor:
         tiling = Tiling(patch, halo, batch=1, overlap=overlap, block_matching=False)
-        return develop(restore_frame(restorer, burst.lq[0], burst.noise_map[0], tiling).image, burst.camera)
+        return develop(restore_frame(restorer, burst.burst(), tiling).image, burst.camera)
 
     whole = restore(size // 2, 16, 0)
     print(f"one tile: PSNR {measure(whole, truth).psnr:.3f}")

@@ -77,8 +77,8 @@ def restoration(arguments: argparse.Namespace) -> tuple[TwoStageRestorer, Callab
     """What is to be profiled: a burst of random numbers."""
     device = pick_device("auto")
     restorer = open_restorer(arguments.checkpoint).to(device)
-    planes = burst(arguments.frames, *arguments.size)
-    return restorer, lambda: restore_frame(restorer, *planes, Tiling())
+    frames = burst(arguments.frames, *arguments.size)
+    return restorer, lambda: restore_frame(restorer, frames, Tiling())
 
 
 def main() -> None:

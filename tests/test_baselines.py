@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from twostagealign.data.burst import Burst, RawFrame
+from twostagealign.isp import protocol_camera
 from twostagealign.matching import hard_match
 from twostagealign.restoration.frame import restore_frame
 from twostagealign.restoration.tiling import Tiling
@@ -46,7 +48,8 @@ def test_matching(baselines, levels, size, radius) -> None:
 def test_frame(baselines, make_restorer) -> None:
     restorer = make_restorer()
     lq = random_planes(5, 4, 37, 50)
-    ours = restore_frame(restorer, lq, 0.1 * lq, Tiling(patch=16, halo=4, search_window=16, batch=3))
+    burst = Burst([RawFrame(planes, 0.1 * planes) for planes in lq], protocol_camera())
+    ours = restore_frame(restorer, burst, Tiling(patch=16, halo=4, search_window=16, batch=3))
     assert ours.shifts.any()
     network = baselines.DirectNetwork(restorer.network.state_dict(), groups=4)
     direct = baselines.restore_directly(network, restorer.features, lq, 0.1 * lq, 16, 4, 16)

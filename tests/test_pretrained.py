@@ -20,7 +20,7 @@ def burst():
 
 
 def _psnr(burst, **tiling):
-    restored = restore_frame(open_restorer(TINY), burst.lq[0], burst.noise_map[0], Tiling(**tiling)).image
+    restored = restore_frame(open_restorer(TINY), burst.burst(), Tiling(**tiling)).image
     return measure(develop(restored, burst.camera), develop(burst.target[0], burst.camera)).psnr
 
 

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from twostagealign.data.pictures import (
     BUNDLED,
@@ -13,6 +14,7 @@ from twostagealign.data.pictures import (
     list_pictures,
     read_picture,
     read_pixels,
+    stored_size,
     write_picture,
 )
 from twostagealign.runtime.errors import UserError
@@ -95,10 +97,10 @@ def test_damaged_png_is_refused(tmp_path, rgb):
 def test_other_broken_files_are_named(tmp_path):
     with pytest.raises(UserError) as error:
         read_picture(tmp_path / "none.png")
-    one_line(error, "none.png", "No such file")
+    one_line(error, "none.png", "no such file")
     with pytest.raises(UserError) as error:
         read_picture(tmp_path)
-    one_line(error, str(tmp_path), "directory")
+    one_line(error, str(tmp_path), "is a folder")
     (tmp_path / "empty.png").touch()
     with pytest.raises(UserError) as error:
         read_picture(tmp_path / "empty.png")
@@ -111,6 +113,38 @@ def test_other_broken_files_are_named(tmp_path):
     with pytest.raises(UserError) as error:
         read_picture(tmp_path / "float.tif")
     one_line(error, "float.tif", "float pixels", "8 or 16 bits")
+
+
+def test_a_picture_of_another_format_starts_no_program(tmp_path, monkeypatch):
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    ghostscript = programs / "gs"
+    ghostscript.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\necho 10.0\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    path = tmp_path / "2.png"
+    path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 24\n%%EndComments\n0 0 32 24 rectfill\nshowpage\n")
+    for read in (read_picture, stored_size):
+        with pytest.raises(UserError) as error:
+            read(path)
+        one_line(error, "2.png", "not a picture (PNG, JPEG, BMP, TIFF or WebP)")
+    assert not (tmp_path / "started").exists()
+
+
+@pytest.mark.parametrize("name", ["PPM", "GIF", "TGA", "JPEG2000"])
+def test_formats_that_are_not_promised_are_refused(tmp_path, rgb, name):
+    path = tmp_path / "a.png"
+    Image.fromarray(rgb).save(path, name)
+    with pytest.raises(UserError, match="not a picture"):
+        read_picture(path)
+
+
+def test_pipes_are_refused_and_do_not_block(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    for read in (read_picture, stored_size):
+        with pytest.raises(UserError) as error:
+            read(tmp_path / "a.png")
+        one_line(error, "a.png", "is a pipe")
 
 
 def test_list_pictures(tmp_path, rgb):
@@ -187,3 +221,6 @@ def test_cache_keeps_the_latest_pictures_within_its_budget(tmp_path):
     assert cache.read(paths[1]) is not second
     with pytest.raises(ValueError, match="read-only"):
         first[0] = 0
+    write_picture(paths[0], np.zeros((20, 20, 3), np.uint8))
+    larger = PictureCache(600)
+    assert larger.read(paths[0]) is not larger.read(paths[0])  # larger than the budget

@@ -112,7 +112,7 @@ def test_numbers_are_those_of_the_protocol(done, clips, checkpoints) -> None:
     for frame, index in zip(run.frames[4:], range(4), strict=True):
         window = frame_window(index, 4, 3)
         burst = degrade_by_protocol(clip.frames(window), LOW.shot, LOW.read, [i + 1 for i in window])
-        image = restore_frame(restorer, burst.lq[0], burst.noise_map[0], TILING).image
+        image = restore_frame(restorer, burst.burst(), TILING).image
         expected = measure(develop(image, burst.camera), develop(burst.target[0], burst.camera))
         assert (frame.psnr, frame.ssim) == pytest.approx((expected.psnr, expected.ssim), abs=1e-4)
         assert (frame.clip, frame.index, frame.frame) == ("b", index, f"{index + 24:08d}")

@@ -111,7 +111,7 @@ class TestSimulated:
         source = restoration.SimulatedSource(clip, PROTOCOL_LEVELS["high"])
         frames = source.clip.frames([1, 2, 3, 4, 5])
         burst = degrade_by_protocol(frames, *PROTOCOL_LEVELS["high"], [2, 3, 4, 5, 6])
-        image = restore_frame(open_restorer(tiny_checkpoint), burst.lq[0], burst.noise_map[0], TILING).image
+        image = restore_frame(open_restorer(tiny_checkpoint), burst.burst(), TILING).image
         srgb, truth = develop(image, burst.camera), develop(burst.target[0], burst.camera)
         quality = measure(srgb, truth)
         assert result["frames"] == [{"name": "003", "psnr": quality.psnr, "ssim": quality.ssim}]
@@ -126,9 +126,10 @@ class TestSimulated:
             torch.from_numpy(frames).permute(0, 3, 1, 2), *PROTOCOL_LEVELS["high"], [5, 4, 1, 2, 3]
         )
         # The last bit of a power depends on where in a vector register of the processor a value lies.
-        torch.testing.assert_close(torch.stack(burst.frames), expected.lq[0], rtol=0, atol=1e-6)
-        assert burst.noise == PROTOCOL_LEVELS["high"]
-        torch.testing.assert_close(burst.target, expected.target[0], rtol=0, atol=1e-6)
+        torch.testing.assert_close(burst.stack()[0], expected.lq[0], rtol=0, atol=1e-6)
+        for frame in burst.frames:
+            assert (frame.noise.shot, frame.noise.read) == PROTOCOL_LEVELS["high"]
+        torch.testing.assert_close(burst.target(), expected.target[0], rtol=0, atol=1e-6)
 
     def test_the_truth_is_the_clip_s_own_frame(self, restore, clip, demosaicing, tmp_path) -> None:
         """Demosaicing alone comes near it, and nearer where there is less noise."""
@@ -258,10 +259,10 @@ class TestRaw:
         burst = restoration.RawSource(tmp_path / "raw").burst([2, 0, 1])
         stored = [cv2.imread(str(tmp_path / "raw" / f"000{i}.png"), cv2.IMREAD_UNCHANGED) / 65535 for i in (2, 0, 1)]
         planes = np.stack([[raw[y::2, x::2] for y in (0, 1) for x in (0, 1)] for raw in stored])
-        assert all(frame.dtype == torch.uint16 for frame in burst.frames)
+        assert all(frame.planes.dtype == torch.uint16 for frame in burst.frames)
         for frame, expected in zip(burst.frames, planes, strict=True):
-            np.testing.assert_allclose(burst.decode(frame), expected, atol=1e-5)
-        assert burst.noise == (1e-4, 1e-3)
+            np.testing.assert_allclose(frame.raw(), expected, atol=1e-5)
+            assert (frame.noise.shot, frame.noise.read) == (1e-4, 1e-3)
 
     def test_metadata_of_the_folder_is_used(self, restore, demosaicing, tmp_path) -> None:
         raw_folder(tmp_path / "raw", "RGGB", 40, 48)

@@ -9,6 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from twostagealign.data.burst import Burst, Levels, NoiseLevel, RawFrame
+from twostagealign.isp import noise_map as deviation
+from twostagealign.isp import protocol_camera
 from twostagealign.models import TwoStageRestorer
 from twostagealign.restoration.frame import restore_frame, restore_strips
 from twostagealign.restoration.tiling import FAST, Tiling, add_tiling_arguments, count_tiles, pop_tiling
@@ -56,6 +59,10 @@ def random_burst(frames: int, height: int, width: int, seed: int = 0):
     return torch.rand(2, frames, 4, height, width, generator=generator)
 
 
+def burst_of(lq, noise_map) -> Burst:
+    return Burst([RawFrame(*planes) for planes in zip(lq, noise_map, strict=True)], protocol_camera())
+
+
 def whole(lq, noise_map):
     """What `PixelNet` makes of whole frames."""
     return PixelNet()(lq[None], noise_map[None])[0].detach()
@@ -79,7 +86,7 @@ def test_tiles_reassemble_to_exactly_what_the_whole_frame_gives(
     overlap = min(overlap, halo, patch // 8 * 4)
     tiling = Tiling(patch=patch, halo=halo, overlap=overlap, batch=batch, group=group, block_matching=False)
     finished = []
-    restored = restore_frame(stub(NoFeatures()), lq, noise_map, tiling, finished.append)
+    restored = restore_frame(stub(NoFeatures()), burst_of(lq, noise_map), tiling, finished.append)
     assert restored.image.shape == (3, 2 * height, 2 * width)
     if overlap:
         torch.testing.assert_close(restored.image, whole(lq, noise_map), rtol=0, atol=1e-6)
@@ -103,7 +110,7 @@ def test_matching_finds_what_moved(height, width, batch) -> None:
     scene = torch.rand(4, height + 80, width + 80, generator=torch.Generator().manual_seed(1))
     lq = torch.stack([scene[:, 40 - y : 40 - y + height, 40 - x : 40 - x + width] for y, x in steps.tolist()])
     tiling = Tiling(patch=8, halo=4, search_window=48, batch=batch)
-    restored = restore_frame(stub(), lq, torch.zeros_like(lq), tiling)
+    restored = restore_frame(stub(), burst_of(lq, torch.zeros_like(lq)), tiling)
 
     reach = 4 + 16  # of halo and motion
     inside = ((restored.origins >= reach) & (restored.origins + 8 + reach <= torch.tensor([height, width]))).all(-1)
@@ -119,7 +126,7 @@ def test_matching_finds_what_moved(height, width, batch) -> None:
 def test_beyond_the_frame_a_tile_sees_zeros() -> None:
     lq, noise_map = 1 + random_burst(3, 9, 14)
     restorer = stub()
-    restore_frame(restorer, lq, noise_map, Tiling(patch=8, halo=4, batch=1, block_matching=False))
+    restore_frame(restorer, burst_of(lq, noise_map), Tiling(patch=8, halo=4, batch=1, block_matching=False))
     padded = F.pad(lq, (4, 2 + 4, 4, 7 + 4))
     for index, (tile, noise) in enumerate(restorer.network.seen):
         y, x = 8 * (index // 2), 8 * (index % 2)
@@ -133,7 +140,7 @@ def test_patches_of_a_tile_are_aligned_one_by_one(group) -> None:
     """To a network that sees single pixels it is all the same how many patches it gets at once."""
     lq, noise_map = random_burst(5, 37, 50)
     alone, together = (
-        restore_frame(stub(), lq, noise_map, Tiling(patch=8, halo=4, search_window=16, group=count))
+        restore_frame(stub(), burst_of(lq, noise_map), Tiling(patch=8, halo=4, search_window=16, group=count))
         for count in (1, group)
     )
     assert alone.shifts.any()
@@ -149,7 +156,7 @@ def test_patches_are_found_to_the_pixel_where_the_checkpoint_says_so() -> None:
     lq = torch.stack([scene[:, 40 - y : 80 - y, 40 - x : 80 - x] for y, x in steps.tolist()])
     restorer = stub()
     restorer.refine = True
-    restored = restore_frame(restorer, lq, torch.zeros_like(lq), Tiling(patch=8, halo=4, search_window=16))
+    restored = restore_frame(restorer, burst_of(lq, torch.zeros_like(lq)), Tiling(patch=8, halo=4, search_window=16))
     inside = (restored.origins == 16).all(-1)
     assert (restored.shifts[inside] == steps).all()
     assert not restored.shifts[:, 1].any()
@@ -164,7 +171,7 @@ def test_where_matches_are_refined_tiles_repeat_the_border_of_the_frame(group) -
     restorer = stub()
     restorer.refine = True
     tiling = Tiling(patch=16, halo=4, search_window=16, batch=1, group=group)
-    restored = restore_frame(restorer, lq, 0.1 * lq, tiling)
+    restored = restore_frame(restorer, burst_of(lq, 0.1 * lq), tiling)
     left = restored.origins[:, 1] == 0
     assert (restored.shifts[left][:, 0] == torch.tensor([0, -6])).all()
     tile, noise = restorer.network.seen[0]
@@ -180,7 +187,7 @@ def test_the_halo_of_a_tile_goes_with_the_patches_at_its_border(overlap) -> None
     lq, noise_map = random_burst(3, 16, 24)
     restorer = stub()
     tiling = Tiling(patch=8, halo=4, search_window=16, group=2, batch=1, overlap=overlap)
-    restored = restore_frame(restorer, lq, noise_map, tiling)
+    restored = restore_frame(restorer, burst_of(lq, noise_map), tiling)
     (first, _), (last, _) = restorer.network.seen
     assert (first.shape[-2:], last.shape[-2:]) == ((24, 24), (24, 16))
     padded = F.pad(lq, (30, 30, 30, 30))
@@ -188,13 +195,14 @@ def test_the_halo_of_a_tile_goes_with_the_patches_at_its_border(overlap) -> None
     assert torch.equal(first[0, 0, :, 12:, 12:], padded[0, :, y : y + 12, x : x + 12])
 
 
-def test_the_noise_map_can_be_made_tile_by_tile() -> None:
+def test_the_noise_map_is_computed_from_the_noise_level() -> None:
     lq = random_burst(3, 21, 35)[0]
     tiling = Tiling(patch=8, halo=4, search_window=16, batch=2)
-    stored, made = stub(), stub()
-    image = restore_frame(stored, lq, 1 + 2 * lq, tiling).image
-    assert torch.equal(restore_frame(made, lq, lambda raw: 1 + 2 * raw, tiling).image, image)
-    for (_, expected), (_, noise) in zip(stored.network.seen, made.network.seen, strict=True):
+    stored, computed = stub(), stub()
+    image = restore_frame(stored, burst_of(lq, deviation(lq, 0.04, 0.3)), tiling).image
+    burst = Burst([RawFrame(planes, NoiseLevel("known", 0.04, 0.3)) for planes in lq], protocol_camera())
+    assert torch.equal(restore_frame(computed, burst, tiling).image, image)
+    for (_, expected), (_, noise) in zip(stored.network.seen, computed.network.seen, strict=True):
         assert torch.equal(noise, expected)  # 0 beyond the frame
 
 
@@ -203,9 +211,13 @@ def test_strips_come_as_soon_as_they_are_done_and_make_the_whole_picture(group, 
     lq, noise_map = random_burst(3, 37, 50)
     tiling = Tiling(patch=8, halo=4, search_window=16, batch=3, group=group, overlap=overlap)
     strips, done, when = [], [], []
-    restored = restore_frame(stub(), lq, noise_map, tiling)
+    restored = restore_frame(stub(), burst_of(lq, noise_map), tiling)
     matches = restore_strips(
-        stub(), lq, noise_map, tiling, lambda strip: when.append(sum(done)) or strips.append(strip), done.append
+        stub(),
+        burst_of(lq, noise_map),
+        tiling,
+        lambda strip: when.append(sum(done)) or strips.append(strip),
+        done.append,
     )
     assert torch.equal(torch.cat(strips, dim=1), restored.image)
     assert torch.equal(matches.shifts, restored.shifts)
@@ -217,24 +229,22 @@ def test_strips_come_as_soon_as_they_are_done_and_make_the_whole_picture(group, 
 def test_frames_can_stay_as_a_camera_stored_them() -> None:
     stored = torch.from_numpy(np.random.default_rng(0).integers(0, 2**16, (3, 4, 21, 35), dtype=np.uint16))
     tiling = Tiling(patch=8, halo=4, search_window=16)
-
-    def decode(planes):
-        assert planes.dtype == torch.uint16
-        return ((planes.float() - 20000) / 30000).clamp(0, 1)
-
-    strips = []
-    matches = restore_strips(stub(), list(stored), lambda raw: 2 * raw, tiling, strips.append, decode=decode)
-    lq = decode(stored)
-    restored = restore_frame(stub(), lq, 2 * lq, tiling)
-    assert torch.equal(torch.cat(strips, dim=1), restored.image)
-    assert torch.equal(matches.shifts, restored.shifts)
+    black = torch.tensor([20000, 21000, 22000, 23000])
+    noise = NoiseLevel("known", 0.04, 0.3)
+    frames = [RawFrame(planes, noise, Levels(tuple(black.tolist()), 50000)) for planes in stored]
+    restored = restore_frame(stub(), Burst(frames, protocol_camera()), tiling)
+    scale = 50000 - black[:, None, None]
+    lq = ((stored.float() - black[:, None, None]) / scale).clamp(0, 1)
+    expected = restore_frame(stub(), burst_of(lq, deviation(lq, 0.04, 0.3)), tiling)
+    assert torch.equal(restored.image, expected.image)
+    assert torch.equal(restored.shifts, expected.shifts)
     assert restored.shifts.any()
 
 
 def test_matched_patches_take_their_noise_map_along() -> None:
     lq = random_burst(5, 40, 40)[0]
     restorer = stub()
-    restored = restore_frame(restorer, lq, 2 * lq, Tiling(patch=16, halo=4, search_window=32))
+    restored = restore_frame(restorer, burst_of(lq, 2 * lq), Tiling(patch=16, halo=4, search_window=32))
     assert restored.shifts.any()
     for tile, noise in restorer.network.seen:
         assert torch.equal(noise, 2 * tile)
@@ -245,7 +255,8 @@ def test_the_batch_of_tiles_does_not_change_the_picture(make_restorer, height, w
     restorer = make_restorer()
     lq, noise_map = random_burst(3, height, width)
     images = [
-        restore_frame(restorer, lq, 0.1 * noise_map, Tiling(16, 4, 16, batch)).image.double() for batch in (1, 4, 100)
+        restore_frame(restorer, burst_of(lq, 0.1 * noise_map), Tiling(16, 4, 16, batch)).image.double()
+        for batch in (1, 4, 100)
     ]
     assert images[0].shape == (3, 2 * height, 2 * width)
     assert images[0].std() > 0
@@ -257,7 +268,7 @@ def test_the_network_s_dtype_is_its_own_affair() -> None:
     lq, noise_map = random_burst(3, 12, 12)
     restorer = stub()
     restorer.network.to(torch.bfloat16)
-    restored = restore_frame(restorer, lq, noise_map, Tiling(8, 4, 16))
+    restored = restore_frame(restorer, burst_of(lq, noise_map), Tiling(8, 4, 16))
     assert restorer.network.seen[0][0].dtype == torch.bfloat16
     assert restored.image.dtype == torch.float32
     torch.testing.assert_close(restored.image[1:], whole(lq, noise_map)[1:], rtol=1e-2, atol=1e-2)
@@ -274,14 +285,14 @@ def test_overlapping_tiles_are_faded_into_each_other() -> None:
     restorer = TwoStageRestorer(Numbering(), NoFeatures())
     lq = torch.zeros(1, 4, 8, 32)
     tiling = Tiling(patch=16, halo=8, overlap=4, batch=1, block_matching=False)
-    row = restore_frame(restorer, lq, lq, tiling).image[0, 3]
+    row = restore_frame(restorer, burst_of(lq, lq), tiling).image[0, 3]
     ramp = (torch.arange(16) + 0.5) / 16
     torch.testing.assert_close(row, torch.cat([torch.zeros(24), ramp, torch.ones(24)]), rtol=0, atol=1e-5)
 
 
 def test_no_gradient_is_kept() -> None:
     lq, noise_map = random_burst(3, 12, 12)
-    assert not restore_frame(stub(), lq, noise_map, Tiling(8, 4, 16)).image.requires_grad
+    assert not restore_frame(stub(), burst_of(lq, noise_map), Tiling(8, 4, 16)).image.requires_grad
 
 
 @pytest.mark.parametrize(

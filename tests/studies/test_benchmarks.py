@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from twostagealign.data.burst import Burst, RawFrame
+from twostagealign.isp import protocol_camera
 from twostagealign.matching import hard_match
 from twostagealign.restoration.frame import restore_frame
 from twostagealign.restoration.tiling import FAST, Tiling
@@ -100,7 +102,8 @@ def test_matching() -> None:
 
 def test_frame_compares_equal_work(make_restorer) -> None:
     def direct(restorer, lq, noise_map, error=0.0):
-        return restore_frame(restorer, lq, noise_map, SMALL).image + error
+        frames = [RawFrame(*planes) for planes in zip(lq, noise_map, strict=True)]
+        return restore_frame(restorer, Burst(frames, protocol_camera()), SMALL).image + error
 
     for error, passes in ((0, True), (1, False)):
         suite = frame.compare_frame(

@@ -48,10 +48,24 @@ def test_peaks_ends_and_what_lies_between() -> None:
     assert found[0] == pytest.approx(1e-4)
     assert found[3] == pytest.approx((1e-4 + 1e-6) / 2)
     assert found[6] == pytest.approx(1e-6)  # the period ends on eta_min itself
-    assert found[7] == pytest.approx(1e-6 + 0.5 * (1e-4 - 1e-6))
-    assert found[12] == pytest.approx(1e-6 + 0.5 * (1e-4 - 1e-6) / 2)
+    assert found[7] == pytest.approx(0.5 * 1e-4)
+    assert found[12] == pytest.approx((0.5 * 1e-4 + 1e-6) / 2)
     assert found[17:] == pytest.approx([1e-6] * 13)  # nothing rises again after the last period
     assert all(later < earlier for earlier, later in pairwise(found[:7]))
+
+
+def test_each_restart_begins_at_its_weight_times_the_rate_and_ends_on_the_lowest_rate() -> None:
+    weights, periods, base, low = [1, 1, 0.5, 1, 0.25], [3, 4, 5, 6, 7], 4e-4, 1e-5
+    expected = []
+    for number, (weight, period) in enumerate(zip(weights, periods, strict=True)):
+        for step in range(1 if number else 0, period + 1):
+            # The first period counts from 0, the others begin one step after the end of the one before.
+            phase = (step - 1 if number else step) / period
+            expected.append(low + (weight * base - low) * (1 + math.cos(math.pi * phase)) / 2)
+    found = rates(len(expected), bases=[base], periods=periods, restart_weights=weights, eta_min=low)
+    assert found == pytest.approx(expected, rel=1e-9)
+    peaks = [found[0], *(found[1 + end] for end in (3, 7, 12, 18))]
+    assert peaks == pytest.approx([weight * base for weight in weights], rel=1e-9)
 
 
 @settings(deadline=None, max_examples=25)

@@ -40,8 +40,8 @@ def seen(monkeypatch):
     """Restoration that returns the truth a little darker; keeps what it was given."""
     calls = []
 
-    def restore_frame(restorer, lq, noise_map, tiling):
-        calls.append((lq, noise_map, tiling))
+    def restore_frame(restorer, burst, tiling):
+        calls.append((*burst.stack(), tiling))
         return RestoredFrame(torch.zeros(1, 2), torch.zeros(1, 1, 2), {}, image=0.9 * truths[len(calls) - 1])
 
     truths = []

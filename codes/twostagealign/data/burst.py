@@ -120,6 +120,11 @@ class Burst:
         height, width = self.reference.planes.shape[-2:]
         return height, width
 
+    def stack(self) -> tuple[Tensor, Tensor]:
+        """Decode all frames: raw planes in [0, 1] and the standard deviation of their noise, (N, 4, H, W) each."""
+        raw, noise = zip(*(frame.read() for frame in self.frames), strict=True)
+        return torch.stack(raw), torch.stack(noise)
+
     def target(self) -> Tensor | None:
         """Ground truth of the reference frame.
 
@@ -150,3 +155,8 @@ class BurstBatch:
     camera: Camera
     target: Tensor | None = None
     clean_raw: Tensor | None = None
+
+    def burst(self, index: int = 0) -> Burst:
+        """One burst of the batch, without its ground truth."""
+        frames = [RawFrame(*planes) for planes in zip(self.lq[index], self.noise_map[index], strict=True)]
+        return Burst(frames, self.camera[index])

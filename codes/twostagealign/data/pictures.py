@@ -1,20 +1,28 @@
 """Ordinary pictures: reading them strictly, writing them atomically, and those that scikit-image brings along."""
 
 import importlib.resources
+import io
 import warnings
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
+from cachetools import LRUCache
 from PIL import Image
 
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import write_atomically
+from twostagealign.runtime.files import open_regular, read_regular, write_atomically
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+"""Pillow's names of the formats that are read. For some others, such as PostScript, Pillow starts programs."""
+_FILE_BYTES = 2**30
+"""Largest size of a picture file."""
 
 _BUNDLED_FILES = {
     "astronaut": "astronaut.png",
@@ -30,27 +38,21 @@ BUNDLED = tuple(_BUNDLED_FILES)
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[Image.Image]:
-    """Open a file with Pillow, without decoding it; what is wrong with the file becomes a UserError."""
+def _opened(path: str | Path, file: BinaryIO) -> Iterator[Image.Image]:
+    """Open a file with Pillow, without decoding it; errors in its content become UserErrors."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path) as picture:
+            with Image.open(file, formats=_FORMATS) as picture:
                 yield picture
-    except Image.UnidentifiedImageError as error:
-        raise UserError(f"{path}: {_no_picture(path)}, expected a picture file") from error
-    except OSError as error:
-        if error.errno is None:  # Pillow's own
-            raise UserError(f"{path}: truncated or damaged picture ({error})") from error
-        raise UserError(f"{path}: cannot be read ({error.strerror}), expected a picture file") from error
     except UserError:
         raise
+    except Image.UnidentifiedImageError as error:
+        if not file.seek(0, io.SEEK_END):
+            raise UserError(f"{path}: the file is empty, expected a picture file") from error
+        raise UserError(f"{path}: not a picture (PNG, JPEG, BMP, TIFF or WebP), or truncated") from error
     except Exception as error:  # Pillow's decoders raise many kinds of exception on broken files
-        raise UserError(f"{path}: truncated or damaged picture ({error})") from error
-
-
-def _no_picture(path: str | Path) -> str:
-    return "not a picture, or a truncated one" if Path(path).stat().st_size else "the file is empty"
+        raise UserError(f"{path}: truncated or damaged picture ({' '.join(str(error).split())})") from error
 
 
 def read_pixels(path: str | Path, flags: int) -> np.ndarray:
@@ -66,7 +68,9 @@ def read_pixels(path: str | Path, flags: int) -> np.ndarray:
     Raises:
         UserError: if the file is missing, unreadable, empty, truncated, not a picture, or not of 8 or 16 bits.
     """
-    with _opened(path) as picture:
+    content = read_regular(Path(path), _FILE_BYTES, "a picture file")
+    with _opened(path, io.BytesIO(content)) as picture:
+        # Pillow has recognised the format, by its first bytes, so OpenCV uses its decoder of the same format.
         # OpenCV fills what a truncated file lacks with grey or black and says nothing; Pillow's decoders are strict.
         # A PNG carries checksums, so it needs no second decoding.
         if picture.format == "PNG":
@@ -75,7 +79,7 @@ def read_pixels(path: str | Path, flags: int) -> np.ndarray:
             picture.load()
         if picture.mode == "F":
             raise UserError(f"{path}: found float pixels, expected 8 or 16 bits per channel")
-    pixels = cv2.imdecode(np.fromfile(path, np.uint8), flags)
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     if pixels is None:
         raise UserError(f"{path}: truncated or damaged picture, or a format that OpenCV cannot read")
     if pixels.dtype not in (np.uint8, np.uint16):
@@ -115,7 +119,7 @@ def stored_size(path: str | Path) -> tuple[int, int]:
     Raises:
         UserError: if the file is missing, empty or not a picture.
     """
-    with _opened(path) as picture:
+    with open_regular(Path(path), _FILE_BYTES, "a picture file") as file, _opened(path, file) as picture:
         return picture.height, picture.width
 
 
@@ -226,23 +230,18 @@ class PictureCache:
     """Reads pictures and keeps the latest ones decoded, up to a number of bytes.
 
     Args:
-        budget: how many bytes of decoded pictures to keep at most.
+        budget: how many bytes of decoded pictures to keep at most. A picture that is larger is not kept.
     """
 
     def __init__(self, budget: int) -> None:
-        self.budget = budget
-        self._held = 0
-        self._pictures: OrderedDict[Path, np.ndarray] = OrderedDict()
+        self._pictures: LRUCache[Path, np.ndarray] = LRUCache(budget, getsizeof=attrgetter("nbytes"))
 
     def read(self, path: Path) -> np.ndarray:
         """Read a picture as `read_picture` does; the array is shared and read-only."""
-        if path in self._pictures:
-            self._pictures.move_to_end(path)
-            return self._pictures[path]
-        picture = read_picture(path)
-        picture.flags.writeable = False
-        self._pictures[path] = picture
-        self._held += picture.nbytes
-        while self._held > self.budget and len(self._pictures) > 1:
-            self._held -= self._pictures.popitem(last=False)[1].nbytes
+        picture = self._pictures.get(path)
+        if picture is None:
+            picture = read_picture(path)
+            picture.flags.writeable = False
+            if picture.nbytes <= self._pictures.maxsize:
+                self._pictures[path] = picture
         return picture

@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 
+from twostagealign.data import burst
 from twostagealign.data.evaluation_set import RawFrame
 from twostagealign.evaluation.candidates import Candidate
 from twostagealign.evaluation.frame_pictures import write_frame_pictures
 from twostagealign.evaluation.jobs import Job
 from twostagealign.evaluation.results import FrameResult, Memory, Seconds, Shifts
-from twostagealign.isp import demosaic, noise_map
+from twostagealign.isp import demosaic
 from twostagealign.restoration.frame import restore_frame
 from twostagealign.restoration.quality import develop, measure
 from twostagealign.restoration.tiling import Tiling
@@ -55,10 +55,8 @@ def evaluate_frame(
     """
     clip = job.clip
     reference = frames[len(frames) // 2]
-    lq = [frame.raw for frame in frames]
-
-    deviation = partial(noise_map, shot=job.noise.shot, read=job.noise.read)
-    restored = restore_frame(candidate.restorer, lq, deviation, tiling, progress)
+    raw_frames = [burst.RawFrame(frame.raw, job.noise) for frame in frames]
+    restored = restore_frame(candidate.restorer, burst.Burst(raw_frames, clip.camera), tiling, progress)
     give_back_memory()
     if not restored.image.isfinite().all():
         raise UserError(

@@ -50,7 +50,11 @@ def save_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str,
         state: state dict of a `TwoStageRestorer`.
         metadata: JSON values; `network` and `features` are the type nodes of the two networks, `refine` says whether
             patches are to be found to the pixel.
+
+    Raises:
+        UserError: a weight is infinite or not a number, or the file cannot be written.
     """
+    check_weights(state, path)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     text = {METADATA_KEY: json.dumps(metadata)}
     write_atomically(path, lambda temporary: _disk_errors(save_file, tensors, temporary, metadata=text))
@@ -100,7 +104,7 @@ def load_weights(path: Path, averaged: bool = True) -> tuple[dict[str, Tensor], 
         Name -> float32 tensor, and the metadata written with it (empty for foreign files).
 
     Raises:
-        UserError: the file is missing, damaged or holds no weights.
+        UserError: the file is missing, damaged or holds no weights, or one that is not a finite real number.
     """
     metadata: dict[str, Any] = {}
     if path.suffix == ".safetensors":
@@ -120,11 +124,30 @@ def load_weights(path: Path, averaged: bool = True) -> tuple[dict[str, Tensor], 
         raise UserError(f"{path}: holds no weights, expected a state dict of tensors")
     if all(name.startswith("module.") for name in state):  # as DistributedDataParallel writes it
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    check_weights(state, path)
     return {name: tensor.float() for name, tensor in state.items()}, metadata if isinstance(metadata, dict) else {}
 
 
 def _is_weight(name: object, value: object) -> bool:
     return isinstance(name, str) and isinstance(value, Tensor)
+
+
+def check_weights(state: Mapping[str, Tensor], path: Path) -> None:
+    """Make sure that all weights are finite real numbers.
+
+    Args:
+        state: name -> tensor.
+        path: the file that they come from or go to, which an error names.
+
+    Raises:
+        UserError: a tensor is of integers or complex numbers, or holds an infinite value or NaN.
+    """
+    for name, tensor in state.items():
+        if not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise UserError(f"{path}: weight {name}: found {kind}, expected floating-point numbers")
+        if not tensor.isfinite().all():
+            raise UserError(f"{path}: weight {name} holds infinite values or NaN; use another checkpoint")
 
 
 def _why_unreadable(path: Path, expected: str) -> str:
@@ -204,10 +227,11 @@ def open_restorer(path: Path, features_path: Path | None = None, averaged: bool 
         The restorer in evaluation mode, on the CPU in float32; its weights need no gradients.
 
     Raises:
-        UserError: a file cannot be read, does not fit, or one is missing.
+        UserError: a file cannot be read, does not fit, lacks its metadata, or one is missing.
     """
     state, metadata = load_weights(path, averaged)
-    network, features = {"type": "TwoStageNet"}, {"type": "LowResolutionFeatures"}
+    network: dict[str, Any] = {"type": "TwoStageNet"}
+    features: dict[str, Any] = {"type": "LowResolutionFeatures"}
     released = is_released(state)
     if released:
         kind, state = from_released(state)
@@ -221,8 +245,10 @@ def open_restorer(path: Path, features_path: Path | None = None, averaged: bool 
     elif {"network", "features"} <= metadata.keys():
         network, features = metadata["network"], metadata["features"]
     else:
-        part = {name.removeprefix("network."): value for name, value in state.items() if name.startswith("network.")}
-        network |= _network_arguments(part, path)
+        raise UserError(
+            f"{path}: lacks the metadata that say which networks its weights belong to; "
+            "give a file that train.py wrote (models/net_*.safetensors or training_states/*.state) or a released one"
+        )
     networks = build(NETWORKS, network, path), build(FEATURES, features, path)
     restorer = TwoStageRestorer(*networks, refine=metadata.get("refine") is True)
     if released:

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Protocol
@@ -15,7 +14,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from twostagealign.data import BurstBatch, Clip, degrade_by_protocol, frame_window, read_raw_folder, write_picture
-from twostagealign.isp import PROTOCOL_LEVELS, Camera, noise_map
+from twostagealign.data.burst import Burst, Levels, NoiseLevel, RawFrame
+from twostagealign.isp import PROTOCOL_LEVELS
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import open_restorer
 from twostagealign.restoration.frame import restore_strips
@@ -33,25 +33,6 @@ _LEAST_MEASURED = 12
 """Smallest even side of a picture that holds the window of SSIM."""
 
 
-@dataclass(frozen=True)
-class StoredBurst:
-    """The frames that restore a picture, in as little memory as they were stored in.
-
-    Attributes:
-        frames: N of them, the reference in the middle, (4, H, W) each.
-        decode: makes raw planes in [0, 1] of any part of a frame, (4, h, w).
-        noise: shot and read noise.
-        camera: colour metadata.
-        target: clean linear camera RGB of the reference frame, (3, 2H, 2W), where it is known.
-    """
-
-    frames: list[Tensor]
-    decode: Callable[[Tensor], Tensor]
-    noise: tuple[float, float]
-    camera: Camera
-    target: Tensor | None = None
-
-
 class Source(Protocol):
     """A folder of consecutive frames, from which bursts can be taken."""
 
@@ -60,7 +41,7 @@ class Source(Protocol):
     def read(self, index: int) -> Tensor:
         """One frame as it is stored."""
 
-    def burst(self, indices: Sequence[int]) -> StoredBurst:
+    def burst(self, indices: Sequence[int]) -> Burst:
         """The burst of these frames; the reference is in the middle."""
 
     def finish(self, picture: np.ndarray) -> np.ndarray:
@@ -88,10 +69,12 @@ class SimulatedSource:
         """One picture, (3, 2H, 2W) uint8."""
         return self.clip[index]
 
-    def burst(self, indices: Sequence[int]) -> StoredBurst:
+    def burst(self, indices: Sequence[int]) -> Burst:
         """The burst of these frames, with its ground truth."""
-        burst = self.degrade(indices)
-        return StoredBurst(list(burst.lq[0]), lambda raw: raw, self.noise, burst.camera, burst.target[0])
+        degraded, pictures = self.degrade(indices), self.clip.frames(indices)
+        noise = NoiseLevel("protocol", *self.noise)
+        frames = [RawFrame(raw, noise, clean=clean) for raw, clean in zip(degraded.lq[0], pictures, strict=True)]
+        return Burst(frames, degraded.camera)
 
     def degrade(self, indices: Sequence[int]) -> BurstBatch:
         """Unprocess, mosaic and add the noise that belongs to each frame's place in the clip."""
@@ -117,10 +100,11 @@ class RawSource:
         """Raw planes of one mosaic, uint8 or uint16."""
         return self.raw.planes(index)
 
-    def burst(self, indices: Sequence[int]) -> StoredBurst:
+    def burst(self, indices: Sequence[int]) -> Burst:
         """Raw planes of the mosaics, with the noise that the camera is said to have."""
-        frames = [self.raw.planes(index) for index in indices]
-        return StoredBurst(frames, self.raw.decode, (self.raw.shot, self.raw.read), self.raw.camera)
+        noise = NoiseLevel("camera", self.raw.shot, self.raw.read)
+        levels = Levels(self.raw.black_level, self.raw.white_level)
+        return Burst([RawFrame(self.raw.planes(index), noise, levels) for index in indices], self.raw.camera)
 
     def finish(self, picture: np.ndarray) -> np.ndarray:
         """Without the mirrored rows and columns that made whole cells of the mosaic."""
@@ -153,7 +137,7 @@ class Restored:
 
 def restore_burst(
     restorer: TwoStageRestorer,
-    burst: StoredBurst,
+    burst: Burst,
     tiling: Tiling,
     linear: bool = False,
     progress: Callable[[int], object] = lambda tiles: None,
@@ -178,13 +162,11 @@ def restore_burst(
         pictures.append(picture(srgb))
         if linear:
             levels.append(strip.clamp(0, 1).mul(65535).round().permute(1, 2, 0).numpy().astype("uint16"))
-        if burst.target is not None:
+        if burst.reference.clean is not None:
             colours.append(srgb)
         give_back_memory()
 
-    shot, read = burst.noise
-    deviation = partial(noise_map, shot=shot, read=read)
-    restore_strips(restorer, burst.frames, deviation, tiling, take, progress, burst.decode)
+    restore_strips(restorer, burst, tiling, take, progress)
     return Restored(
         picture=np.concatenate(pictures),
         linear=np.concatenate(levels) if linear else None,
@@ -255,14 +237,15 @@ def restore_folder(
     with tqdm(total=0, unit="tile", desc="restoring", dynamic_ncols=True) as progress:
         for index, window in windows.items():
             burst = source.burst(window)
-            progress.total = len(windows) * count_tiles(burst.frames[0].shape[-2:], tiling)
+            progress.total = len(windows) * count_tiles(burst.size, tiling)
             restored = restore_burst(restorer, burst, tiling, linear, progress.update)
             name = source.names[index]
             write_picture(output / f"{name}.png", source.finish(restored.picture))
             if linear:
                 write_picture(output / f"{name}_linear.png", source.finish(restored.linear))
-            if burst.target is not None:
-                measures.append({"name": name, **asdict(measure(restored.srgb, develop(burst.target, burst.camera)))})
+            target = burst.target()
+            if target is not None:
+                measures.append({"name": name, **asdict(measure(restored.srgb, develop(target, burst.camera)))})
     if not measures:
         return {}
     result = {

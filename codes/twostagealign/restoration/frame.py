@@ -1,6 +1,6 @@
 """Restoration of whole frames, tile by tile."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice, pairwise
 
@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from twostagealign.data.burst import Burst, RawFrame
 from twostagealign.matching.block_matching import refine_beyond
 from twostagealign.models import TwoStageRestorer, grey
 from twostagealign.restoration.tile_network import restore_tiles, tiles_at_once
@@ -43,8 +44,7 @@ class RestoredFrame(Matches):
 
 def restore_frame(
     restorer: TwoStageRestorer,
-    lq: Sequence[Tensor],
-    noise_map: Iterable[Tensor] | Callable[[Tensor], Tensor],
+    burst: Burst,
     tiling: Tiling,
     progress: Callable[[int], object] = lambda tiles: None,
 ) -> RestoredFrame:
@@ -52,9 +52,7 @@ def restore_frame(
 
     Args:
         restorer: in evaluation mode, on the device to work on.
-        lq: noisy raw planes of N frames, (4, H, W) each, or all in one tensor, (N, 4, H, W).
-        noise_map: of the same shape; or what makes a noise map of any part of the raw planes, (4, h, w) -> (4, h, w),
-            which saves the memory.
+        burst: N frames of H x W raw planes. Integer planes are decoded, and noise maps computed, tile by tile.
         tiling: sizes.
         progress: called with the number of patches just finished.
 
@@ -62,19 +60,17 @@ def restore_frame(
         The picture and where its tiles were found.
     """
     strips: list[Tensor] = []
-    matches = restore_strips(restorer, lq, noise_map, tiling, strips.append, progress)
+    matches = restore_strips(restorer, burst, tiling, strips.append, progress)
     return RestoredFrame(matches.origins, matches.shifts, matches.seconds, torch.cat(strips, dim=1))
 
 
 @torch.inference_mode()
 def restore_strips(
     restorer: TwoStageRestorer,
-    lq: Sequence[Tensor],
-    noise_map: Iterable[Tensor] | Callable[[Tensor], Tensor],
+    burst: Burst,
     tiling: Tiling,
     take: Callable[[Tensor], object],
     progress: Callable[[int], object] = lambda tiles: None,
-    decode: Callable[[Tensor], Tensor] = lambda stored: stored,
 ) -> Matches:
     """Restore the reference frame of one burst of any size, strip by strip.
 
@@ -86,13 +82,11 @@ def restore_strips(
 
     Args:
         restorer: as for `restore_frame`.
-        lq: frames as for `restore_frame`, or as `decode` takes them.
-        noise_map: as for `restore_frame`.
+        burst: as for `restore_frame`.
         tiling: sizes.
         take: called with one strip of the picture after the other, from top to bottom: linear camera RGB, (3, h, 2W),
             on the CPU.
         progress: called with the number of patches just finished.
-        decode: makes raw planes in [0, 1] of any part of what `lq` holds, so that it can hold a camera's integers.
 
     Returns:
         Where the tiles were found.
@@ -101,26 +95,17 @@ def restore_strips(
     """
     device = next(restorer.parameters()).device
     side = tiling.patch * tiling.group + 2 * tiling.halo
-    batch = tiling.batch or tiles_at_once(restorer.network, len(lq), side, side, device)
+    batch = tiling.batch or tiles_at_once(restorer.network, len(burst.frames), side, side, device)
     dtype = next(restorer.network.parameters()).dtype
     watch = Stopwatch(device)
-    height, width = lq[0].shape[-2:]
+    height, width = burst.size
     patch, halo, overlap = tiling.patch, tiling.halo, tiling.overlap
-    lq = [frame.to(device) for frame in lq]
-    noise_maps = None if callable(noise_map) else [frame.to(device) for frame in noise_map]
+    frames = [frame.to(device) for frame in burst.frames]
 
     rows, columns = torch.arange(0, height, patch), torch.arange(0, width, patch)
     origins = torch.cartesian_prod(rows, columns).to(device)
     with watch("matching"):
-        positions = _match(restorer, lq, origins, tiling, decode)
-
-    def cut(places: Sequence[Sequence[list[list[int]]]]) -> tuple[Tensor, Tensor]:
-        """A tile, and the noise map of it."""
-        sizes = patch, halo, dtype, restorer.refine
-        tile = _cut(lq, places, *sizes, decode)
-        if noise_maps:
-            return tile, _cut(noise_maps, places, *sizes)
-        return tile, _cut(lq, places, *sizes, lambda stored: noise_map(decode(stored)))
+        positions = _match(restorer, frames, origins, tiling)
 
     grid = (positions - halo).unflatten(0, (len(rows), len(columns))).tolist()
     down_blocks, across_blocks = (_blocks(len(axis), tiling.group) for axis in (rows, columns))
@@ -137,8 +122,9 @@ def restore_strips(
             fade_x = _fade(2 * (count_x * patch + 2 * overlap), 4 * overlap).to(device)
             while some := list(islice(alike, batch)):
                 with watch("network"):
-                    tiles = [cut([[grid[i][j] for j in across] for i in down]) for across in some]
-                    tiles = restore_tiles(restorer.network, *map(torch.stack, zip(*tiles, strict=True)))
+                    places = [[[grid[i][j] for j in across] for i in down] for across in some]
+                    cut = [_cut(frames, tile, patch, halo, dtype, restorer.refine) for tile in places]
+                    tiles = restore_tiles(restorer.network, *torch.stack(cut, dim=1))
                 with watch("stitching"):
                     tiles = tiles[..., trimmed : trimmed + len(fade_y), trimmed : trimmed + len(fade_x)].float()
                     for tile, across in zip(tiles, some, strict=True):
@@ -158,20 +144,19 @@ def restore_strips(
 
 def _match(
     restorer: TwoStageRestorer,
-    lq: Sequence[Tensor],
+    frames: Sequence[RawFrame],
     origins: Tensor,
     tiling: Tiling,
-    decode: Callable[[Tensor], Tensor],
 ) -> Tensor:
     """Find the patches at `origins` (P, 2) of the reference frame in all N frames, (P, N, 2), raw pixels."""
     if not tiling.block_matching:
-        return origins[:, None].expand(-1, len(lq), -1)
-    height, width = lq[0].shape[-2:]
+        return origins[:, None].expand(-1, len(frames), -1)
+    height, width = frames[0].planes.shape[-2:]
     patch, halo = tiling.patch, tiling.halo
     border = (halo, halo + -width % patch, halo, halo + -height % patch)
     feature_maps, grey_planes = [], []
-    for frame in lq:
-        planes = decode(frame)
+    for frame in frames:
+        planes = frame.raw()
         feature_maps.append(restorer.features(F.pad(planes, border)))
         if restorer.refine:
             grey_planes.append(grey(planes))
@@ -190,15 +175,14 @@ def _blocks(count: int, group: int) -> list[range]:
 
 
 def _cut(
-    frames: Sequence[Tensor],
+    frames: Sequence[RawFrame],
     places: Sequence[Sequence[list[list[int]]]],
     patch: int,
     halo: int,
     dtype: torch.dtype,
     repeat: bool,
-    make: Callable[[Tensor], Tensor] = lambda piece: piece,
 ) -> Tensor:
-    """Cut a tile from N frames (4, H, W), each patch of it, and the halo that borders on it, from its own places.
+    """Cut a tile and its noise map from N frames, each patch, with the halo beside it, from its own places.
 
     Args:
         frames: to cut from.
@@ -207,29 +191,31 @@ def _cut(
         halo: of the tile.
         dtype: of the tile.
         repeat: whether a tile repeats the border of the frame beyond it; it is 0 there otherwise.
-        make: applied to what is cut.
 
     Returns:
-        (N, 4, height, width).
+        Raw planes and noise map, (2, N, 4, height, width).
     """
     borders = [_borders(count, patch, halo) for count in (len(places), len(places[0]))]
-    tile = torch.zeros(len(frames), 4, *(axis[-1][1] for axis in borders), dtype=dtype, device=frames[0].device)
+    sides = [axis[-1][1] for axis in borders]
+    tile = torch.zeros(2, len(frames), 4, *sides, dtype=dtype, device=frames[0].planes.device)
     for i, (top, bottom) in enumerate(borders[0]):
         for j, (left, right) in enumerate(borders[1]):
-            for square, frame, (y, x) in zip(tile, frames, places[i][j], strict=True):
+            for square, frame, (y, x) in zip(tile.unbind(1), frames, places[i][j], strict=True):
                 # From here on in this frame: pixel 0 of the tile, as this patch sees it.
                 y, x = y - i * patch, x - j * patch
-                inside = make(frame[:, max(y + top, 0) : max(y + bottom, 0), max(x + left, 0) : max(x + right, 0)])
-                part = square[:, top:bottom, left:right]
+                rows = slice(max(y + top, 0), max(y + bottom, 0))
+                columns = slice(max(x + left, 0), max(x + right, 0))
+                inside = torch.stack(frame.read(rows, columns))
+                part = square[..., top:bottom, left:right]
                 above, before = max(-y - top, 0), max(-x - left, 0)
                 if repeat and inside.numel():
                     below, after = (
                         side - start - found
-                        for side, start, found in zip(part.shape[1:], (above, before), inside.shape[1:], strict=True)
+                        for side, start, found in zip(part.shape[2:], (above, before), inside.shape[2:], strict=True)
                     )
-                    inside = F.pad(inside[None], (before, after, above, below), mode="replicate")[0]
+                    inside = F.pad(inside, (before, after, above, below), mode="replicate")
                     above = before = 0
-                part[:, above : above + inside.shape[1], before : before + inside.shape[2]] = inside
+                part[..., above : above + inside.shape[2], before : before + inside.shape[3]] = inside
     return tile
 
 

@@ -85,7 +85,7 @@ def run_demo(
     tiling = Tiling()
     with tqdm(total=count_tiles(burst.lq.shape[-2:], tiling) + 3, unit="step", dynamic_ncols=True) as progress:
         progress.set_description("restoring")
-        restored = restore_frame(restorer, burst.lq[0], burst.noise_map[0], tiling, progress.update)
+        restored = restore_frame(restorer, burst.burst(), tiling, progress.update)
         methods = {"demosaicking": demosaicked(burst)}
         progress.set_description("non-local means")
         methods["demosaicking + non-local means"] = denoised(burst)

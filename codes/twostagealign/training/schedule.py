@@ -29,7 +29,8 @@ def cosine_restarts(
     Returns:
         A scheduler to step once per iteration.
 
-    Source: Loshchilov & Hutter, "SGDR", ICLR 2017; restarts at given iterations as in EDVR's code.
+    Source: Loshchilov & Hutter, "SGDR", ICLR 2017; restarts at given iterations, from `restart weight * rate` down
+    to `eta_min`, as in EDVR's code.
     """
     starts = [0, *(end + 1 for end in accumulate(periods[:-1]))]
 
@@ -39,7 +40,7 @@ def cosine_restarts(
         k = bisect_right(starts, iteration) - 1
         phase = min((iteration - starts[k]) / periods[k], 1.0)
         warm = min((iteration + 1) / (warmup + 1), 1.0)
-        return warm * (eta_min + restart_weights[k] * (base - eta_min) * (1 + math.cos(math.pi * phase)) / 2) / base
+        return warm * (eta_min + (restart_weights[k] * base - eta_min) * (1 + math.cos(math.pi * phase)) / 2) / base
 
     bases = [group["lr"] for group in optimizer.param_groups]
     return LambdaLR(optimizer, [lambda iteration, base=base: factor(iteration, base) for base in bases])

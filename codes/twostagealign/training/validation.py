@@ -74,7 +74,7 @@ def validate(
             break
         frames = bursts[index].to(device)
         burst = degrade_by_protocol(frames, *noise, list(range(1, len(frames) + 1)))
-        restored = restore_frame(restorer, burst.lq[0], burst.noise_map[0], tiling).image
+        restored = restore_frame(restorer, burst.burst(), tiling).image
         developed, target = develop(restored, burst.camera), develop(burst.target[0], burst.camera)
         quality = measure(developed, target)
         found.append(ClipQuality(index, bursts.clip(index), quality.psnr, quality.ssim))

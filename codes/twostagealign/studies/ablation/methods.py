@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -115,10 +115,10 @@ def _by_network(
     tiling = Tiling(block_matching=block_matching)
 
     def restore(burst: BurstBatch) -> Tensor:
-        frames, reference = burst.lq.shape[1], burst.lq.shape[1] // 2
-        seen = slice(reference, reference + 1) if reference_alone else slice(frames)
-        restored = restore_frame(restorer, burst.lq[0, seen], burst.noise_map[0, seen], tiling)
-        return develop(restored.image, burst.camera)
+        seen = burst.burst()
+        if reference_alone:
+            seen = replace(seen, frames=[seen.reference])
+        return develop(restore_frame(restorer, seen, tiling).image, burst.camera)
 
     return restore
 

@@ -52,16 +52,17 @@ def compare_frame(
         fast: also measure this tiling.
         tiling: that of the direct way, the REDS protocol's.
     """
-    lq, noise_map = burst(5, *size)
+    frames = burst(5, *size)
+    lq, noise_map = frames.stack()
     images: dict[str, Tensor] = {}
 
     def ours() -> None:
-        images["ours"] = restore_frame(restorer, lq, noise_map, tiling).image
+        images["ours"] = restore_frame(restorer, frames, tiling).image
 
     def theirs() -> None:
         images["direct"] = direct(restorer, lq, noise_map)
 
-    fastest = [partial(restore_frame, restorer, lq, noise_map, fast)] if fast else []
+    fastest = [partial(restore_frame, restorer, frames, fast)] if fast else []
     our_time, their_time, *fast_time = race(ours, theirs, *fastest, runs=runs)
     difference = (images["ours"] - images["direct"]).abs().max() / images["direct"].abs().max().clamp_min(1)
     yield Measurement(f"{what}, time", our_time, "s")

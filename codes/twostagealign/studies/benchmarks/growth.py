@@ -46,12 +46,12 @@ def benchmark_growth(
     tiling, *_ = tilings.values()
     curves = {}
     for name, (amounts, shapes) in series.items():
-        times = race(*(partial(restore_frame, restorer, *burst(*shape), tiling) for shape in shapes))
+        times = race(*(partial(restore_frame, restorer, burst(*shape), tiling) for shape in shapes))
         curves[name] = (amounts, times, exponent(amounts, times))
         yield Measurement(f"nf 16, exponent of time over {name}", curves[name][2], "", at_most=1.05)
     stages = {}
     for name, tiling in tilings.items():
-        stages[name] = restore_frame(restorer, *burst(5, *whole), tiling).seconds
+        stages[name] = restore_frame(restorer, burst(5, *whole), tiling).seconds
         total = sum(stages[name].values())
         for stage, seconds in stages[name].items():
             yield Measurement(f"nf 16, {name}, share of {stage}", 100 * seconds / total, "%")

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from twostagealign.data.burst import Burst, Levels, NoiseLevel, RawFrame
 from twostagealign.isp import PROTOCOL_LEVELS, protocol_camera
-from twostagealign.restoration.folder import StoredBurst, restore_burst
+from twostagealign.restoration.folder import restore_burst
 from twostagealign.restoration.tiling import Tiling, count_tiles
 from twostagealign.runtime.memory import keep_freed_memory, memory_used
 from twostagealign.studies.benchmarks.measurement import Measurement
@@ -65,11 +66,7 @@ def peak_of_restoration(height: int, width: int) -> int:
 
     restorer.network.forward = forward
     stored = np.random.default_rng(0).integers(0, 2**16, (5, 4, height, width), dtype=np.uint16)
-    burst = StoredBurst(
-        frames=list(torch.from_numpy(stored)),
-        decode=lambda planes: planes.float() / 65535,
-        noise=PROTOCOL_LEVELS["high"],
-        camera=protocol_camera(),
-    )
-    restore_burst(restorer, burst, TILING)
+    noise, levels = NoiseLevel("high", *PROTOCOL_LEVELS["high"]), Levels((0, 0, 0, 0), 65535)
+    frames = [RawFrame(planes, noise, levels) for planes in torch.from_numpy(stored)]
+    restore_burst(restorer, Burst(frames, protocol_camera()), TILING)
     return memory_used(torch.device("cpu")).resident

@@ -41,7 +41,7 @@ def benchmark_network(
     weight = torch.rand(nf, nf, 3, 3).contiguous(memory_format=torch.channels_last)
     needed = count_flops(network, FRAMES, side)
     for batch in batches:
-        lq, noise_map = (planes.expand(batch, -1, -1, -1, -1).clone() for planes in burst(FRAMES, side, side))
+        lq, noise_map = (planes.expand(batch, -1, -1, -1, -1).clone() for planes in burst(FRAMES, side, side).stack())
         ours, theirs, convolution = race(
             lambda lq=lq, noise_map=noise_map: network(lq, noise_map),
             lambda lq=lq, noise_map=noise_map: direct_network(lq, noise_map),

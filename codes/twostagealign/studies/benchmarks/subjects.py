@@ -5,7 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from twostagealign.archs import LowResolutionFeatures, TwoStageNet
-from twostagealign.isp import PROTOCOL_LEVELS, add_noise, noise_map
+from twostagealign.data.burst import Burst, RawFrame
+from twostagealign.isp import PROTOCOL_LEVELS, add_noise, noise_map, protocol_camera
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import find_checkpoint, open_restorer
 
@@ -62,10 +63,11 @@ def moving_features(height: int, width: int) -> Tensor:
     return torch.cat([features(frame[None]) for frame in noisy])
 
 
-def burst(frames: int, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Raw planes of random numbers and their noise maps at high noise, (frames, 4, height, width) each."""
+def burst(frames: int, height: int, width: int) -> Burst:
+    """Raw planes of random numbers, (4, height, width) each, and their noise maps at high noise."""
     lq = torch.rand(frames, 4, height, width, generator=_seeded())
-    return lq, noise_map(lq[None], *PROTOCOL_LEVELS["high"])[0]
+    noise = noise_map(lq, *PROTOCOL_LEVELS["high"])
+    return Burst([RawFrame(*planes) for planes in zip(lq, noise, strict=True)], protocol_camera())
 
 
 def _seeded() -> torch.Generator:
