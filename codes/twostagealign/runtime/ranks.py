@@ -12,6 +12,7 @@ from torch import distributed
 
 from twostagealign.runtime.device import pick_device
 from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.rendezvous import join_process_group
 
 T = TypeVar("T")
 
@@ -87,7 +88,7 @@ def join_ranks(required: bool = False) -> Iterator[Ranks]:
         return
     # A few Python objects and flags are exchanged by gloo, the gradients of GPUs by nccl.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    distributed.init_process_group(backend, timeout=PATIENCE)
+    join_process_group(backend, PATIENCE)
     try:
         yield Ranks(distributed.get_rank(), distributed.get_world_size())
     finally:
