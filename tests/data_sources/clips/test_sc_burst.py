@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,6 +134,7 @@ def nans(file: h5py.File) -> None:
             put("meta/AsShotNeutral", np.array([[0.5, 1, 0]])),
             r"AsShotNeutral: found \[0\.5, 1\.0, 0\.0\], expected positive",
         ),
+        (put("meta/AsShotNeutral", np.array([[1e-320, 1, 1]])), r"AsShotNeutral: found .*, expected positive numbers"),
         (put("meta/AsShotNeutral", np.array([[0.5, 1, np.nan]])), r"AsShotNeutral: found 1 values that are NaN"),
         (put("meta/UnknownTags", None), r"found no dataset meta/UnknownTags/Value"),
         (
@@ -141,7 +143,7 @@ def nans(file: h5py.File) -> None:
         ),
         (put("meta/UnknownTags", np.zeros((1, 9))), r"found no dataset meta/UnknownTags/Value"),
         (null_reference, r"Value\[7\]: found a reference that leads nowhere"),
-        (reference_to_group, r"Value\[7\]: found a reference to a group"),
+        (reference_to_group, r"Value\[7\]: found a group, expected a matrix"),
     ],
 )
 def test_broken_content(scene, change, message) -> None:
@@ -159,6 +161,106 @@ def test_broken_content(scene, change, message) -> None:
     assert len(str(caught.value).splitlines()) == 1
 
 
+def external_link(file: h5py.File) -> None:
+    file["im"] = h5py.ExternalLink("other.mat", "/im")
+
+
+def external_link_to_a_group(file: h5py.File) -> None:
+    with h5py.File(Path(file.filename).with_name("other.mat"), "a") as other:
+        file.copy(file["meta"], other, "meta")
+    del file["meta"]
+    file["meta"] = h5py.ExternalLink("other.mat", "/meta")
+    file["im"] = np.zeros((16, 12))
+
+
+def soft_link_that_leaves(file: h5py.File) -> None:
+    file["elsewhere"] = h5py.ExternalLink("other.mat", "/")
+    file["im"] = h5py.SoftLink("/elsewhere/im")
+
+
+def external_storage(file: h5py.File) -> None:
+    Path(file.filename).with_name("secret").write_bytes(np.full((16, 12), 0.5).tobytes())
+    file.create_dataset("im", (16, 12), np.float64, external=[("secret", 0, 8 * 192)])
+
+
+def virtual_data_set(file: h5py.File) -> None:
+    layout = h5py.VirtualLayout((16, 12), np.float64)
+    layout[...] = h5py.VirtualSource("other.mat", "im", (16, 12))
+    file.create_virtual_dataset("im", layout)
+
+
+def reference_to_external_storage(file: h5py.File) -> None:
+    Path(file.filename).with_name("secret").write_bytes(np.array([[SHOT, READ]]).tobytes())
+    file.create_dataset("profile", (1, 2), np.float64, external=[("secret", 0, 16)])
+    file["meta/UnknownTags/Value"][0, 7] = file["profile"].ref
+    file["im"] = np.zeros((16, 12))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (external_link, "im: is a link, expected data in the file itself"),
+        (external_link_to_a_group, "meta/ColorMatrix2: is a link, expected data in the file itself"),
+        (soft_link_that_leaves, "im: is a link, expected data in the file itself"),
+        (external_storage, "im: its data are in other files"),
+        (virtual_data_set, "im: its data are in other files"),
+        (reference_to_external_storage, r"Value\[7\]: its data are in other files"),
+    ],
+)
+def test_other_files_are_not_read(scene, change, message) -> None:
+    with h5py.File(scene / "other.mat", "w") as other:
+        other["im"] = np.full((16, 12), 0.5)
+    with h5py.File(scene / MIDDLE, "a") as file:
+        del file["im"]
+        change(file)
+    with pytest.raises(UserError, match=message):
+        SCBurstScene(scene, frames=5).check(2)
+
+
+def without_data(**settings) -> Callable[[h5py.File], None]:
+    return lambda file: file.create_dataset("im", dtype=np.float32, **settings)
+
+
+def half_of_the_chunks(file: h5py.File) -> None:
+    file.create_dataset("im", (16, 12), np.float32, chunks=(8, 12), compression="gzip")[:8] = 0.5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without_data(shape=(10**6, 10**6), chunks=(100, 100)), "a matrix of 1000000x1000000, expected at most"),
+        (without_data(shape=(2000, 2000), chunks=(100, 100)), "the file holds only a part of its 2000x2000 values"),
+        (without_data(shape=(2000, 2000)), "the file holds only a part of its 2000x2000 values"),
+        (without_data(shape=(16, 12), maxshape=(None, None), chunks=(2**15, 2**14)), "expected at most"),
+        (without_data(shape=(16, 12), chunks=(16, 12), scaleoffset=2), "a filter other than deflate"),
+        (without_data(shape=(16, 12), chunks=(16, 12), compression="lzf"), "a filter other than deflate"),
+        (half_of_the_chunks, "the file holds only a part of its 16x12 values"),
+    ],
+)
+def test_sizes_are_those_of_the_data_in_the_file(scene, change, message) -> None:
+    with h5py.File(scene / MIDDLE, "a") as file:
+        del file["im"]
+        change(file)
+    with pytest.raises(UserError, match=message):
+        SCBurstScene(scene, frames=5)
+
+
+def test_compressed_as_matlab_does(scene) -> None:
+    expected = SCBurstScene(scene, frames=5).read(2, None).raw
+    with h5py.File(scene / MIDDLE, "a") as file:
+        im = file["im"][()]
+        del file["im"]
+        file.create_dataset("im", data=im, chunks=(5, 7), compression="gzip", shuffle=True)
+    assert torch.equal(SCBurstScene(scene, frames=5).read(2, None).raw, expected)
+
+
+def test_pipes_are_refused_and_do_not_block(scene) -> None:
+    (scene / MIDDLE).unlink()
+    os.mkfifo(scene / MIDDLE)
+    with pytest.raises(UserError, match=rf"{MIDDLE}: is a pipe"):
+        SCBurstScene(scene, frames=5)
+
+
 def test_reference_to_a_deleted_dataset(scene) -> None:
     with h5py.File(scene / MIDDLE, "r+") as file:
         del file[file[file["meta/UnknownTags/Value"][()].ravel()[7]].name]
@@ -173,9 +275,7 @@ def test_dangling_reference(scene, address) -> None:
     with (scene / MIDDLE).open("r+b") as file:
         file.seek(references + 7 * 8)  # a reference is the address of an object
         file.write(address.to_bytes(8, "little"))
-    with pytest.raises(
-        UserError, match=r"Value\[7\]: found a reference that leads nowhere, expected the noise profile"
-    ):
+    with pytest.raises(UserError, match=r"Value\[7\]: found a reference that leads nowhere, expected a matrix"):
         SCBurstScene(scene, frames=5)
 
 

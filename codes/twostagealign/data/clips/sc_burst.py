@@ -11,13 +11,12 @@ The group `meta` is that of the burst's middle frame.
 """
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 
+from twostagealign.data.clips.mat_file import MatFile
 from twostagealign.data.evaluation_set import NoiseLevel, RawFrame, folders_in
 from twostagealign.isp import Camera, pack, rgb2cam_from_xyz2cam
 from twostagealign.runtime.errors import UserError
@@ -82,7 +81,7 @@ class SCBurstScene:
         middle = frames // 2
         self.references = [middle]
         with _File(self.paths[middle]) as file:
-            height, width = file.dataset("im").shape[::-1]
+            height, width = file.matrix("im").shape[::-1]
             self.camera, self.noise = file.camera(), file.noise()
         self.size = (height // 2, width // 2)
 
@@ -106,61 +105,12 @@ class SCBurstScene:
         return None
 
 
-class _File:
-    """An open .mat file; whatever it lacks becomes a UserError."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            with path.open("rb") as file:
-                start = file.read(20)
-            if start.startswith(b"MATLAB 5.0"):
-                raise UserError(f"{path}: found a MATLAB v5 file, expected v7.3 (in MATLAB: save with '-v7.3')")
-            self.file = h5py.File(path, "r")
-        except OSError as error:
-            problem = error.strerror if error.errno else f"found no HDF5 file or a damaged one ({_line(error)})"
-            raise UserError(f"{path}: {problem}, expected a MATLAB v7.3 file") from error
-
-    def __enter__(self) -> "_File":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-
-    def dataset(self, name: str) -> h5py.Dataset:
-        """A two-dimensional dataset."""
-        try:
-            found = self.file[name]
-        except (KeyError, ValueError, OSError, RuntimeError) as error:
-            raise UserError(f"{self.path}: found no dataset {name}, expected one ({_line(error)})") from error
-        if not isinstance(found, h5py.Dataset) or found.ndim != 2:
-            kind = f"an array of shape {found.shape}" if isinstance(found, h5py.Dataset) else "a group"
-            raise UserError(f"{self.path}: {name}: found {kind}, expected a matrix")
-        return found
-
-    def values(self, name: str, source: h5py.Dataset) -> np.ndarray:
-        """The numbers of a dataset, all finite."""
-        if source.dtype.kind not in "fiu":
-            raise UserError(f"{self.path}: {name}: found entries of type {source.dtype}, expected numbers")
-        try:
-            values = source[()]
-        except OSError as error:
-            raise UserError(f"{self.path}: {name}: cannot be read ({_line(error)})") from error
-        bad = values.size - int(np.isfinite(values).sum())
-        if bad:
-            raise UserError(f"{self.path}: {name}: found {bad} values that are NaN or infinite, expected numbers")
-        return values
-
-    def vector(self, name: str, source: h5py.Dataset, lengths: Sequence[int]) -> np.ndarray:
-        """The numbers of a dataset with one row or one column."""
-        if min(source.shape, default=0) != 1 or source.size not in lengths:
-            expected = " or ".join(map(str, lengths))
-            raise UserError(f"{self.path}: {name}: found an array of shape {source.shape}, expected {expected} numbers")
-        return self.values(name, source).astype(np.float64).ravel()
+class _File(MatFile):
+    """An open file of a scene."""
 
     def mosaic(self) -> np.ndarray:
         """`im` the right way round, (height, width) float32, about in [0, 1]."""
-        im = self.values("im", self.dataset("im")).T
+        im = self.values("im", self.matrix("im")).T
         if min(im.shape) < 2:
             raise UserError(f"{self.path}: im: found a mosaic of {im.shape[1]}x{im.shape[0]}, expected at least 2x2")
         low, high = im.min(), im.max()
@@ -170,10 +120,11 @@ class _File:
 
     def camera(self) -> Camera:
         """Colour matrix and white balance."""
-        matrix = self.vector("meta/ColorMatrix2", self.dataset("meta/ColorMatrix2"), [9]).reshape(3, 3)
-        neutral = self.vector("meta/AsShotNeutral", self.dataset("meta/AsShotNeutral"), [3])
-        if neutral.min() <= 0:
-            raise UserError(f"{self.path}: meta/AsShotNeutral: found {neutral.tolist()}, expected positive numbers")
+        matrix = self.vector("meta/ColorMatrix2", self.matrix("meta/ColorMatrix2"), [9]).reshape(3, 3)
+        neutral = self.vector("meta/AsShotNeutral", self.matrix("meta/AsShotNeutral"), [3])
+        if neutral.min() < 1e-3 or neutral.max() > 1e3:
+            found = neutral.tolist()
+            raise UserError(f"{self.path}: meta/AsShotNeutral: found {found}, expected positive numbers, 0.001 to 1000")
         rgb2cam = rgb2cam_from_xyz2cam(torch.from_numpy(matrix).float()[None])
         if not abs(torch.linalg.det(rgb2cam)) > 1e-6:
             raise UserError(f"{self.path}: meta/ColorMatrix2: found a singular matrix, expected an invertible one")
@@ -183,28 +134,10 @@ class _File:
     def noise(self) -> NoiseLevel:
         """The camera's noise profile."""
         name = "meta/UnknownTags/Value"
-        entries = self.dataset(name)
-        if entries.dtype != h5py.ref_dtype or entries.size <= NOISE_PROFILE:
-            found = (
-                f"{entries.size} entries of type {'reference' if entries.dtype == h5py.ref_dtype else entries.dtype}"
-            )
-            raise UserError(f"{self.path}: {name}: found {found}, expected at least {NOISE_PROFILE + 1} references")
+        profile = self.referenced(name, NOISE_PROFILE)
         name = f"{name}[{NOISE_PROFILE}]"
-        nowhere = f"{self.path}: {name}: found a reference that leads nowhere, expected the noise profile"
-        try:
-            profile = self.file[entries[()].ravel()[NOISE_PROFILE]]
-        except (KeyError, ValueError, OSError, RuntimeError) as error:
-            raise UserError(nowhere) from error
-        if profile.name is None:  # what was deleted may still be found at its address
-            raise UserError(nowhere)
-        if not isinstance(profile, h5py.Dataset):
-            raise UserError(f"{self.path}: {name}: found a reference to a group, expected the noise profile")
         shot, variance = self.vector(name, profile, [2, 6])[:2]  # a pair for all colours, or one for each
         if min(shot, variance) < 0 or max(shot, variance) >= 1:
             found = f"{shot:g}, {variance:g}"
             raise UserError(f"{self.path}: {name}: found {found}, expected shot noise and read variance in [0, 1)")
         return NoiseLevel("camera", float(shot), math.sqrt(variance))
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).strip("'\"").split())
