@@ -24,6 +24,7 @@ setup(
         "opencv-python-headless>=4.9",
         "pyyaml>=6.0",
         "pydantic>=2.7",
+        "natsort>=8.4",
         "lmdb>=1.4",
         "h5py>=3.10",
         "safetensors>=0.4",

@@ -6,12 +6,12 @@ import pytest
 import tifffile
 from PIL import Image
 
+from twostagealign.data.frame_files import list_pictures
 from twostagealign.data.pictures import (
     BUNDLED,
     PictureCache,
     bundled_picture,
     check_equal_sizes,
-    list_pictures,
     read_picture,
     read_pixels,
     stored_size,
@@ -147,17 +147,6 @@ def test_pipes_are_refused_and_do_not_block(tmp_path):
         one_line(error, "a.png", "is a pipe")
 
 
-def test_list_pictures(tmp_path, rgb):
-    for name in ("b.PNG", "a.jpeg", "10.tif", "9.Bmp", ".hidden.png", "notes.txt"):
-        (tmp_path / name).touch()
-    (tmp_path / "folder.png").mkdir()
-    assert [path.name for path in list_pictures(tmp_path)] == ["10.tif", "9.Bmp", "a.jpeg", "b.PNG"]
-    with pytest.raises(UserError, match="no such folder"):
-        list_pictures(tmp_path / "none")
-    with pytest.raises(UserError, match="no picture in this folder"):
-        list_pictures(tmp_path / "folder.png")
-
-
 def test_bundled_pictures_are_colour_photographs():
     for name in BUNDLED:
         picture = bundled_picture(name)
@@ -224,3 +213,17 @@ def test_cache_keeps_the_latest_pictures_within_its_budget(tmp_path):
     write_picture(paths[0], np.zeros((20, 20, 3), np.uint8))
     larger = PictureCache(600)
     assert larger.read(paths[0]) is not larger.read(paths[0])  # larger than the budget
+
+
+def test_sizes_are_compared_as_pictures_are_read(tmp_path):
+    """A picture that EXIF turns by 90 degrees has the size that it is turned to."""
+    upright = np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+    Image.fromarray(upright).save(tmp_path / "0.jpg")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.rot90(upright).copy()).save(tmp_path / "1.jpg", exif=exif)
+    Image.fromarray(upright).save(tmp_path / "2.jpg", exif=exif)
+    assert check_equal_sizes([tmp_path / "0.jpg", tmp_path / "1.jpg"]) == (16, 24)
+    assert read_picture(tmp_path / "1.jpg").shape == (16, 24, 3)
+    with pytest.raises(UserError, match=r"2\.jpg: found 16x24 pixels, expected 24x16 as in 0\.jpg"):
+        check_equal_sizes([tmp_path / "0.jpg", tmp_path / "2.jpg"])

@@ -7,8 +7,9 @@ from twostagealign.data.clips.clip_source import ClipSource, open_clips
 from twostagealign.data.clips.reds import REDS, check_no_overlap
 from twostagealign.data.clips.regroup import regroup
 from twostagealign.data.degradation import degrade, degrade_by_protocol
+from twostagealign.data.frame_files import list_pictures
 from twostagealign.data.lmdb.writer import verify_store, write_store
-from twostagealign.data.pictures import BUNDLED, bundled_picture, list_pictures, read_picture, write_picture
+from twostagealign.data.pictures import BUNDLED, bundled_picture, read_picture, write_picture
 from twostagealign.data.stills.motion import burst_from_picture
 from twostagealign.data.stills.on_device import StillsOnDevice
 from twostagealign.data.stills.scenes import BurstPlan

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor
@@ -97,8 +96,3 @@ class EvaluationSet(Protocol):
             UserError: it cannot be used.
         """
         ...
-
-
-def folders_in(folder: Path) -> list[str]:
-    """Names of the folders in a folder, sorted, hidden ones left out."""
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))

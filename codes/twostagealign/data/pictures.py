@@ -3,7 +3,7 @@
 import importlib.resources
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
@@ -16,6 +16,8 @@ from PIL import Image
 
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import open_regular, read_regular, write_atomically
+
+_ORIENTATION, _FIRST_TURNED = 0x0112, 5  # EXIF tag, and the first of its values that exchange height and width
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -123,11 +125,34 @@ def stored_size(path: str | Path) -> tuple[int, int]:
         return picture.height, picture.width
 
 
-def check_equal_sizes(paths: Sequence[Path]) -> tuple[int, int]:
-    """Check by their headers that pictures are of one size.
+def upright_size(path: str | Path) -> tuple[int, int]:
+    """Size of a picture as `read_picture` returns it. Only a picture that EXIF turns by 90 degrees is decoded.
+
+    Args:
+        path: the picture.
+
+    Returns:
+        Height and width.
+
+    Raises:
+        UserError: the file is missing, empty or not a picture.
+    """
+    with open_regular(Path(path), _FILE_BYTES, "a picture file") as file, _opened(path, file) as picture:
+        exif = Image.Image.getexif(picture)  # that of the PNG class decodes the whole picture
+        if exif.get(_ORIENTATION, 1) < _FIRST_TURNED:
+            return picture.height, picture.width
+    height, width = read_picture(path).shape[:2]  # not every format's orientation is applied
+    return height, width
+
+
+def check_equal_sizes(
+    paths: Sequence[Path], size_of: Callable[[Path], tuple[int, int]] = upright_size
+) -> tuple[int, int]:
+    """Check that pictures are of one size.
 
     Args:
         paths: the picture files.
+        size_of: `upright_size`, or `stored_size` for mosaics, which are read as they are stored.
 
     Returns:
         Height and width.
@@ -135,38 +160,14 @@ def check_equal_sizes(paths: Sequence[Path]) -> tuple[int, int]:
     Raises:
         UserError: for the first picture of another size than the first one, or that is no picture.
     """
-    size = stored_size(paths[0])
+    size = size_of(paths[0])
     for path in paths[1:]:
-        found = stored_size(path)
+        found = size_of(path)
         if found != size:
             raise UserError(
                 f"{path}: found {found[1]}x{found[0]} pixels, expected {size[1]}x{size[0]} as in {paths[0].name}"
             )
     return size
-
-
-def list_pictures(folder: str | Path, preferred: Sequence[str] = ()) -> list[Path]:
-    """List the picture files of a folder in the order of their names.
-
-    Args:
-        folder: the folder; its subfolders are not entered, hidden files are left out.
-        preferred: suffixes of files that are listed instead if there are any.
-
-    Returns:
-        Paths of all files with one of `PICTURE_SUFFIXES`, in any case.
-
-    Raises:
-        UserError: if there is no such folder, or no picture in it.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder, expected a folder of pictures")
-    files = [path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file()]
-    for suffixes in (preferred, PICTURE_SUFFIXES):
-        if paths := [path for path in files if path.suffix.lower() in suffixes]:
-            return sorted(paths, key=lambda path: path.name)
-    expected = ", *".join((*PICTURE_SUFFIXES, *preferred))
-    raise UserError(f"{folder}: no picture in this folder, expected files *{expected}")
 
 
 def bundled_picture(name: str) -> np.ndarray:

@@ -151,10 +151,11 @@ def test_camera_file_knows_better(write) -> None:
     torch.testing.assert_close(raw.camera.rgb2cam, rgb2cam_from_xyz2cam(torch.eye(3)[None]))
 
 
-def test_pictures_beside_raw_files_are_left_out(write) -> None:
+def test_pictures_beside_raw_files_are_refused(write) -> None:
     folder = write()
     write_picture(folder / "0.png", np.zeros((4, 4, 3), np.uint8))
-    assert len(read_raw_folder(folder)) == 3
+    with pytest.raises(UserError, match="3 DNG and 1 PNG files, raw files mixed with pictures; remove one kind"):
+        read_raw_folder(folder)
 
 
 @pytest.mark.parametrize(

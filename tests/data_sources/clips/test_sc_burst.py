@@ -317,7 +317,7 @@ def test_folders_that_cannot_be_used(tmp_path, scene) -> None:
     with pytest.raises(UserError, match=r"no such folder, expected one with a folder per scene"):
         SCBurst(tmp_path / "none", frames=5)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"found no folder in it, expected one per scene"):
+    with pytest.raises(UserError, match=r"found no folder in it, expected a folder per scene"):
         SCBurst(tmp_path / "empty", frames=5)
     with pytest.raises(UserError, match=r"found \.mat files in it, expected a folder without"):
         write_scene(scene, random_frames(), SHOT, READ)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from twostagealign.data.pictures import bundled_picture, list_pictures, read_picture, write_picture
+from twostagealign.data.frame_files import list_pictures
+from twostagealign.data.pictures import bundled_picture, read_picture, write_picture
 from twostagealign.data.stills.stills import StillsInMotion
 from twostagealign.runtime.errors import UserError
 

@@ -13,19 +13,18 @@ import yaml
 from torch import Tensor
 
 from twostagealign.data.camera.camera_file import read_camera_file
-from twostagealign.data.camera.raw_files import RAW_SUFFIXES, describe_burst, read_samples, upright
+from twostagealign.data.camera.raw_files import describe_burst, read_samples, upright
+from twostagealign.data.frame_files import CAMERA_FILE, is_raw, list_frames, warn_about_numbering
 from twostagealign.data.pictures import (
     PICTURE_SUFFIXES,
     check_equal_sizes,
-    list_pictures,
     read_pixels,
+    stored_size,
     write_picture,
 )
 from twostagealign.isp import Camera, estimate_noise, extend_to_rggb, pack, red_position, unpack
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import write_atomically
-
-CAMERA_FILE = "camera.yml"
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +34,7 @@ class RawFolder:
     """A raw burst, or a longer raw clip, whose frames are read when asked for.
 
     Attributes:
-        paths: the mosaics, in the order of their names.
+        paths: the mosaics, in natural order.
         height: of every mosaic in raw samples; odd sides, half cells, are allowed.
         width: of every mosaic in raw samples.
         cfa: colours of the upper left 2 x 2 cell, one of `isp.CFA_ORDERS`.
@@ -72,7 +71,7 @@ class RawFolder:
             UserError: if the mosaic cannot be read.
         """
         path = self.paths[index]
-        stored = read_samples(path) if _is_raw(path) else read_pixels(path, cv2.IMREAD_UNCHANGED)
+        stored = read_samples(path) if is_raw(path) else read_pixels(path, cv2.IMREAD_UNCHANGED)
         if stored.ndim != 2:
             raise UserError(f"{path}: found {stored.shape[2]} channels, expected a Bayer mosaic of one channel")
         if self.white_level > np.iinfo(stored.dtype).max:
@@ -117,18 +116,14 @@ class RawFolder:
         return upright(picture[top : top + self.height, left : left + self.width], self.turned)
 
 
-def _is_raw(path: Path) -> bool:
-    return path.suffix.lower() in RAW_SUFFIXES
-
-
 def read_raw_folder(folder: str | Path) -> RawFolder:
     """Open a folder of raw files, or of Bayer mosaics and their camera.yml.
 
     Args:
-        folder: holds raw files of one camera, of which the first one's levels, colours and noise are taken; pictures
-            beside them are left out. Or it holds mosaics: PNG or TIFF of one channel, of 8 or 16 bits, all of one size,
-            and camera.yml, as `camera_file` describes it. Of raw files, that needs to say only what they do not
-            know, or what it knows better. Noise that nobody knows is estimated, and a warning says so.
+        folder: contains raw files of one camera, of which the first one's levels, colours and noise are taken; or
+            mosaics, PNG or TIFF of one channel, of 8 or 16 bits, all of one size, and camera.yml, as `camera_file`
+            describes it. With raw files, camera.yml needs only what they do not say, or what it knows better. Noise
+            that is given nowhere is estimated, with a warning.
 
     Returns:
         The burst; its first mosaic has been read, the others are read when asked for.
@@ -139,14 +134,15 @@ def read_raw_folder(folder: str | Path) -> RawFolder:
             has to be estimated, does not show it.
     """
     folder = Path(folder)
-    paths = list_pictures(folder, preferred=RAW_SUFFIXES)
-    if _is_raw(paths[0]):
+    paths = list_frames(folder)
+    warn_about_numbering(paths)
+    if is_raw(paths[0]):
         burst = describe_burst(paths)
         described = read_camera_file(folder / CAMERA_FILE, burst.camera)
         height, width, turned = burst.height, burst.width, burst.turned
     else:
         described = read_camera_file(folder / CAMERA_FILE)
-        (height, width), turned = check_equal_sizes(paths), 0
+        (height, width), turned = check_equal_sizes(paths, stored_size), 0
     if min(height, width) < 2:
         raise UserError(f"{paths[0]}: found {width}x{height} samples, expected at least 2x2")
     raw = RawFolder(

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from twostagealign.data.pictures import check_equal_sizes, list_pictures, read_picture
+from twostagealign.data.frame_files import list_pictures, warn_about_numbering
+from twostagealign.data.pictures import check_equal_sizes, read_picture
 from twostagealign.runtime.errors import UserError
 
 PADDINGS = ("replicate", "reflection", "new_info", "circle")
@@ -68,7 +69,7 @@ def frame_window(center: int, count: int, frames: int, padding: str = "new_info"
 
 
 class Clip:
-    """Consecutive pictures of a folder, in the order of their names, read when asked for.
+    """Consecutive pictures of a folder, in natural order, read when asked for.
 
     A last row or column that makes a side odd is cut off: a Bayer mosaic has even sides.
 
@@ -87,6 +88,7 @@ class Clip:
 
     def __init__(self, folder: str | Path) -> None:
         self.paths = list_pictures(folder)
+        warn_about_numbering(self.paths)
         check_equal_sizes(self.paths)
         height, width = read_picture(self.paths[0]).shape[:2]
         if min(height, width) < 2:

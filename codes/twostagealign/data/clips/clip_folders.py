@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from twostagealign.data.pictures import list_pictures, read_picture
+from twostagealign.data.frame_files import list_pictures
+from twostagealign.data.pictures import read_picture
 from twostagealign.runtime.errors import UserError
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from twostagealign.data.evaluation_set import NoiseLevel, RawFrame, folders_in
-from twostagealign.data.pictures import list_pictures, read_picture, stored_size
+from twostagealign.data.evaluation_set import NoiseLevel, RawFrame
+from twostagealign.data.frame_files import list_folders, list_pictures
+from twostagealign.data.pictures import read_picture, upright_size
 from twostagealign.isp import mosaic, protocol_camera, protocol_noise, unprocess
 from twostagealign.runtime.errors import UserError
 
@@ -36,12 +37,8 @@ class ClipSet:
     """
 
     def __init__(self, folder: Path, frames: int) -> None:
-        if not folder.is_dir():
-            raise UserError(f"{folder}: no such folder, expected one with a folder of pictures per clip")
         self.folder, self.frames = folder, frames
-        self.clips = folders_in(folder)
-        if not self.clips:
-            raise UserError(f"{folder}: found no folder in it, expected one per clip, such as 000/00000000.png")
+        self.clips = list_folders(folder, "a folder of pictures per clip, such as 000/00000000.png")
 
     def open(self, clip: str) -> "DegradedClip":
         """Open a clip; see `DegradedClip`."""
@@ -73,8 +70,8 @@ class DegradedClip:
         self.paths = _in_order_of_numbers(list_pictures(folder))
         if len(self.paths) < frames:
             raise UserError(f"{folder}: found {len(self.paths)} frames, expected at least {frames}, a burst")
-        self._first, self._stored_size = _first_size(self.paths)
-        height, width = self._stored_size
+        self._first, self._picture_size = _first_size(self.paths)
+        height, width = self._picture_size
         if min(height, width) < LEAST_SIDE:
             least = f"{LEAST_SIDE}x{LEAST_SIDE}"
             raise UserError(f"{self._first}: found {width}x{height} pixels, expected at least {least} to measure")
@@ -90,8 +87,8 @@ class DegradedClip:
     def _picture(self, index: int) -> np.ndarray:
         path = self.paths[index]
         picture = read_picture(path)
-        if picture.shape[:2] != self._stored_size:
-            found, expected = (f"{width}x{height}" for height, width in (picture.shape[:2], self._stored_size))
+        if picture.shape[:2] != self._picture_size:
+            found, expected = (f"{width}x{height}" for height, width in (picture.shape[:2], self._picture_size))
             raise UserError(f"{path}: found {found} pixels, expected {expected} as in {self._first.name}")
         return picture
 
@@ -129,10 +126,10 @@ def _in_order_of_numbers(paths: Sequence[Path]) -> list[Path]:
 
 
 def _first_size(paths: Sequence[Path]) -> tuple[Path, tuple[int, int]]:
-    """The first picture whose header can be read, and the height and width that it gives."""
+    """The first picture whose size can be read, and its height and width."""
     for path in paths:
         try:
-            return path, stored_size(path)
+            return path, upright_size(path)
         except UserError as error:
             problem = error
     raise problem

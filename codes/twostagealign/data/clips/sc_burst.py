@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from twostagealign.data.clips.mat_file import MatFile
-from twostagealign.data.evaluation_set import NoiseLevel, RawFrame, folders_in
+from twostagealign.data.evaluation_set import NoiseLevel, RawFrame
+from twostagealign.data.frame_files import list_files, list_folders
 from twostagealign.isp import Camera, pack, rgb2cam_from_xyz2cam
 from twostagealign.runtime.errors import UserError
 
@@ -33,7 +34,7 @@ class SCBurst:
 
     Args:
         folder: of the scenes.
-        frames: length of a burst; of a scene, that many files are used, the first in the order of their names.
+        frames: length of a burst; of a scene, that many files are used, the first in natural order.
 
     Attributes:
         clips: names of all scenes, sorted.
@@ -43,12 +44,8 @@ class SCBurst:
     """
 
     def __init__(self, folder: Path, frames: int) -> None:
-        if not folder.is_dir():
-            raise UserError(f"{folder}: no such folder, expected one with a folder per scene")
         self.folder, self.frames = folder, frames
-        self.clips = folders_in(folder)
-        if not self.clips:
-            raise UserError(f"{folder}: found no folder in it, expected one per scene, such as Scene01")
+        self.clips = list_folders(folder, "a folder per scene, such as Scene01")
 
     def open(self, clip: str) -> "SCBurstScene":
         """Open a scene; see `SCBurstScene`."""
@@ -73,7 +70,7 @@ class SCBurstScene:
 
     def __init__(self, folder: Path, frames: int) -> None:
         self.name = folder.name
-        paths = sorted((p for p in folder.iterdir() if p.suffix == ".mat" and not p.name.startswith(".")), key=str)
+        paths = list_files(folder, (".mat",), ".mat file")
         if len(paths) < frames:
             raise UserError(f"{folder}: found {len(paths)} .mat files, expected at least {frames}, a burst")
         self.paths = paths[:frames]

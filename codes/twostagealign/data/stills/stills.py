@@ -9,7 +9,8 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from twostagealign.data.pictures import BUNDLED, PictureCache, bundled_path, list_pictures
+from twostagealign.data.frame_files import list_pictures
+from twostagealign.data.pictures import BUNDLED, PictureCache, bundled_path
 from twostagealign.data.stills.motion import RGB_PER_RAW, footprint, hand_held_motion, look, to_tensor
 from twostagealign.data.stills.scenes import BurstPlan, Foreground, MovingView, random_blob, random_colours
 from twostagealign.runtime.files import locate
