@@ -159,7 +159,7 @@ class TestTrain:
     @pytest.mark.parametrize(
         ("overrides", "message"),
         [
-            (["train:total_itr=3"], "train.total_itr: found an unknown key"),
+            (["train:total_itr=3"], "train.total_itr: unknown key"),
             (
                 ["network:nf=12", "network:groups=8"],
                 "network: nf is 12, expected a positive even multiple of groups = 8",
@@ -174,7 +174,7 @@ class TestTrain:
         assert message in refused("train.py", "-opt", tiny_experiment, "--force_yml", *overrides)
 
     def test_mistakes_in_files(self, refused, tiny_experiment, tiny_checkpoint, tmp_path) -> None:
-        assert "found no such file" in refused("train.py", "-opt", tmp_path / "none.yml")
+        assert "no such file" in refused("train.py", "-opt", tmp_path / "none.yml")
         wide = ["network:nf=16", f"path:pretrained={tiny_checkpoint}"]
         message = refused("train.py", "-opt", tiny_experiment, "--force_yml", *wide)
         assert f"{tiny_checkpoint}: does not fit TwoStageRestorer: " in message

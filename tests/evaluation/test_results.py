@@ -104,16 +104,16 @@ def test_every_field_is_there_and_described_where_its_name_does_not_say_it_all(t
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 2}, "schema_version: Input should be 1"),
-        ({"runs": None}, "runs: Input should be a valid array"),
-        ({"surplus": 1}, "surplus: Extra inputs are not permitted"),
+        ({"schema_version": 2}, "schema_version: found 2, expected 1"),
+        ({"runs": None}, "runs: found None, expected a list"),
+        ({"surplus": 1}, "surplus: unknown key, expected one of schema_version, dataset"),
     ],
 )
 def test_files_of_another_schema_are_refused(tmp_path, change, message) -> None:
     path = tmp_path / "results.json"
     content = results(FRAMES).model_dump(mode="json") | change
     path.write_text(json.dumps(content))
-    with pytest.raises(UserError, match=f"{path}: {message}.*, expected results of schema version 1"):
+    with pytest.raises(UserError, match=f"^{path}: not results of schema version 1: {message}"):
         read_results(path)
 
 
@@ -121,7 +121,7 @@ def test_files_that_are_none(tmp_path) -> None:
     with pytest.raises(UserError, match="No such file"):
         read_results(tmp_path / "none.json")
     (tmp_path / "cut.json").write_text('{"schema_version": 1, "da')
-    with pytest.raises(UserError, match=r"cut\.json: .*expected results of schema version 1"):
+    with pytest.raises(UserError, match=r"cut\.json: not results of schema version 1: not JSON"):
         read_results(tmp_path / "cut.json")
 
 

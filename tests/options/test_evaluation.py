@@ -9,6 +9,7 @@ from twostagealign.options.evaluation import load_evaluation_options
 from twostagealign.runtime.errors import UserError
 
 REPOSITORY = Path(__file__).parents[2]
+HOSTILE = Path(__file__).parents[1] / "data" / "hostile"
 FILES = sorted((REPOSITORY / "options" / "test").glob("*.yml"))
 
 
@@ -27,9 +28,9 @@ def test_option_files_say_what_the_protocol_says() -> None:
     [
         ("frames=4", "frames: found 4, expected an odd number: the reference is in the middle"),
         ("name=a/b", r"name: found 'a/b', expected letters, digits, '\.', '_', '-', a letter or digit first"),
-        ("tiling:ptch=4", r"tiling\.ptch: found an unknown key, .* \(did you mean 'patch'\?\)"),
+        ("tiling:ptch=4", r"tiling\.ptch: unknown key, .* \(did you mean 'patch'\?\)"),
         ("dataset={type: ClipSett}", r"dataset\.type: found 'ClipSett', expected one of ClipSet, SCBurst"),
-        ("dataset={type: ClipSet, folder: x}", r"dataset\.folder: found in the file, expected to be left out"),
+        ("dataset={type: ClipSet, folder: x}", r"dataset\.folder: set by the program"),
         ("paper:psnr:high=best", r"paper\.psnr\.high: found 'best', expected a number"),
         ("save_images=-1", "save_images: found -1, expected a number greater than or equal to 0"),
     ],
@@ -37,6 +38,11 @@ def test_option_files_say_what_the_protocol_says() -> None:
 def test_wrong_options(override, message) -> None:
     with pytest.raises(UserError, match=message):
         load_evaluation_options(REPOSITORY / "options/test/REDS4.yml", [override])
+
+
+def test_a_misspelt_key_of_a_section_that_may_be_missing() -> None:
+    with pytest.raises(UserError, match=r"paper\.framse: unknown key, expected one of psnr, clips, frames \(did you"):
+        load_evaluation_options(HOSTILE / "paper_typo.yml")
 
 
 def test_noise() -> None:
@@ -94,7 +100,7 @@ def test_command_line(monkeypatch, tmp_path) -> None:
         ("--batch 0", "--batch: found 0, expected at least 1"),
         ("--force_yml tiling:patch=30", r"REDS4\.yml: tiling\.patch: found 30, expected a multiple of 4"),
         ("--force_yml noise=loud", r"REDS4\.yml: noise: found 'loud', expected high, low, both or SHOT,READ"),
-        ("-opt none.yml", r"none\.yml: found no such file"),
+        ("-opt none.yml", r"none\.yml: no such file"),
     ],
 )
 def test_wrong_command_lines(monkeypatch, line, message) -> None:

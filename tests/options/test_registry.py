@@ -64,11 +64,11 @@ def test_the_tables_hold_what_the_experiments_name() -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ({}, "folder: found nothing, expected a path, which Camera needs"),
+        ({}, "folder: missing, expected a path; Camera needs it"),
         ({"folder": 3}, "folder: found 3, expected "),
         (
             {"folder": "x", "siz": 3},
-            "siz: found an unknown argument of Camera, expected one of folder, size, gain, ",
+            "siz: unknown argument of Camera, expected one of folder, size, gain, ",
         ),
         ({"folder": "x", "size": "3"}, "size: found '3', expected an integer or a list of 2 entries"),
         ({"folder": "x", "size": True}, "size: found True, expected an integer or a list of 2 entries"),
@@ -97,12 +97,12 @@ def test_unknown_type() -> None:
 
 
 def test_argument_of_a_class_without_any() -> None:
-    expected = "small.yml: datasets.train.a: found an unknown argument of Plain, expected one of (none)"
+    expected = "small.yml: datasets.train.a: unknown argument of Plain, expected one of (none)"
     assert message_of({"a": 1}, "Plain") == expected
 
 
 def test_argument_given_by_both_sides() -> None:
-    assert "expected to be left out" in message_of({"folder": "x", "frames": 3}, frames=3)
+    assert "set by the program" in message_of({"folder": "x", "frames": 3}, frames=3)
 
 
 @pytest.mark.parametrize("mapping", [{}, {"folder": "x"}, {"type": 3}, "Camera", None])

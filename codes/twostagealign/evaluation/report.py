@@ -12,8 +12,8 @@ from twostagealign.evaluation.report_pictures import ShownFrame, show_frame
 from twostagealign.evaluation.results import METRICS, PARTS, Comparison, FrameResult, Results, Run, Summary
 from twostagealign.evaluation.results_folder import REPORT
 from twostagealign.evaluation.results_text import UNITS, cost, difference, grouped, measured, number
-from twostagealign.options.yaml_file import dump_yaml
 from twostagealign.runtime.files import write_atomically
+from twostagealign.runtime.yaml_file import dump_yaml
 
 PICTURE_BUDGET = 8_000_000
 """Bytes of embedded pictures; frames beyond are left in the folder. One frame is shown in any case."""

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import write_atomically
+from twostagealign.runtime.validation import schema_error
 
 SCHEMA_VERSION = 1
 
@@ -199,11 +200,7 @@ def read_results(path: Path) -> Results:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}, expected the results of an evaluation") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(
-            f"{path}: {where}: {first['msg']}, expected results of schema version {SCHEMA_VERSION}"
-        ) from None
+        raise schema_error(f"{path}: not results of schema version {SCHEMA_VERSION}", error, Results) from None
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from twostagealign.evaluation.results import METRICS, FrameResult, Results, write_record
 from twostagealign.evaluation.summary import frames_csv
-from twostagealign.options.yaml_file import dump_yaml
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import output_folder, write_atomically
+from twostagealign.runtime.yaml_file import dump_yaml
 
 IDENTITY = "identity.json"
 RESULTS = "results.json"

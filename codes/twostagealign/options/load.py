@@ -1,5 +1,6 @@
 """From an options file to `TrainOptions`, and back."""
 
+import contextlib
 import difflib
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
@@ -9,10 +10,11 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from twostagealign.options import registry
-from twostagealign.options.messages import found, schema_error, user_error
-from twostagealign.options.schema import Section, TrainOptions
-from twostagealign.options.yaml_file import dump_yaml, parse_yaml, read_yaml
-from twostagealign.runtime.files import REPOSITORY, locate
+from twostagealign.options.schema import Node, Section, TrainOptions
+from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.files import REPOSITORY, checked_path, locate
+from twostagealign.runtime.validation import quote, schema_error
+from twostagealign.runtime.yaml_file import dump_yaml, parse_yaml, read_yaml
 
 _NODES = {
     "network": registry.NETWORKS,
@@ -60,15 +62,25 @@ def read_options(
         _override(data, override)
     if overrides:
         source = " ".join([source, "--force_yml", *overrides])
+    for key in nodes:
+        _name_source(data, key.split("."), f"{source}: {key}.")
     try:
         options = model.model_validate(data)
     except ValidationError as error:
         raise schema_error(source, error, model) from None
     for key, table in nodes.items():
-        node = attrgetter(key)(options)
-        node.prefix = f"{source}: {key}."
-        registry.check(table, node, from_code)
+        registry.check(table, attrgetter(key)(options), from_code)
     return options
+
+
+def _name_source(data: dict[str, Any], key: Sequence[str], prefix: str) -> None:
+    """Turn the mapping at a key into a type node that knows where it comes from; the schema reports what is none."""
+    section: Any = data
+    for step in key[:-1]:
+        section = section.get(step) if isinstance(section, dict) else None
+    if isinstance(section, dict) and key[-1] in section:
+        with contextlib.suppress(ValueError):
+            section[key[-1]] = Node.from_yaml(section[key[-1]], prefix)
 
 
 def dump_options(options: Section) -> str:
@@ -89,15 +101,15 @@ def _read_with_base(path: Path, above: tuple[Path, ...] = ()) -> tuple[dict[str,
     file = _find(path)
     data = read_yaml(file)
     if not isinstance(data, dict):
-        raise user_error(f"{path}: found {found(data)}, expected a mapping of options")
+        raise UserError(f"{path}: found {quote(data)}, expected a mapping of options")
     if "base" not in data:
         return data, str(path)
     base = data.pop("base")
     if not isinstance(base, str):
-        raise user_error(f"{path}: base: found {found(base)}, expected the path of a YAML file")
+        raise UserError(f"{path}: base: found {quote(base)}, expected the path of a YAML file")
     if file in above:
-        raise user_error(f"{path}: base: found a circle of files, expected an end of it")
-    below, source = _read_with_base(Path(base), (*above, file))
+        raise UserError(f"{path}: circular `base`")
+    below, source = _read_with_base(checked_path(base), (*above, file))
     return _merge(below, data), f"{path} (base: {source})"
 
 
@@ -113,15 +125,13 @@ def _merge(below: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
 def _find(path: Path) -> Path:
     """The file itself: relative to the current folder or else to the repository's root."""
     found_at = locate(path)
-    if found_at.is_file():
+    if found_at.exists():
         return found_at
-    if found_at.is_dir():
-        raise user_error(f"{path}: found a folder, expected a YAML file")
     folders = (path.parent, REPOSITORY / path.parent)
     there = [str(path.parent / file.name) for folder in folders for file in folder.glob("*.y*ml")]
     close = difflib.get_close_matches(str(path), there, n=1)
     question = f" (did you mean {close[0]!r}?)" if close else ""
-    raise user_error(f"{path}: found no such file, expected a YAML file{question}")
+    raise UserError(f"{path}: no such file, expected a YAML file{question}")
 
 
 def _override(data: dict[str, Any], override: str) -> None:
@@ -130,7 +140,7 @@ def _override(data: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     *parents, last = key.split(":")
     if not equals or not last or not all(parents):
-        raise user_error(f"{source}: found no key:key=value, expected for example train:total_iter=1000")
+        raise UserError(f"{source}: not of the form key:key=value, such as train:total_iter=1000")
     section = data
     for depth, parent in enumerate(parents, start=1):
         if section.get(parent) is None:
@@ -138,5 +148,5 @@ def _override(data: dict[str, Any], override: str) -> None:
         section = section[parent]
         if not isinstance(section, dict):
             at = ".".join(parents[:depth])
-            raise user_error(f"{source}: {at}: found {found(section)}, expected a mapping of options")
+            raise UserError(f"{source}: {at}: found {quote(section)}, expected a mapping of options")
     section[last] = parse_yaml(text, source)

@@ -1,9 +1,8 @@
-"""Which classes an options file may name, and how a type node becomes an object."""
+"""Class registries, and construction of objects from type nodes."""
 
 import inspect
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -19,9 +18,9 @@ from twostagealign.data.clips.reds import REDS
 from twostagealign.data.clips.sc_burst import SCBurst
 from twostagealign.data.evaluation_set import EvaluationSet
 from twostagealign.data.stills.stills import StillsInMotion
-from twostagealign.options.messages import a_value_of, argument_error, found, one_of, user_error
 from twostagealign.options.schema import Node
 from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.validation import a_value_of, argument_error, one_of, quote
 
 NETWORKS: dict[str, type[nn.Module]] = {"TwoStageNet": TwoStageNet, "SingleFrameNet": SingleFrameNet}
 FEATURES: dict[str, type[nn.Module]] = {"LowResolutionFeatures": LowResolutionFeatures}
@@ -53,14 +52,14 @@ def build(
     if not isinstance(node, Node):
         prefix = f"{where}: " if where else ""
         try:
-            node = replace(Node.from_yaml(node), prefix=prefix)
+            node = Node.from_yaml(node, prefix)
         except ValueError as error:
-            raise user_error(prefix + str(error)) from None
+            raise UserError(prefix + str(error)) from None
     arguments = check(table, node, from_code)
     try:
         return table[node.type](**arguments, **from_code)
     except (ValueError, UserError) as error:
-        raise user_error(f"{node.prefix.removesuffix('.').removesuffix(': ')}: {error}") from error
+        raise UserError(f"{node.prefix.removesuffix('.').removesuffix(': ')}: {error}") from error
 
 
 def check(table: Mapping[str, type], node: Node, from_code: Collection[str] = ()) -> dict[str, Any]:
@@ -72,27 +71,27 @@ def check(table: Mapping[str, type], node: Node, from_code: Collection[str] = ()
         from_code: names of the arguments that the caller will give.
 
     Returns:
-        The arguments as the constructor's annotations want them: a list becomes a tuple, a text a Path.
+        The arguments as the constructor's annotations want them: a list becomes a tuple, a string a Path.
 
     Raises:
-        UserError: as `build`, but for what only the constructor can know.
+        UserError: as `build`, except for what the constructor itself checks.
     """
     if node.type not in table:
-        raise user_error(f"{node.prefix}type: found {found(node.type)}, expected {one_of(node.type, table)}")
+        raise UserError(f"{node.prefix}type: found {quote(node.type)}, expected {one_of(node.type, table)}")
     constructor = table[node.type]
     parameters = inspect.signature(constructor).parameters
-    hints = get_type_hints(constructor.__init__)
+    hints = get_type_hints(constructor.__init__, include_extras=True)
     allowed = [name for name in parameters if name not in from_code]
     for name in node.arguments:
         if name in from_code:
-            raise user_error(f"{node.prefix}{name}: found in the file, expected to be left out: the program sets it")
+            raise UserError(f"{node.prefix}{name}: set by the program; remove it from the file")
         if name not in allowed:
             expected = one_of(name, allowed)
-            raise user_error(f"{node.prefix}{name}: found an unknown argument of {node.type}, expected {expected}")
+            raise UserError(f"{node.prefix}{name}: unknown argument of {node.type}, expected {expected}")
     for name in allowed:
         if parameters[name].default is inspect.Parameter.empty and name not in node.arguments:
             expected = a_value_of(hints.get(name, Any))
-            raise user_error(f"{node.prefix}{name}: found nothing, expected {expected}, which {node.type} needs")
+            raise UserError(f"{node.prefix}{name}: missing, expected {expected}; {node.type} needs it")
     return {
         name: _argument(f"{node.prefix}{name}", value, hints.get(name, Any)) for name, value in node.arguments.items()
     }

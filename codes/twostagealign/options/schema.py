@@ -1,13 +1,13 @@
-"""What an experiment's YAML file may hold: every key, its type, its range, its default.
+"""Schema of an experiment's YAML file: every key, its type, its range, its default.
 
-Sizes are in raw pixels (pixels of one raw plane). An unknown key, a text where a number is expected, or a number out of
-range is an error; `load_options` words it.
+Sizes are in raw pixels (pixels of one raw plane). An unknown key, a string where a number is expected, or a number out
+of range is an error; `runtime.validation` words it.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -20,8 +20,10 @@ from pydantic import (
     field_validator,
 )
 
+from twostagealign.runtime.validation import quote
 
-@dataclass
+
+@dataclass(frozen=True)
 class Node:
     """A type node `{type: Name, argument: value, ...}` of the YAML file: a constructor call still to be made.
 
@@ -36,21 +38,23 @@ class Node:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     prefix: str = field(default="", compare=False)
 
+    EXPECTED: ClassVar[str] = "{type: Name, argument: value, ...}"
+
     @classmethod
-    def from_yaml(cls, value: object) -> Self:
+    def from_yaml(cls, value: object, prefix: str = "") -> Self:
         """Split the mapping of a YAML file into the name and the arguments."""
         if isinstance(value, cls):
             return value
         if not isinstance(value, Mapping) or not isinstance(value.get("type"), str):
-            raise ValueError(f"found {value!r:.60}, expected {{type: Name, argument: value, ...}}")
-        return cls(value["type"], {key: entry for key, entry in value.items() if key != "type"})
+            raise ValueError(f"found {quote(value)}, expected {cls.EXPECTED}")
+        return cls(value["type"], {key: entry for key, entry in value.items() if key != "type"}, prefix)
 
     def node(self) -> dict[str, Any]:
         """The mapping as it stands in a YAML file."""
         return {"type": self.type, **self.arguments}
 
 
-TypeNode = Annotated[Node, BeforeValidator(Node.from_yaml), PlainSerializer(Node.node)]
+TypeNode = Annotated[Node, BeforeValidator(lambda value: Node.from_yaml(value)), PlainSerializer(Node.node)]
 
 Count = Annotated[int, Field(gt=0)]
 Iteration = Annotated[int, Field(ge=0)]

@@ -161,8 +161,8 @@ def test_pictures_beside_raw_files_are_refused(write) -> None:
 @pytest.mark.parametrize(
     ("tag", "message"),
     [
-        (50721, "camera.yml: rgb2cam, xyz2cam: found neither, expected one of the two"),
-        (50728, "camera.yml: white_balance: missing, and the raw files do not say it"),
+        (50721, "0.dng: neither rgb2cam nor xyz2cam is given; give it in {folder}/camera.yml"),
+        (50728, "0.dng: holds no white_balance; give it in {folder}/camera.yml"),
         (
             51041,
             "0.dng: found no two brightnesses with enough samples that are not clipped to estimate its noise, "
@@ -172,7 +172,8 @@ def test_pictures_beside_raw_files_are_refused(write) -> None:
     ids=["colours", "white balance", "noise"],
 )
 def test_what_a_file_does_not_say_must_be_said(write, tag, message) -> None:
-    assert refusal(write(leave_out=[tag])) == message
+    folder = write(leave_out=[tag])
+    assert refusal(folder) == message.format(folder=folder)
     said = {
         "noise": {"shot": 1e-3, "read": 1e-3},
         "white_balance": {"red": 2.0, "blue": 1.5},

@@ -232,7 +232,7 @@ def test_option_file(tmp_path, make_clips, monkeypatch):
 @pytest.mark.parametrize(
     ("node", "words"),
     [
-        ({"clips": [0, 9]}, "clips.0: found 0, expected a text"),
+        ({"clips": [0, 9]}, "clips.0: found 0, expected a string"),
         ({"interval_list": 2}, "interval_list: found 2, expected a list"),
         ({"frames": 6}, "REDS: frames: found 6, expected an odd number"),
         ({"size": 100}, "found frames of 64x48 pixels"),

@@ -1,4 +1,4 @@
-"""camera.yml: what the camera was that took a folder of raw frames, as far as the frames do not say it themselves.
+"""camera.yml: the camera of a folder of raw frames, as far as the frames do not describe it themselves.
 
 The keys of the file:
 
@@ -14,28 +14,30 @@ The keys of the file:
 The last two may be left out.
 """
 
-import difflib
-import reprlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
 from twostagealign.isp import CFA_ORDERS, Camera, rgb2cam_from_xyz2cam
 from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.validation import first_error, quote, schema_error
+from twostagealign.runtime.yaml_file import read_yaml
 
-_Row = tuple[float, float, float]
+# The bounds are far beyond any camera; within them, what is computed from the values is finite.
+_Entry = Annotated[float, Field(ge=-1000, le=1000)]
+_Row = tuple[_Entry, _Entry, _Entry]
 _Matrix = tuple[_Row, _Row, _Row]
-_Level = Annotated[float, Field(ge=0)]
-_Gain = Annotated[float, Field(gt=0)]
+_Level = Annotated[float, Field(ge=0, le=2**24)]
+_Gain = Annotated[float, Field(ge=1e-3, le=1e3)]
+_NoiseLevel = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class _WhiteBalance(_Section):
@@ -44,8 +46,8 @@ class _WhiteBalance(_Section):
 
 
 class _Noise(_Section):
-    shot: _Level
-    read: _Level
+    shot: _NoiseLevel
+    read: _NoiseLevel
 
 
 class CameraFile(_Section):
@@ -54,9 +56,9 @@ class CameraFile(_Section):
     cfa: Literal[CFA_ORDERS]
     black_level: Annotated[
         tuple[_Level, _Level, _Level, _Level],
-        BeforeValidator(lambda level: level if isinstance(level, list) else [level] * 4),
+        BeforeValidator(lambda level: tuple(level) if isinstance(level, list) else (level,) * 4),
     ]
-    white_level: _Gain
+    white_level: _Level
     white_balance: _WhiteBalance
     rgb2cam: _Matrix | None = None
     xyz2cam: _Matrix | None = None
@@ -69,9 +71,9 @@ class CameraFile(_Section):
         if self.white_level <= black:
             raise ValueError(f"white_level: found {self.white_level:g}, expected more than the black level {black:g}")
         if (self.rgb2cam is None) == (self.xyz2cam is None):
-            raise ValueError(
-                f"rgb2cam, xyz2cam: found {'neither' if self.rgb2cam is None else 'both'}, expected one of the two"
-            )
+            if self.rgb2cam:
+                raise ValueError("rgb2cam, xyz2cam: both are given; remove one")
+            raise ValueError("neither rgb2cam nor xyz2cam is given")
         sums = [sum(row) for row in self.rgb2cam or ()]
         if any(abs(total - 1) > 1e-3 for total in sums):
             raise ValueError(f"rgb2cam: found rows that sum to {', '.join(f'{s:.4g}' for s in sums)}, expected 1 each")
@@ -87,54 +89,41 @@ class CameraFile(_Section):
         return Camera(rgb2cam, *(torch.tensor([gain]) for gain in gains))
 
 
-def read_camera_file(path: Path, known: Mapping[str, object] | None = None) -> CameraFile:
+def read_camera_file(path: Path, known: Mapping[str, object] | None = None, raw_file: Path | None = None) -> CameraFile:
     """Read and check a camera.yml.
 
     Args:
-        path: the file.
-        known: what raw files say themselves, by the same keys. There need be no file then; what it says comes first.
+        path: the file. It may be missing if `known` is given.
+        known: what raw files say themselves, by the same keys. Keys of the file replace them.
+        raw_file: the raw file that `known` comes from, for errors.
 
     Returns:
-        Its content.
+        The values of both.
 
     Raises:
-        UserError: if there is no such file, or something in it is not as described.
+        UserError: the file is missing or cannot be read, or a value of the file or of `known` does not fit.
     """
     known = dict(known) if known else {}
     content = {} if known and not path.exists() else _load(path)
     if "xyz2cam" in content:
         known.pop("rgb2cam", None)
     try:
-        return CameraFile.model_validate(known | content)
+        # As JSON, since JSON's strict rules fit YAML: "3" and true are no numbers, but a list may be a tuple.
+        return CameraFile.model_validate_json(json.dumps(known | content))
     except ValidationError as error:
-        # A misspelt key is also a missing one: name the misspelt one first.
-        first = min(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
-        elsewhere = ", and the raw files do not say it" if known and first["type"] == "missing" else ""
-        raise UserError(f"{path}: {_describe(first)}{elsewhere}") from error
+        if raw_file is None:
+            raise schema_error(str(path), error, CameraFile) from None
+        first = first_error(error)
+        key = str(first["loc"][0]) if first["loc"] else ""
+        if first["type"] == "missing" and key not in content:
+            raise UserError(f"{raw_file}: holds no {key}; give it in {path}") from None
+        if key in content or (not key and content):
+            raise schema_error(str(path), error, CameraFile) from None
+        raise UserError(f"{schema_error(str(raw_file), error, CameraFile)}; give it in {path}") from None
 
 
 def _load(path: Path) -> dict[str, object]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}), expected the description of the camera") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    content = read_yaml(path, "the description of the camera")
     if not isinstance(content, dict):
-        raise UserError(f"{path}: found {reprlib.repr(content)}, expected keys {', '.join(CameraFile.model_fields)}")
+        raise UserError(f"{path}: found {quote(content)}, expected the keys {', '.join(CameraFile.model_fields)}")
     return content
-
-
-def _describe(error: ErrorDetails) -> str:
-    key = ".".join(str(step) for step in error["loc"])
-    if error["type"] == "value_error":  # worded by CameraFile
-        return str(error["ctx"]["error"])
-    if error["type"] == "missing":
-        return f"{key}: missing"
-    if error["type"] == "extra_forbidden":
-        section = {"white_balance": _WhiteBalance, "noise": _Noise}.get(str(error["loc"][0]), CameraFile)
-        known = list(section.model_fields)
-        close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
-        hint = "".join(f"; did you mean {name}?" for name in close)
-        return f"{key}: unknown key, expected one of {', '.join(known)}{hint}"
-    return f"{key}: found {reprlib.repr(error['input'])}, {error['msg'].replace('Input should', 'expected to')}"

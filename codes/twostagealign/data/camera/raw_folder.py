@@ -9,7 +9,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-import yaml
 from torch import Tensor
 
 from twostagealign.data.camera.camera_file import read_camera_file
@@ -25,6 +24,7 @@ from twostagealign.data.pictures import (
 from twostagealign.isp import Camera, estimate_noise, extend_to_rggb, pack, red_position, unpack
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import write_atomically
+from twostagealign.runtime.yaml_file import dump_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ def read_raw_folder(folder: str | Path) -> RawFolder:
     warn_about_numbering(paths)
     if is_raw(paths[0]):
         burst = describe_burst(paths)
-        described = read_camera_file(folder / CAMERA_FILE, burst.camera)
+        described = read_camera_file(folder / CAMERA_FILE, burst.camera, raw_file=paths[0])
         height, width, turned = burst.height, burst.width, burst.turned
     else:
         described = read_camera_file(folder / CAMERA_FILE)
@@ -209,7 +209,7 @@ def write_raw_folder(
         "noise": {"shot": shot, "read": read},
         "rgb_gain": camera.rgb_gain.item(),
     }
-    text = yaml.safe_dump(described, sort_keys=False)
+    text = dump_yaml(described)
     write_atomically(folder / CAMERA_FILE, lambda temporary: temporary.write_text(text))
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from twostagealign.data.lmdb.lmdb_clips import Layout, LmdbClips
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import write_atomically
+from twostagealign.runtime.validation import schema_error
 
 META_FILE = "meta_info.json"
 UNFINISHED_FILE = "unfinished.json"
@@ -92,9 +93,7 @@ def read_info(path: str | Path) -> StoreInfo:
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror})") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = "".join(f"{step}: " for step in first["loc"])
-        raise UserError(f"{file}: {where}{first['msg'].replace('Input should', 'expected to')}") from error
+        raise schema_error(str(file), error, StoreInfo) from None
     total = sum(clip.frames for clip in info.clips.values())
     if info.count != total:
         raise UserError(f"{file}: count: found {info.count}, expected {total}, the frames of its clips")
