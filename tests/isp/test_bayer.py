@@ -139,17 +139,17 @@ def test_demosaic_treats_borders_as_reflected():
 @pytest.mark.parametrize(
     ("call", "start"),
     [
-        (lambda: mosaic(torch.zeros(3, 5, 4)), "rgb: shape (3, 5, 4) found"),
-        (lambda: mosaic(torch.zeros(3, 4, 7)), "rgb: shape (3, 4, 7) found"),
-        (lambda: mosaic(torch.zeros(4, 4, 4)), "rgb: shape (4, 4, 4) found"),
-        (lambda: pack(torch.zeros(5, 4)), "bayer: shape (5, 4) found"),
-        (lambda: pack(torch.zeros(4, 5)), "bayer: shape (4, 5) found"),
-        (lambda: pack(torch.zeros(4, 4), "RGBG"), "cfa: 'RGBG' found"),
-        (lambda: unpack(torch.zeros(4, 4, 4), "rggb"), "cfa: 'rggb' found"),
-        (lambda: unpack(torch.zeros(3, 4, 4)), "planes: shape (3, 4, 4) found"),
-        (lambda: unmosaic(torch.zeros(3, 4, 4)), "planes: shape (3, 4, 4) found"),
-        (lambda: demosaic(torch.zeros(3, 4, 4)), "planes: shape (3, 4, 4) found"),
-        (lambda: demosaic(torch.zeros(4, 1, 4)), "planes: 1 x 4 pixels found"),
+        (lambda: mosaic(torch.zeros(3, 5, 4)), "rgb: found shape (3, 5, 4)"),
+        (lambda: mosaic(torch.zeros(3, 4, 7)), "rgb: found shape (3, 4, 7)"),
+        (lambda: mosaic(torch.zeros(4, 4, 4)), "rgb: found shape (4, 4, 4)"),
+        (lambda: pack(torch.zeros(5, 4)), "bayer: found shape (5, 4)"),
+        (lambda: pack(torch.zeros(4, 5)), "bayer: found shape (4, 5)"),
+        (lambda: pack(torch.zeros(4, 4), "RGBG"), "cfa: found 'RGBG'"),
+        (lambda: unpack(torch.zeros(4, 4, 4), "rggb"), "cfa: found 'rggb'"),
+        (lambda: unpack(torch.zeros(3, 4, 4)), "planes: found shape (3, 4, 4)"),
+        (lambda: unmosaic(torch.zeros(3, 4, 4)), "planes: found shape (3, 4, 4)"),
+        (lambda: demosaic(torch.zeros(3, 4, 4)), "planes: found shape (3, 4, 4)"),
+        (lambda: demosaic(torch.zeros(4, 1, 4)), "planes: found 1 x 4 pixels"),
     ],
 )
 def test_wrong_shapes_are_named_in_one_line(call, start):

@@ -56,7 +56,7 @@ def test_red_position(cfa) -> None:
 
 @pytest.mark.parametrize("cfa", ["RGBG", "rggb", "", "GGRB"])
 def test_unknown_order(cfa) -> None:
-    expected = f"^cfa: '{cfa}' found, one of RGGB, BGGR, GRBG, GBRG expected$"
+    expected = f"^cfa: found '{cfa}', expected one of RGGB, BGGR, GRBG, GBRG$"
     with pytest.raises(ValueError, match=expected):
         red_position(cfa)
     with pytest.raises(ValueError, match=expected):

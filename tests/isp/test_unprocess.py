@@ -117,5 +117,5 @@ def test_the_image_decides_the_precision(dtype, golden, camera):
 
 @pytest.mark.parametrize("shape", [(3, 4, 4), (2, 4, 4, 4), (3, 3, 4, 4)])
 def test_wrong_shapes_are_named_in_one_line(shape):
-    with pytest.raises(ValueError, match=r"^image: shape \(.*\) found, \(2, ..., 3, height, width\) expected$"):
+    with pytest.raises(ValueError, match=r"^image: found shape \(.*\), expected \(2, ..., 3, height, width\)$"):
         unprocess(torch.zeros(shape), protocol_camera(2))

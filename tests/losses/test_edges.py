@@ -41,5 +41,5 @@ def test_black_picture_has_no_edges_and_no_nan():
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (2, 1, 8, 8), (1, 2, 3, 8, 8)])
 def test_wrong_shapes_are_named(shape):
-    with pytest.raises(ValueError, match=r"^target: shape \(.*\) found, \(B, 3, height, width\) expected$"):
+    with pytest.raises(ValueError, match=r"^target: found shape \(.*\), expected \(B, 3, height, width\)$"):
         edge_map(torch.zeros(shape))

@@ -41,5 +41,5 @@ def test_takes_what_a_network_gives():
     ("shape", "other"), [((3, 8, 8), (3, 8, 9)), ((1, 3, 8, 8), (1, 3, 8, 8)), ((8, 8, 3), (8, 8, 3))]
 )
 def test_wrong_shapes_are_named(shape, other):
-    with pytest.raises(ValueError, match=r"^(image|target): shape \(.*\) found, \(.*\) expected$"):
+    with pytest.raises(ValueError, match=r"^(image|target): found shape \(.*\), expected \(.*\)$"):
         psnr(torch.zeros(shape), torch.zeros(other))

@@ -46,9 +46,9 @@ def test_equal_images(images):
 @pytest.mark.parametrize(
     ("shape", "other", "message"),
     [
-        ((3, 16, 16), (3, 16, 17), "target: shape (3, 16, 17) found, (3, 16, 16) expected"),
-        ((16, 16, 3), (16, 16, 3), "image: shape (16, 16, 3) found, (3, height, width) expected"),
-        ((3, 10, 16), (3, 10, 16), "image: 10 x 16 pixels found, at least 11 x 11 expected"),
+        ((3, 16, 16), (3, 16, 17), "target: found shape (3, 16, 17), expected (3, 16, 16)"),
+        ((16, 16, 3), (16, 16, 3), "image: found shape (16, 16, 3), expected (3, height, width)"),
+        ((3, 10, 16), (3, 10, 16), "image: found 10 x 16 pixels, expected at least 11 x 11"),
     ],
 )
 def test_wrong_shapes_are_named(shape, other, message):

@@ -1,4 +1,4 @@
-"""The camera as pure functions on tensors: from sRGB to noisy raw planes and back."""
+"""Camera model as pure functions on tensors: from sRGB to noisy raw planes and back."""
 
 from twostagealign.isp.bayer import CFA_ORDERS, demosaic, mosaic, pack, unmosaic, unpack
 from twostagealign.isp.camera import Camera, join_cameras, protocol_camera, random_camera, rgb2cam_from_xyz2cam

@@ -1,4 +1,4 @@
-"""The Bayer colour filter array: sampling it, rearranging it into planes, and filling it in."""
+"""Bayer colour filter array: sampling, rearranging into planes, and demosaicking."""
 
 from functools import cache
 
@@ -8,8 +8,8 @@ from torch import Tensor
 
 CFA_ORDERS = ("RGGB", "BGGR", "GRBG", "GBRG")
 
-# Where R, G of the red rows, G of the blue rows and B lie in a 2 x 2 cell, cells counted in raster order. Every one of
-# these permutations is its own inverse, so pack and unpack share them.
+# Raster index, in a 2 x 2 cell, of R, of G in the red rows, of G in the blue rows, and of B. Each permutation is its
+# own inverse, so pack and unpack share them.
 _PLANE_ORDER = {"RGGB": [0, 1, 2, 3], "BGGR": [3, 2, 1, 0], "GRBG": [1, 0, 3, 2], "GBRG": [2, 3, 0, 1]}
 
 
@@ -23,7 +23,7 @@ def mosaic(rgb: Tensor) -> Tensor:
         Raw planes in the order R, G1, G2, B, (..., 4, H, W).
 
     Raises:
-        ValueError: if there are not three channels or a spatial size is odd.
+        ValueError: the number of channels is not three, or a spatial size is odd.
 
     Example:
         >>> mosaic(torch.zeros(3, 4, 6)).shape
@@ -37,7 +37,7 @@ def mosaic(rgb: Tensor) -> Tensor:
 
 
 def unmosaic(planes: Tensor) -> Tensor:
-    """Put raw planes back where the RGGB colour filter array sampled them.
+    """Place raw planes at the pixels where the RGGB colour filter array sampled them.
 
     Args:
         planes: raw planes R, G1, G2, B, (..., 4, H, W), any dtype.
@@ -46,7 +46,7 @@ def unmosaic(planes: Tensor) -> Tensor:
         Sparse RGB, (..., 3, 2H, 2W), zero where a colour was not sampled.
 
     Raises:
-        ValueError: if there are not four planes.
+        ValueError: the number of planes is not four.
 
     Example:
         >>> unmosaic(torch.ones(4, 1, 1))[1]
@@ -72,10 +72,10 @@ def pack(bayer: Tensor, cfa: str = "RGGB") -> Tensor:
         cfa: colours of the upper left 2 x 2 cell in raster order, one of `CFA_ORDERS`.
 
     Returns:
-        Planes R, G of the red rows, G of the blue rows, B, (..., 4, H, W), whatever the order of the mosaic.
+        Planes R, G of the red rows, G of the blue rows, B, (..., 4, H, W), for every order of the mosaic.
 
     Raises:
-        ValueError: if the order is unknown or a spatial size is odd.
+        ValueError: the order is unknown, or a spatial size is odd.
 
     Example:
         >>> pack(torch.tensor([[1, 2], [3, 4]]), "BGGR").flatten()
@@ -98,7 +98,7 @@ def unpack(planes: Tensor, cfa: str = "RGGB") -> Tensor:
         One-channel mosaic, (..., 2H, 2W).
 
     Raises:
-        ValueError: if the order is unknown or there are not four planes.
+        ValueError: the order is unknown, or the number of planes is not four.
     """
     order = _plane_order(cfa)
     _check_channels("planes", planes, 4)
@@ -108,9 +108,9 @@ def unpack(planes: Tensor, cfa: str = "RGGB") -> Tensor:
 def demosaic(planes: Tensor) -> Tensor:
     """Interpolate raw planes (RGGB) to full RGB with gradient-corrected linear filters of 5 x 5 pixels.
 
-    Sampled colours are kept. Borders are reflected about the outermost pixels, which keeps the colours in their places.
-    Interpolated values can lie slightly outside the range of the samples. On CUDA, PyTorch's default of convolutions in
-    TF32 leaves float32 about three decimal digits.
+    Sampled colours are kept. Borders are reflected about the outermost pixels, which preserves the colour pattern.
+    Interpolated values can lie slightly outside the range of the samples. On CUDA, PyTorch convolves in TF32 by
+    default, which leaves about three decimal digits of float32.
 
     Args:
         planes: raw planes R, G1, G2, B, (..., 4, H, W), floating point, at least 2 x 2.
@@ -119,7 +119,7 @@ def demosaic(planes: Tensor) -> Tensor:
         RGB, (..., 3, 2H, 2W).
 
     Raises:
-        ValueError: if there are not four planes or they are smaller than 2 x 2.
+        ValueError: the number of planes is not four, or they are smaller than 2 x 2.
 
     Source:
         Malvar, He, Cutler, "High-quality linear interpolation for demosaicing of Bayer-patterned color images",
@@ -128,7 +128,7 @@ def demosaic(planes: Tensor) -> Tensor:
     _check_channels("planes", planes, 4)
     height, width = planes.shape[-2:]
     if min(height, width) < 2:
-        raise ValueError(f"planes: {height} x {width} pixels found, at least 2 x 2 expected")
+        raise ValueError(f"planes: found {height} x {width} pixels, expected at least 2 x 2")
     bayer = unpack(planes).reshape(-1, 1, 2 * height, 2 * width)
     bayer = F.pad(bayer, (2, 2, 2, 2), mode="reflect")
     filters = _malvar_filters_on(planes.device, planes.dtype) if planes.is_cuda else _MALVAR_FILTERS.to(planes)
@@ -141,7 +141,7 @@ def _malvar_filters() -> Tensor:
     sample = torch.zeros(5, 5)
     sample[2, 2] = 8
     green = torch.tensor([[0, 0, -1, 0, 0], [0, 0, 2, 0, 0], [-1, 2, 4, 2, -1], [0, 0, 2, 0, 0], [0, 0, -1, 0, 0]])
-    # Red (or blue) at a green pixel whose red neighbours are left and right; its transpose: above and below.
+    # Red (or blue) at a green pixel whose red neighbours are left and right. The transpose is for above and below.
     across = torch.tensor(
         [[0, 0, 0.5, 0, 0], [0, -1, 0, -1, 0], [-1, 4, 5, 4, -1], [0, -1, 0, -1, 0], [0, 0, 0.5, 0, 0]]
     )
@@ -166,22 +166,22 @@ _MALVAR_FILTERS = _malvar_filters()
 
 def _plane_order(cfa: str) -> list[int]:
     if cfa not in _PLANE_ORDER:
-        raise ValueError(f"cfa: {cfa!r} found, one of {', '.join(CFA_ORDERS)} expected")
+        raise ValueError(f"cfa: found {cfa!r}, expected one of {', '.join(CFA_ORDERS)}")
     return _PLANE_ORDER[cfa]
 
 
 def _check_channels(name: str, image: Tensor, channels: int) -> None:
     if image.ndim < 3 or image.shape[-3] != channels:
-        raise ValueError(f"{name}: shape {tuple(image.shape)} found, (..., {channels}, height, width) expected")
+        raise ValueError(f"{name}: found shape {tuple(image.shape)}, expected (..., {channels}, height, width)")
 
 
 def _check_even(name: str, image: Tensor) -> None:
     if image.ndim < 2 or image.shape[-2] % 2 or image.shape[-1] % 2:
-        raise ValueError(f"{name}: shape {tuple(image.shape)} found, an even height and width expected")
+        raise ValueError(f"{name}: found shape {tuple(image.shape)}, expected an even height and width")
 
 
 @cache
-@torch.inference_mode(False)  # they serve in training, too
+@torch.inference_mode(False)  # training uses them too
 def _malvar_filters_on(device: torch.device, dtype: torch.dtype) -> Tensor:
-    """A copy that stays on a GPU: to copy it there anew would wait for all work to be done."""
+    """Copy of the filters that stays on a GPU: copying them again would synchronise with the GPU."""
     return _MALVAR_FILTERS.to(device, dtype)

@@ -1,4 +1,4 @@
-"""What the camera did to a burst: colour matrix and gains."""
+"""Camera metadata of a burst: colour matrix and gains."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -22,7 +22,7 @@ _RGB2XYZ = torch.tensor(
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """Metadata of B bursts, one set per burst.
+    """Camera metadata of B bursts.
 
     Attributes:
         rgb2cam: linear sRGB -> camera RGB, (B, 3, 3), rows sum to 1.
@@ -39,7 +39,7 @@ class Camera:
     @property
     def cam2rgb(self) -> Tensor:
         """Camera RGB -> linear sRGB, (B, 3, 3)."""
-        # inv_ex does not wait for the device to report singular matrices as inv does; half precision has no inverse.
+        # Unlike inv, inv_ex does not synchronise to report singular matrices. Half precision has no inverse.
         matrix = self.rgb2cam.to(torch.promote_types(self.rgb2cam.dtype, torch.float32))
         return torch.linalg.inv_ex(matrix).inverse.to(self.rgb2cam.dtype)
 
@@ -47,11 +47,11 @@ class Camera:
         """Move and convert all tensors.
 
         Args:
-            device: where to; None leaves them where they are.
-            dtype: floating-point type; None leaves it as it is.
+            device: target device; None keeps the current one.
+            dtype: target floating-point type; None keeps the current one.
 
         Returns:
-            The same metadata there.
+            Converted copy.
         """
         return Camera(*(getattr(self, field.name).to(device=device, dtype=dtype) for field in fields(self)))
 
@@ -59,18 +59,18 @@ class Camera:
         return len(self.rgb2cam)
 
     def __getitem__(self, index: int | slice | Tensor) -> "Camera":
-        """Pick bursts; a single index keeps the batch axis."""
+        """Select bursts; a single index keeps the batch axis."""
         picked = [index] if isinstance(index, int) else index
         return Camera(*(getattr(self, field.name)[picked] for field in fields(self)))
 
 
 def join_cameras(cameras: Sequence[Camera]) -> Camera:
-    """Put the metadata of several batches one after another."""
+    """Concatenate the metadata of several batches."""
     return Camera(*(torch.cat([getattr(camera, field.name) for camera in cameras]) for field in fields(Camera)))
 
 
 def random_camera(batch: int, generator: torch.Generator) -> Camera:
-    """Draw metadata for training.
+    """Draw random metadata for training.
 
     The colour matrix is a convex mix of four real cameras with uniform weights; 1 / rgb_gain ~ Normal(0.8, 0.1),
     red_gain ~ U(1.9, 2.4), blue_gain ~ U(1.5, 1.9).
@@ -101,7 +101,7 @@ def random_camera(batch: int, generator: torch.Generator) -> Camera:
 
 
 def protocol_camera(batch: int = 1) -> Camera:
-    """Give the metadata of the test protocols: the first camera's matrix, red gain 2.0, blue gain 1.7, rgb_gain 1.0.
+    """Return the metadata of the test protocols: first camera's matrix, red gain 2.0, blue gain 1.7, rgb_gain 1.0.
 
     Args:
         batch: number of bursts B.
@@ -122,13 +122,13 @@ def protocol_camera(batch: int = 1) -> Camera:
 
 
 def rgb2cam_from_xyz2cam(xyz2cam: Tensor) -> Tensor:
-    """Turn the colour matrix of a raw file into the one that unprocessing needs.
+    """Convert the colour matrix of a raw file to the one that unprocessing needs.
 
     Args:
         xyz2cam: XYZ -> camera RGB, (B, 3, 3), the ColorMatrix of a DNG.
 
     Returns:
-        Linear sRGB -> camera RGB, (B, 3, 3); every row sums to 1, so that white stays white.
+        Linear sRGB -> camera RGB, (B, 3, 3); rows sum to 1, so that white stays white.
     """
     matrix = xyz2cam @ _RGB2XYZ
     return matrix / matrix.sum(dim=-1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Mosaics of any colour filter order and size, brought to whole RGGB cells."""
+"""Conversion of mosaics of any colour filter order and size to whole RGGB cells."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -7,7 +7,7 @@ from twostagealign.isp.bayer import CFA_ORDERS
 
 
 def red_position(cfa: str) -> tuple[int, int]:
-    """Rows and columns by which a mosaic must be extended at the top and left so that it starts with red.
+    """Return how many rows and columns a mosaic needs at the top and left to start with red.
 
     Args:
         cfa: colours of the upper left 2 x 2 cell, one of `CFA_ORDERS`.
@@ -16,14 +16,14 @@ def red_position(cfa: str) -> tuple[int, int]:
         [y, x], each 0 or 1.
 
     Raises:
-        ValueError: if the order is unknown.
+        ValueError: the order is unknown.
 
     Example:
         >>> red_position("GRBG")
         (0, 1)
     """
     if cfa not in CFA_ORDERS:
-        raise ValueError(f"cfa: {cfa!r} found, one of {', '.join(CFA_ORDERS)} expected")
+        raise ValueError(f"cfa: found {cfa!r}, expected one of {', '.join(CFA_ORDERS)}")
     row, column = divmod(cfa.index("R"), 2)
     return row, column
 
@@ -31,17 +31,17 @@ def red_position(cfa: str) -> tuple[int, int]:
 def extend_to_rggb(mosaics: Tensor, cfa: str) -> Tensor:
     """Extend mosaics by mirrored rows and columns until they consist of whole RGGB cells.
 
-    Mirroring about the outermost samples keeps every colour in its place.
+    Mirroring about the outermost samples preserves the colour pattern.
 
     Args:
-        mosaics: (N, height, width), floating point, at least 2 x 2, odd sides too.
+        mosaics: (N, height, width), floating point, at least 2 x 2; sides may be odd.
         cfa: colours of the upper left 2 x 2 cell, one of `CFA_ORDERS`.
 
     Returns:
-        (N, 2H, 2W); the given samples begin at `red_position(cfa)`.
+        Mosaics in RGGB order, (N, 2H, 2W); the given samples start at `red_position(cfa)`.
 
     Raises:
-        ValueError: if the order is unknown.
+        ValueError: the order is unknown.
 
     Source:
         Liu et al., "Learning Raw Image Denoising with Bayer Pattern Unification and Bayer Preserving Augmentation",

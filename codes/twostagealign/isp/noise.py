@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-# Shot and read noise of the test protocols.
+# (shot, read) noise of the test protocols.
 PROTOCOL_LEVELS = {"high": (6.4e-3, 2e-2), "low": (2.5e-3, 1e-2)}
 
 
@@ -23,7 +23,7 @@ def random_noise_levels(batch: int, generator: torch.Generator) -> tuple[Tensor,
 
 
 def noise_map(raw: Tensor, shot: Tensor | float, read: Tensor | float) -> Tensor:
-    """Compute the standard deviation of the noise in every pixel: sqrt(shot * raw + read^2).
+    """Compute the standard deviation of the noise of every pixel: sqrt(shot * raw + read^2).
 
     Args:
         raw: raw planes, (B, ..., 4, H, W), in [0, 1].
@@ -31,14 +31,14 @@ def noise_map(raw: Tensor, shot: Tensor | float, read: Tensor | float) -> Tensor
         read: read noise, (B,) or one number for all bursts.
 
     Returns:
-        Noise map, (B, ..., 4, H, W).
+        Standard deviation, (B, ..., 4, H, W).
 
     Example:
         >>> noise_map(torch.tensor([0.0, 0.5]).reshape(1, 1, 1, 2), shot=0.01, read=0.02).flatten()
         tensor([0.0200, 0.0735])
     """
     variance = raw * _per_burst(shot, raw) + _per_burst(read, raw) ** 2
-    # Without noise the root has no gradient at 0.
+    # The square root has no gradient at 0.
     return variance.clamp_min(torch.finfo(raw.dtype).tiny).sqrt()
 
 
@@ -59,7 +59,7 @@ def add_noise(raw: Tensor, shot: Tensor | float, read: Tensor | float, generator
 
 
 def protocol_noise(raw: Tensor, shot: float, read: float, frame_number: int) -> Tensor:
-    """Add the noise of the test protocols, the same in every run and on every machine.
+    """Add the noise of the test protocols, which is the same in every run and on every machine.
 
     Args:
         raw: clean raw planes of one frame, (4, H, W), in [0, 1].
@@ -70,7 +70,7 @@ def protocol_noise(raw: Tensor, shot: float, read: float, frame_number: int) -> 
     Returns:
         Noisy raw planes, (4, H, W), not clamped.
     """
-    # Part of the protocol: drawn on the CPU in single precision, the four planes of a pixel side by side.
+    # Part of the protocol: drawn on the CPU in single precision, with the four planes of a pixel side by side.
     deviation = noise_map(raw, shot, read).permute(1, 2, 0).contiguous().to("cpu", torch.float32)
     noise = torch.normal(0.0, deviation, generator=torch.Generator().manual_seed(frame_number))
     return raw + noise.permute(2, 0, 1).to(raw)

@@ -1,4 +1,4 @@
-"""Shot and read noise of a raw frame that nobody has measured."""
+"""Estimation of shot and read noise from a raw frame."""
 
 from collections.abc import Iterator
 
@@ -6,28 +6,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Of every brightness, the least textured part is looked at. A brightness of which more blocks than the last share are
-# clipped has lost noise.
+# Number of brightness levels; share of each level, the least textured blocks, that is used; and the share of clipped
+# blocks above which a level is dropped, because clipping removes noise.
 _BRIGHTNESSES, _FLAT, _CLIPPED = 32, 0.1, 0.02
 
 _LEAST_BLOCKS = 20 * _BRIGHTNESSES
 
 
 def estimate_noise(planes: Tensor) -> tuple[float, float]:
-    """Estimate the noise of one raw frame from its finest details.
+    """Estimate the noise of one raw frame from its finest detail.
 
-    In blocks of 2 x 2 samples of a plane, the difference between the diagonals is noise and texture; where the
-    differences between rows and between columns, whose noise is independent of it, are smallest, it is hardly more than
-    noise. A line through its variance over the signal is the noise model.
+    In blocks of 2 x 2 samples of a plane, the difference between the diagonals contains noise and texture. The
+    differences between rows and between columns have independent noise; in the blocks where they are smallest, the
+    diagonal difference is almost pure noise. A line fitted to its variance over the signal is the noise model.
 
     Args:
-        planes: raw planes, (4, H, W), on the [0, 1] scale but not clamped to it.
+        planes: raw planes, (4, H, W), scaled to [0, 1] but not clamped.
 
     Returns:
         Shot noise (variance per unit of signal) and read noise (standard deviation).
 
     Raises:
-        ValueError: if the planes are too small, or clipped at every brightness.
+        ValueError: the planes are too small, or clipped at every brightness.
 
     Source:
         Foi, Trimeche, Katkovnik and Egiazarian, "Practical Poissonian-Gaussian Noise Modeling and Fitting for
@@ -41,13 +41,13 @@ def estimate_noise(planes: Tensor) -> tuple[float, float]:
     model = variance
     for _ in range(10):
         shot, floor = _fit_line(signal / model, 1 / model, variance / model)
-        # Errors are in proportion to the noise; what is far above it is texture, and counts little.
+        # Errors are proportional to the noise. Variance far above the model is texture and gets little weight.
         model = torch.maximum(shot * signal + floor, variance)
     return shot, floor**0.5
 
 
 def _points(plane: Tensor) -> Iterator[Tensor]:
-    """Signal and variance of the noise at the brightnesses of a plane, (2,) each."""
+    """Yield signal and noise variance, (2,), for each brightness level of a plane."""
     height, width = (side // 2 * 2 for side in plane.shape)
     a, b, c, d = corners = torch.stack([plane[y:height:2, x:width:2] for y in (0, 1) for x in (0, 1)])
     if a.numel() < _LEAST_BLOCKS:
@@ -59,18 +59,18 @@ def _points(plane: Tensor) -> Iterator[Tensor]:
     for blocks in signal.argsort().tensor_split(_BRIGHTNESSES):
         if clipped[blocks].double().mean() <= _CLIPPED:
             flat = blocks[texture[blocks].argsort()[: int(len(blocks) * _FLAT)]]
-            # The mean of absolute values, unlike their median, can be trusted where noise is about a step of the file.
+            # Unlike the median, the mean of absolute values is reliable where noise is about one quantisation step.
             deviation = detail[flat].abs().mean() * (torch.pi / 2) ** 0.5
             yield torch.stack([signal[flat].mean(), deviation**2])
 
 
 def _mean_around(values: Tensor, size: int) -> Tensor:
-    """Means over squares around every value, flattened."""
+    """Return the mean over a square around every value, flattened."""
     return F.avg_pool2d(values[None], size, stride=1, padding=size // 2, count_include_pad=False).flatten()
 
 
 def _fit_line(x: Tensor, one: Tensor, y: Tensor) -> tuple[float, float]:
-    """Non-negative factors of `x` and `one` that come closest to `y`."""
+    """Return the non-negative factors of `x` and `one` that fit `y` best."""
     slope, offset = torch.linalg.lstsq(torch.stack([x, one], dim=1), y[:, None]).solution.flatten().tolist()
     if slope < 0:
         return 0.0, (one @ y / (one @ one)).item()

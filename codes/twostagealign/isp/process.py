@@ -1,4 +1,4 @@
-"""From linear camera RGB to sRGB pictures."""
+"""Conversion of linear camera RGB to sRGB."""
 
 import torch
 from torch import Tensor
@@ -13,13 +13,13 @@ def apply_gains(image: Tensor, camera: Camera, with_rgb_gain: bool) -> Tensor:
     Args:
         image: linear camera RGB before white balance, (B, ..., 3, H, W).
         camera: metadata of B bursts, or of one for all.
-        with_rgb_gain: whether the overall brightness gain is applied too.
+        with_rgb_gain: whether to apply the overall brightness gain too.
 
     Returns:
         White-balanced camera RGB, (B, ..., 3, H, W), not clamped.
 
     Raises:
-        ValueError: if the image has not the shape above.
+        ValueError: the image does not have the shape above.
     """
     gains = torch.stack((camera.red_gain, torch.ones_like(camera.red_gain), camera.blue_gain), dim=-1)
     if with_rgb_gain:
@@ -32,20 +32,20 @@ def compress_gamma(image: Tensor, offset: float = 0.0) -> Tensor:
 
     Args:
         image: linear picture, any shape, in [0, 1].
-        offset: 0 for max(x, 1e-8) ** (1 / 2.2), whose gradient in the darkest pixels is large; a positive number for
-            (x + offset) ** (1 / 2.2), whose gradient it bounds.
+        offset: 0 for max(x, 1e-8) ** (1 / 2.2), whose gradient is large in the darkest pixels. A positive number for
+            (x + offset) ** (1 / 2.2), which bounds the gradient.
 
     Returns:
         Gamma-compressed picture.
     """
-    # Half precision takes 1e-8 for 0, where the gradient is infinite: its smallest number then.
+    # 1e-8 rounds to 0 in half precision, where the gradient is infinite. Use its smallest number instead.
     precision = torch.finfo(image.dtype)
     floor = max(1e-8, precision.tiny * precision.eps)
     return (image + offset if offset else image.clamp_min(floor)) ** (1 / 2.2)
 
 
 def tone_curve(image: Tensor) -> Tensor:
-    """Apply the global tone curve 3x^2 - 2x^3 of pictures meant for the eye.
+    """Apply the global tone curve 3x^2 - 2x^3, for pictures that are looked at.
 
     Args:
         image: gamma-compressed picture, any shape, in [0, 1].
@@ -61,23 +61,23 @@ def tone_curve(image: Tensor) -> Tensor:
 
 
 def process(linear: Tensor, camera: Camera, with_rgb_gain: bool = True, gamma_offset: float = 0.0) -> Tensor:
-    """Turn linear camera RGB into sRGB as loss and metrics see it, without the tone curve.
+    """Convert linear camera RGB to the sRGB of losses and metrics, without the tone curve.
 
     Args:
         linear: linear camera RGB before white balance, (B, ..., 3, H, W).
         camera: metadata of B bursts, or of one for all.
-        with_rgb_gain: whether the overall brightness gain is applied: in tests yes, in the training loss no.
+        with_rgb_gain: whether to apply the overall brightness gain: True in tests, False in the training loss.
         gamma_offset: see `compress_gamma`.
 
     Returns:
         sRGB, (B, ..., 3, H, W), in [0, 1].
 
     Raises:
-        ValueError: if `linear` has not the shape above.
+        ValueError: `linear` does not have the shape above.
 
     Example:
         >>> from twostagealign.isp import protocol_camera
-        >>> white = 1 / torch.tensor([2.0, 1.0, 1.7]).reshape(1, 3, 1, 1)  # what the sensor records of it
+        >>> white = 1 / torch.tensor([2.0, 1.0, 1.7]).reshape(1, 3, 1, 1)  # as recorded by the sensor
         >>> process(white, protocol_camera()).flatten()
         tensor([1., 1., 1.])
     """

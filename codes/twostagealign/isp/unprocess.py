@@ -1,4 +1,4 @@
-"""From sRGB pictures back to linear camera RGB."""
+"""Conversion of sRGB pictures to linear camera RGB."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ class _InverseToneCurve(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, image: Tensor) -> Tensor:
-        # In place on the one temporary: this runs on whole bursts in every training step.
+        # In place on one temporary: this runs on whole bursts in every training step.
         curve = image.clamp(0, 1).mul_(2).sub_(1).asin_().div_(3).sin_().add_(0.5).clamp_(0, 1)
         ctx.save_for_backward(image, curve)
         return curve
@@ -54,7 +54,7 @@ def expand_gamma(image: Tensor) -> Tensor:
 
 
 def apply_matrix(image: Tensor, matrix: Tensor) -> Tensor:
-    """Multiply the colours of every pixel by its burst's matrix.
+    """Multiply the colours of every pixel by the matrix of its burst.
 
     Args:
         image: (B, ..., 3, H, W).
@@ -64,9 +64,9 @@ def apply_matrix(image: Tensor, matrix: Tensor) -> Tensor:
         (B, ..., 3, H, W).
 
     Raises:
-        ValueError: if the image has not the shape above.
+        ValueError: the image does not have the shape above.
     """
-    # Products and sums of whole channels: about as fast as matmul, whose precision TF32 and autocast would lower.
+    # Products and sums of whole channels are about as fast as matmul, and keep full precision under TF32 and autocast.
     columns = [per_burst(column, image).unbind(-3) for column in matrix.unbind(-1)]
     red, green, blue = image.unbind(-3)
     channels = [(r * red).addcmul_(g, green).addcmul_(b, blue) for r, g, b in zip(*columns, strict=True)]
@@ -74,10 +74,10 @@ def apply_matrix(image: Tensor, matrix: Tensor) -> Tensor:
 
 
 def invert_gains(image: Tensor, camera: Camera) -> Tensor:
-    """Undo white balance and brightness gain, sparing highlights, and clamp to [0, 1].
+    """Undo white balance and brightness gain, except in highlights, and clamp to [0, 1].
 
-    Dividing a saturated pixel by the gains would turn it into a colour that no sensor records; so pixels brighter than
-    0.9 are scaled less, as a smooth mask demands.
+    Dividing a saturated pixel by the gains would give a colour that no sensor records. Pixels brighter than 0.9 are
+    therefore scaled less, weighted by a smooth mask.
 
     Args:
         image: linear camera RGB after white balance, (B, ..., 3, H, W).
@@ -87,7 +87,7 @@ def invert_gains(image: Tensor, camera: Camera) -> Tensor:
         Linear camera RGB before white balance, (B, ..., 3, H, W), in [0, 1].
 
     Raises:
-        ValueError: if the image has not the shape above.
+        ValueError: the image does not have the shape above.
 
     Source:
         Brooks et al., CVPR 2019, section "White balance".
@@ -96,13 +96,13 @@ def invert_gains(image: Tensor, camera: Camera) -> Tensor:
     gains = torch.stack((1 / camera.red_gain, ones, 1 / camera.blue_gain), dim=-1) / camera.rgb_gain[:, None]
     gains = per_burst(gains, image)
     mask = (image.mean(dim=-3, keepdim=True) - 0.9).clamp_min(0).div(0.1).square()
-    # max(mask + (1 - mask) gains, gains), as mask is not negative.
+    # Equals max(mask + (1 - mask) * gains, gains), because mask >= 0.
     scale = torch.addcmul(gains, mask, (1 - gains).clamp_min(0))
     return (image * scale).clamp(0, 1)
 
 
 def unprocess(srgb: Tensor, camera: Camera) -> Tensor:
-    """Turn sRGB pictures into the linear camera RGB that the camera would have recorded.
+    """Convert sRGB pictures to the linear camera RGB that the camera would have recorded.
 
     Args:
         srgb: (B, ..., 3, H, W), R, G, B in [0, 1].
@@ -112,7 +112,7 @@ def unprocess(srgb: Tensor, camera: Camera) -> Tensor:
         Linear camera RGB before white balance, (B, ..., 3, H, W), in [0, 1].
 
     Raises:
-        ValueError: if `srgb` has not the shape above.
+        ValueError: `srgb` does not have the shape above.
 
     Source:
         Brooks et al., CVPR 2019, section 3.
@@ -127,19 +127,19 @@ def unprocess(srgb: Tensor, camera: Camera) -> Tensor:
 
 
 def per_burst(values: Tensor, image: Tensor) -> Tensor:
-    """Shape the three numbers of each burst so that they broadcast over its frames and pixels.
+    """Reshape three numbers per burst so that they broadcast over its frames and pixels.
 
     Args:
         values: (B, 3), or (1, 3) for all bursts.
         image: (B, ..., 3, H, W).
 
     Returns:
-        (B, 1, ..., 3, 1, 1), of the image's device and dtype.
+        (B, 1, ..., 3, 1, 1), with the image's device and dtype.
 
     Raises:
-        ValueError: if the image has not the shape above.
+        ValueError: the image does not have the shape above.
     """
     if image.ndim < 4 or image.shape[-3] != 3 or len(values) not in (1, len(image)):
         bursts = "B" if len(values) == 1 else len(values)
-        raise ValueError(f"image: shape {tuple(image.shape)} found, ({bursts}, ..., 3, height, width) expected")
+        raise ValueError(f"image: found shape {tuple(image.shape)}, expected ({bursts}, ..., 3, height, width)")
     return values.to(image).reshape(len(values), *(1,) * (image.ndim - 4), 3, 1, 1)

@@ -1,4 +1,4 @@
-"""Charbonnier loss, the smooth L1 of this project."""
+"""Charbonnier loss, a smooth L1."""
 
 import torch
 from torch import Tensor
@@ -15,10 +15,10 @@ def charbonnier(prediction: Tensor, target: Tensor, weight: Tensor | None = None
         weight: factors of the differences d, same shape; None for 1 everywhere.
 
     Returns:
-        Sum, a scalar; float32 where the arguments have less precision, as half precision overflows at 65504.
+        Sum, a scalar; at least float32, because half precision overflows at 65504.
 
     Raises:
-        ValueError: if the shapes differ; broadcasting would hide mistakes.
+        ValueError: the shapes differ; broadcasting would hide mistakes.
 
     Source:
         Guo et al., CVPR 2022, training loss; Charbonnier et al., "Two deterministic half-quadratic regularization
@@ -30,7 +30,7 @@ def charbonnier(prediction: Tensor, target: Tensor, weight: Tensor | None = None
     """
     for name, other in (("target", target), ("weight", weight)):
         if other is not None and other.shape != prediction.shape:
-            raise ValueError(f"{name}: shape {tuple(other.shape)} found, {tuple(prediction.shape)} expected")
+            raise ValueError(f"{name}: found shape {tuple(other.shape)}, expected {tuple(prediction.shape)}")
     dtype = torch.promote_types(prediction.dtype, torch.float32)
     difference = prediction.to(dtype) - target.to(dtype)
     if weight is not None:

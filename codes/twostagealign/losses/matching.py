@@ -6,12 +6,12 @@ from twostagealign.losses.charbonnier import charbonnier
 
 
 def match_supervision(scores: Tensor, clean_scores: Tensor, valid: Tensor) -> Tensor:
-    """Pull the scores of candidates towards the scores that clean frames give them.
+    """Loss that pulls the scores of candidates towards their scores on clean frames.
 
     Args:
         scores: normalised scores computed on features of the noisy frames, (..., K).
         clean_scores: normalised scores of the same candidates computed on clean frames, (..., K).
-        valid: which candidates count, (..., K), bool.
+        valid: True for candidates that count, (..., K), bool.
 
     Returns:
         Sum of Charbonnier distances over the valid candidates, a scalar.
@@ -23,17 +23,17 @@ def match_supervision(scores: Tensor, clean_scores: Tensor, valid: Tensor) -> Te
 
 
 def one_hot_pull(weights: Tensor, valid: Tensor) -> Tensor:
-    """Pull the matching weights of each window towards a single winner.
+    """Loss that pulls the matching weights of each window towards a single winner.
 
     K weights that sum to 1 have the (unbiased) variance 1 / K if one of them is 1, and less otherwise.
 
     Args:
         weights: softmax weights of the candidates of each window, (..., K).
-        valid: which candidates count, (..., K), bool.
+        valid: True for candidates that count, (..., K), bool.
 
     Returns:
-        Sum over windows of |var(w) - 1/K|, a scalar, K the number of the window's valid candidates and var their
-        unbiased variance; windows with fewer than two valid candidates count 0.
+        Sum over windows of |var(w) - 1/K|, a scalar. K is the number of valid candidates of the window, var their
+        unbiased variance. Windows with fewer than two valid candidates count 0.
 
     Source:
         Guo et al., CVPR 2022, differentiable block matching.

@@ -1,4 +1,4 @@
-"""Image quality metrics: PSNR and SSIM by scikit-image, LPIPS where it is installed."""
+"""Image quality metrics: PSNR and SSIM by scikit-image, LPIPS if it is installed."""
 
 from twostagealign.metrics.perceptual import load_lpips
 from twostagealign.metrics.psnr import psnr

@@ -1,4 +1,4 @@
-"""What the metrics share: from tensors to the arrays that scikit-image compares."""
+"""Checks and conversion of images, shared by the metrics."""
 
 import numpy as np
 import torch
@@ -13,12 +13,12 @@ def check_images(image: Tensor, target: Tensor) -> None:
         target: same shape.
 
     Raises:
-        ValueError: if the shapes differ or are not (3, H, W).
+        ValueError: the shapes differ or are not (3, H, W).
     """
     if image.ndim != 3 or image.shape[0] != 3:
-        raise ValueError(f"image: shape {tuple(image.shape)} found, (3, height, width) expected")
+        raise ValueError(f"image: found shape {tuple(image.shape)}, expected (3, height, width)")
     if target.shape != image.shape:
-        raise ValueError(f"target: shape {tuple(target.shape)} found, {tuple(image.shape)} expected")
+        raise ValueError(f"target: found shape {tuple(target.shape)}, expected {tuple(image.shape)}")
 
 
 def to_arrays(image: Tensor, target: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -32,7 +32,7 @@ def to_arrays(image: Tensor, target: Tensor) -> tuple[np.ndarray, np.ndarray]:
         Both as arrays, (3, H, W), float64.
 
     Raises:
-        ValueError: if the shapes differ or are not (3, H, W).
+        ValueError: the shapes differ or are not (3, H, W).
     """
     check_images(image, target)
     restored, truth = (tensor.detach().cpu().to(torch.float64).numpy() for tensor in (image, target))

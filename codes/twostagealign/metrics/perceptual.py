@@ -1,4 +1,4 @@
-"""LPIPS, where its package and weights are installed."""
+"""LPIPS, if its package and weights are installed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,14 +8,14 @@ from torch import Tensor
 
 
 def load_lpips(device: torch.device) -> Callable[[Tensor, Tensor], float] | None:
-    """Load the learned perceptual metric with AlexNet, if that needs no download.
+    """Load the learned perceptual metric with AlexNet, if it needs no download.
 
     Args:
-        device: where to compute it.
+        device: where to compute the metric.
 
     Returns:
-        A function of two pictures, sRGB (3, H, W) in [0, 1], that returns LPIPS (0: alike); None if the package `lpips`
-        or AlexNet's weights in PyTorch's cache are not there.
+        A function of two pictures, sRGB (3, H, W) in [0, 1], that returns LPIPS (0: identical). None if the package
+        `lpips` is not installed, or AlexNet's weights are not in PyTorch's cache.
 
     Source:
         Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018.

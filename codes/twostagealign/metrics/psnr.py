@@ -8,10 +8,10 @@ from twostagealign.metrics.images import to_arrays
 
 
 def psnr(image: Tensor, target: Tensor, data_range: float = 1.0) -> float:
-    """Compute the peak signal-to-noise ratio over all pixels and channels, without cutting the border.
+    """Compute the peak signal-to-noise ratio over all pixels and channels, border included.
 
     Args:
-        image: restored sRGB, (3, H, W), neither rounded nor clamped here.
+        image: restored sRGB, (3, H, W), used without rounding or clamping.
         target: ground truth, same shape.
         data_range: largest possible value minus smallest: 1.0, or 255.0 for images in [0, 255].
 
@@ -19,7 +19,7 @@ def psnr(image: Tensor, target: Tensor, data_range: float = 1.0) -> float:
         PSNR in dB; infinite for equal images.
 
     Raises:
-        ValueError: if the shapes differ or are not (3, H, W).
+        ValueError: the shapes differ or are not (3, H, W).
 
     Example:
         >>> import torch

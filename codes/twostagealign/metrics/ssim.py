@@ -5,10 +5,10 @@ from torch import Tensor
 
 from twostagealign.metrics.images import check_images, to_arrays
 
-# Width of scikit-image's Gaussian window for sigma 1.5.
+# Side of scikit-image's Gaussian window for sigma 1.5.
 _WINDOW = 11
 
-# Rows of windows that are compared at a time: a whole UHD picture would take over a gigabyte.
+# Rows of windows processed at a time: a whole UHD picture would take over a gigabyte.
 _BAND = 256
 
 
@@ -18,7 +18,7 @@ def ssim(image: Tensor, target: Tensor, data_range: float = 1.0) -> float:
     Gaussian window of sigma 1.5, biased covariances, as in the paper of Wang et al.
 
     Args:
-        image: restored sRGB, (3, H, W), at least 11 x 11, neither rounded nor clamped here.
+        image: restored sRGB, (3, H, W), at least 11 x 11, used without rounding or clamping.
         target: ground truth, same shape.
         data_range: largest possible value minus smallest: 1.0, or 255.0 for images in [0, 255].
 
@@ -26,7 +26,7 @@ def ssim(image: Tensor, target: Tensor, data_range: float = 1.0) -> float:
         SSIM, at most 1.
 
     Raises:
-        ValueError: if the shapes differ, are not (3, H, W) or are too small.
+        ValueError: the shapes differ, are not (3, H, W) or are too small.
 
     Source:
         Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", IEEE TIP 2004.
@@ -40,8 +40,8 @@ def ssim(image: Tensor, target: Tensor, data_range: float = 1.0) -> float:
     check_images(image, target)
     height, width = image.shape[1:]
     if min(height, width) < _WINDOW:
-        raise ValueError(f"image: {height} x {width} pixels found, at least {_WINDOW} x {_WINDOW} expected")
-    # The mean over all windows that lie inside the picture.
+        raise ValueError(f"image: found {height} x {width} pixels, expected at least {_WINDOW} x {_WINDOW}")
+    # Mean over all windows that lie inside the picture.
     reach = _WINDOW // 2
     total = 0.0
     for top in range(reach, height - reach, _BAND):
