@@ -2,6 +2,7 @@ import io
 import os
 import pickle
 import pickletools
+import zlib
 
 import cv2
 import lmdb
@@ -126,6 +127,28 @@ def test_persistent_ids_and_extension_codes_are_refused(edvr):
         expect(lambda: open_clips(edvr), "meta_info.pkl: refused")
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\x80\x04)r\xff\xff\xff\x1f.", "asks for 536870911 places in memory"),
+        (b"(dp536870911\n.", "asks for 536870911 places in memory"),
+        (b"\x80\x05\x96" + (2**40).to_bytes(8, "little") + b".", "refused"),
+        (b"\x80\x02\x8b\xff\xff\xff\x7f.", "refused"),
+        (b"\x80\x02}" + b")" + b"\x85" * 10**6 + b"K\x01s.", "more than 1000 tuples"),
+        ({"keys": ["\ud800_0"], "resolution": "3_48_64"}, "found key "),
+        ({"keys": ["a_" + "9" * 5000], "resolution": "3_48_64"}, "found key 'a_999"),
+        ({"keys": ["a\n_0"], "resolution": "3_48_64"}, "found key "),
+        ({"keys": ["000_00000000"], "resolution": "3_" + "9" * 5000 + "_64"}, "resolution: found 3_999"),
+        (b"\x80\x02}(X\x04\0\0\0keys]X\x0c\0\0\x00000_00000000aX\n\0\0\0resolution" + b"]" * 10**5
+            + b"a" * (10**5 - 1) + b"u.", "resolution: found no string"),
+    ],
+    ids=range(10),
+)  # fmt: skip
+def test_pickles_that_ask_for_too_much(edvr, content, words):
+    write_pickle(edvr, content)
+    expect(lambda: open_clips(edvr), f"{edvr}/meta_info.pkl: ", words)
+
+
 def test_plain_content_of_every_protocol(edvr, make_frame):
     meta = pickle.loads((edvr / "meta_info.pkl").read_bytes())
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
@@ -139,15 +162,15 @@ def test_plain_content_of_every_protocol(edvr, make_frame):
         (b"", "refused"),
         (b"no pickle", "refused"),
         (pickle.dumps({"keys": ["a"] * 9})[:20], "refused"),
-        ([1], "found no list of texts under 'keys'"),
-        ({"keys": "000_00000000", "resolution": "3_48_64"}, "found no list of texts under 'keys'"),
-        ({"keys": [], "resolution": "3_48_64"}, "found no list of texts under 'keys'"),
+        ([1], "found no list of strings under 'keys'"),
+        ({"keys": "000_00000000", "resolution": "3_48_64"}, "found no list of strings under 'keys'"),
+        ({"keys": [], "resolution": "3_48_64"}, "found no list of strings under 'keys'"),
         ({"keys": ["first"], "resolution": "3_48_64"}, "found key 'first', expected clip and frame number"),
         ({"keys": ["000_00000000", "000_00000002"], "resolution": "3_48_64"}, "found 2 frames numbered 0 to 2"),
-        ({"keys": ["000_00000000"]}, "resolution: found None, expected"),
-        ({"keys": ["000_00000000"], "resolution": "48x64"}, "resolution: found '48x64', expected"),
-        ({"keys": ["000_00000000"], "resolution": ["3_48_64", "3_8_8"]}, "resolution: found ['3_48_64', '3_8_8']"),
-        ({"keys": ["000_00000000"], "resolution": []}, "resolution: found [], expected"),
+        ({"keys": ["000_00000000"]}, "resolution: found no string, expected"),
+        ({"keys": ["000_00000000"], "resolution": "48x64"}, "resolution: found 48x64, expected"),
+        ({"keys": ["000_00000000"], "resolution": ["3_48_64", "3_8_8"]}, "resolution: found 3_48_64, 3_8_8, expected"),
+        ({"keys": ["000_00000000"], "resolution": []}, "resolution: found no string, expected"),
         ({"keys": ["000_00000000"], "resolution": "1_48_64"}, "found 64x48 pixels of 1 channels, expected RGB"),
         ({"keys": ["000_00000000"], "resolution": "3_47_64"}, "found 9216 bytes, expected 9024: 64x47"),
         ({"keys": ["004_00000000"], "resolution": "3_48_64"}, "found no key 004_00000000"),
@@ -181,9 +204,16 @@ def test_errors_of_basicsr(basicsr, text, words):
 
 
 def test_bytes_that_are_no_picture(basicsr):
-    put(basicsr, {"001/00000003": b"no picture", "001/00000004": b""})
+    bomb = bytearray(cv2.imencode(".png", np.zeros((48, 64, 3), np.uint8))[1].tobytes())
+    bomb[16:24] = (8000).to_bytes(4, "big") * 2
+    bomb[29:33] = zlib.crc32(bomb[12:29]).to_bytes(4, "big")
+    jpeg = cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
+    values = {"001/00000003": b"no picture", "001/00000004": b"", "001/00000005": bytes(bomb), "001/00000006": jpeg}
+    put(basicsr, values)
     source = open_clips(basicsr)
     for frame in (3, 4):
         expect(lambda frame=frame: source.read("001", frame), f"key 001/0000000{frame}: found no picture")
+    expect(lambda: source.read("001", 5), "key 001/00000005: found 8000x8000 pixels, expected 64x48")
+    expect(lambda: source.read("001", 6), "key 001/00000006: found no picture, expected a PNG or WebP")
     (basicsr / "meta_info.txt").write_bytes(b"\xff\xfe")
     expect(lambda: open_clips(basicsr), "meta_info.txt: cannot be read")

@@ -6,6 +6,7 @@ import pickle
 import resource
 import shutil
 import signal
+import time
 from types import SimpleNamespace
 
 import lmdb
@@ -167,9 +168,41 @@ def test_an_unfinished_store_of_something_else(clips, make_clips, tmp_path, monk
         lambda: write_store(clips, path, "webp"), "found an unfinished store", "compression none", "expected", "webp"
     )
     others = make_clips(tmp_path / "others", {"001": range(4)})
-    expect(lambda: write_store(others, path), "found key 000_00000000, expected only frames of")
+    expect(lambda: write_store(others, path), f"{path}: unfinished store of another source", "delete it")
     os.truncate(path / "data.mdb", 40960)
     expect(lambda: write_store(clips, path), "data.mdb: truncated")
+
+
+def test_an_interrupted_store_does_not_take_frames_of_another_source(clips, make_clips, tmp_path, monkeypatch):
+    path, other = tmp_path / "store", tmp_path / "other"
+    shutil.copytree(clips, other)
+    picture = other / "003/00000014.png"  # one of the last, which an interrupted run has not written yet
+    picture.write_bytes((other / "003/00000013.png").read_bytes())
+    killed(monkeypatch, lambda: write_store(clips, path), "_commit", 3)
+    expect(lambda: write_store(other, path), f"{path}: unfinished store of another source", str(other), "delete it")
+    write_store(clips, path)
+    verify_store(path)
+
+
+def test_a_finished_store_is_not_taken_for_that_of_another_source(store, make_clips, tmp_path):
+    path = store()
+    ranges = {"000": range(12), "001": range(12), "002": range(1, 13), "003": range(3, 15)}
+    other = make_clips(tmp_path / "other", ranges)
+    for number in range(12):  # numbered alike, but the pictures are others
+        (other / f"002/{number + 1:08d}.png").rename(other / f"002/{number:08d}.png")
+    expect(lambda: write_store(other, path), f"{path}: finished store of another source", "clip 002", "delete it")
+
+
+def test_the_mark_of_an_earlier_version_names_no_source(clips, tmp_path):
+    (tmp_path / "unfinished.json").write_text('{"height":48,"width":64,"channels":3,"compression":"none"}')
+    expect(lambda: write_store(clips, tmp_path), "unfinished.json: damaged, or of an earlier version; delete")
+
+
+def test_clips_whose_names_cannot_be_printed(make_clips, tmp_path):
+    make_clips(tmp_path / "clips", {"000": range(2)})
+    (tmp_path / "clips/000").rename(tmp_path / "clips/0\n1")
+    expect(lambda: write_store(tmp_path / "clips", tmp_path / "store"), "a name that cannot be printed")
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_folder_with_other_things_in_it(clips, tmp_path):
@@ -228,7 +261,7 @@ def test_truncated_file(store):
     (path / "data.mdb").write_bytes(bytes(range(256)) * 100)
     expect(lambda: open_clips(path), f"{path}: not a readable LMDB")
     (path / "data.mdb").unlink()
-    expect(lambda: open_clips(path), f"{path}: not a readable LMDB (No such file or directory)")
+    expect(lambda: open_clips(path), f"{path}/data.mdb: no such file, expected an LMDB")
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
@@ -254,6 +287,25 @@ def test_other_errors_in_meta_info(store, change, words):
     path = store()
     edit_meta(path, change)
     expect(lambda: open_clips(path), f"{path}/meta_info.json: {words}")
+
+
+def test_a_promise_of_many_frames_costs_nothing(store):
+    path = store()
+    edit_meta(path, lambda meta: meta.update(count=2_000_000_036))
+    edit_meta(path, lambda meta: meta["clips"]["000"].update(frames=2_000_000_000))
+    started = time.monotonic()
+    for action in (open_clips, verify_store):
+        expect(lambda action=action: action(path), f"{path}: found no key 000_00000012, expected what meta_info.json")
+    assert time.monotonic() - started < 10
+
+
+def test_pipes_are_refused_and_do_not_block(clips, store, tmp_path):
+    path = store()
+    (path / "data.mdb").unlink()
+    os.mkfifo(path / "data.mdb")
+    expect(lambda: open_clips(path), f"{path}/data.mdb: is a pipe")
+    os.mkfifo(tmp_path / "unfinished.json")
+    expect(lambda: write_store(clips, tmp_path), "unfinished.json: is a pipe")
 
 
 def test_no_meta_info(store):

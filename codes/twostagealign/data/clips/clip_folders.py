@@ -1,5 +1,6 @@
 """A folder of clip folders: SOURCE/CLIP/FRAME.png, frames named by their numbers."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,25 @@ class ClipFolders:
             clip: range(int(paths[0].stem), int(paths[0].stem) + len(paths)) for clip, paths in self._paths.items()
         }
         self.height, self.width = read_picture(next(iter(self._paths.values()))[0]).shape[:2]
+
+    def identity(self) -> str:
+        """SHA-256 over names, sizes and times of modification of all pictures: others are another source.
+
+        Returns:
+            Hexadecimal digits.
+
+        Raises:
+            UserError: a picture has been removed.
+        """
+        digest = hashlib.sha256()
+        for clip, paths in self._paths.items():
+            for path in paths:
+                try:
+                    status = path.stat()
+                except OSError as error:
+                    raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+                digest.update(repr((clip, path.name, status.st_size, status.st_mtime_ns)).encode())
+        return digest.hexdigest()
 
     def read(self, clip: str, frame: int, rows: slice = slice(None), columns: slice = slice(None)) -> np.ndarray:
         """Read a crop of a frame; the whole picture is decoded.

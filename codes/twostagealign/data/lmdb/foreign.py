@@ -1,18 +1,33 @@
-"""LMDBs that others wrote: those of EDVR (raw BGR bytes, meta_info.pkl) and of BasicSR (PNG, meta_info.txt)."""
+"""LMDBs of other programs: EDVR (BGR bytes, meta_info.pkl) and BasicSR (PNG, meta_info.txt)."""
 
+import io
 import pickle
+import pickletools
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Literal, NoReturn
 
 from twostagealign.data.lmdb.lmdb_clips import Layout, LmdbClips
 from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.files import read_regular
 
 EDVR_META_FILE = "meta_info.pkl"
 BASICSR_META_FILE = "meta_info.txt"
 
-_BASICSR_LINE = re.compile(r"(?P<key>.+)\.png \((?P<height>\d+),(?P<width>\d+),(?P<channels>\d+)\) \d+")
+_META_BYTES = 2**26
+"""Largest size of a file of meta_info; each frame takes about 30 bytes."""
+_KEY_CHARACTERS = 511
+"""LMDB's limit."""
+_BASICSR_LINE = re.compile(r"(?P<key>.+)\.png \((?P<height>\d{1,5}),(?P<width>\d{1,5}),(?P<channels>\d{1,5})\) \d+")
+_PLAIN_OPCODES = re.compile(
+    "PROTO|FRAME|STOP|MARK|POP|POP_MARK|(BIN|LONG_BIN)?(PUT|GET)|MEMOIZE"
+    "|NONE|NEWTRUE|NEWFALSE|INT|BININT[12]?|LONG1?|(BIN)?FLOAT|(SHORT_)?(BIN)?(STRING|UNICODE)"
+    "|(EMPTY_)?(LIST|DICT|TUPLE)|TUPLE[123]|APPENDS?|SETITEMS?"
+)
+"""Instructions of pickles that make lists, dictionaries, tuples, strings and numbers."""
+_MAX_TUPLES = 1000
+"""Tuples are hashed recursively, without a check of the stack."""
 
 
 def open_edvr(path: str | Path) -> LmdbClips:
@@ -20,26 +35,29 @@ def open_edvr(path: str | Path) -> LmdbClips:
 
     Args:
         path: the folder with data.mdb and meta_info.pkl, a dictionary with `keys` and `resolution` ("3_720_1280").
+            The pickle is loaded without executing anything.
 
     Returns:
         Its clips.
 
     Raises:
-        UserError: if meta_info.pkl cannot be read, holds anything but plain containers, strings and numbers, or is not
+        UserError: meta_info.pkl cannot be read, contains anything but plain containers, strings and numbers, or is not
             such a dictionary; or the LMDB disagrees with it.
     """
     file = Path(path) / EDVR_META_FILE
-    meta = _read_plain_pickle(file)
-    keys = meta.get("keys") if isinstance(meta, dict) else None
-    if not isinstance(keys, list) or not keys or not all(isinstance(key, str) for key in keys):
-        raise UserError(f"{file}: found no list of texts under 'keys', expected the keys of the frames")
+    content = _read_plain_pickle(file)
+    meta = content if isinstance(content, dict) else {}
+    keys = _strings(meta.get("keys"))
+    if not keys:
+        raise UserError(f"{file}: found no list of strings under 'keys', expected the keys of the frames")
     stated = meta.get("resolution")
-    sizes = set(map(str, stated)) if isinstance(stated, list) else {str(stated)}
-    size = re.fullmatch(r"(\d+)_(\d+)_(\d+)", min(sizes, default=""))
-    if len(sizes) != 1 or size is None:
-        raise UserError(f"{file}: resolution: found {stated!r:.60}, expected one for all, such as '3_720_1280'")
+    sizes = sorted(set([stated] if isinstance(stated, str) else _strings(stated)))
+    size = re.fullmatch(r"(\d{1,5})_(\d{1,5})_(\d{1,5})", sizes[0]) if len(sizes) == 1 else None
+    if size is None:
+        found = ", ".join(sizes)[:60] or "no string"
+        raise UserError(f"{file}: resolution: found {found}, expected one for all, such as 3_720_1280")
     clips = _group(file, keys, r"(.+)_(\d+)", "000_00000000")
-    return LmdbClips(path, _layout(file, *map(int, size.groups()), clips, coding="bgr"))
+    return LmdbClips(path, _layout(file, size.groups(), clips, coding="bgr"))
 
 
 def open_basicsr(path: str | Path) -> LmdbClips:
@@ -52,12 +70,12 @@ def open_basicsr(path: str | Path) -> LmdbClips:
         Its clips.
 
     Raises:
-        UserError: if meta_info.txt cannot be read or is not as described, or the LMDB disagrees with it.
+        UserError: meta_info.txt cannot be read or is not as described, or the LMDB disagrees with it.
     """
     file = Path(path) / BASICSR_META_FILE
     try:
-        lines = file.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_regular(file, _META_BYTES, "the list of the frames").decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
         raise UserError(f"{file}: cannot be read ({error})") from error
     entries = []
     for number, line in enumerate(filter(None, map(str.strip, lines)), start=1):
@@ -69,20 +87,26 @@ def open_basicsr(path: str | Path) -> LmdbClips:
     if len(sizes) != 1:
         raise UserError(f"{file}: found {len(sizes)} sizes of frames, expected one for all")
     clips = _group(file, [entry["key"] for entry in entries], r"(.+)/(\d+)", "000/00000000")
-    return LmdbClips(path, _layout(file, *map(int, sizes.pop()), clips, coding="picture"))
+    return LmdbClips(path, _layout(file, sizes.pop(), clips, coding="picture"))
 
 
-def _layout(file: Path, channels: int, height: int, width: int, clips: dict[str, list[str]], coding: Any) -> Layout:
+def _strings(value: object) -> list[str]:
+    """The value itself if it is a list of strings, else an empty list."""
+    return value if isinstance(value, list) and all(isinstance(entry, str) for entry in value) else []
+
+
+def _layout(file: Path, size: Iterable[str], clips: dict[str, list[str]], coding: Literal["bgr", "picture"]) -> Layout:
+    channels, height, width = map(int, size)
     if channels != 3 or min(height, width) < 1:
         raise UserError(f"{file}: found {width}x{height} pixels of {channels} channels, expected RGB frames")
     return Layout(file.name, height, width, clips, coding)
 
 
 def _group(file: Path, keys: Iterable[str], pattern: str, example: str) -> dict[str, list[str]]:
-    """Keys of every clip in the order of the frame numbers."""
+    """Keys of every clip, ordered by frame number."""
     clips: dict[str, dict[int, str]] = {}
     for key in keys:
-        parts = re.fullmatch(pattern, key)
+        parts = re.fullmatch(pattern, key) if len(key) <= _KEY_CHARACTERS and key.isprintable() else None
         if parts is None:
             raise UserError(f"{file}: found key {key!r:.60}, expected clip and frame number, such as {example}")
         clips.setdefault(parts[1], {})[int(parts[2])] = key
@@ -96,21 +120,30 @@ def _group(file: Path, keys: Iterable[str], pattern: str, example: str) -> dict[
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Makes plain containers, strings and numbers and nothing else.
-
-    All that a pickle can run it must first look up by name, here. What is left needs no look-up.
-    """
+    """Refuses every class and function: whatever a pickle executes, it first looks up by name, here."""
 
     def find_class(self, module: str, name: str) -> NoReturn:
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
 
 
 def _read_plain_pickle(file: Path) -> object:
+    content = read_regular(file, _META_BYTES, "the keys of the frames")
     try:
-        with file.open("rb") as stream:
-            return _PlainUnpickler(stream).load()
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror})") from error
-    except Exception as error:  # bytes that are no pickle make the unpickler raise nearly anything
+        _check_instructions(content)
+        return _PlainUnpickler(io.BytesIO(content)).load()
+    except Exception as error:  # the unpickler raises nearly any exception on bytes that are no pickle
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{file}: refused ({reason}), expected plain containers, strings and numbers") from error
+
+
+def _check_instructions(content: bytes) -> None:
+    """Refuse a pickle whose instructions make more than plain values, or whose memory would not fit its size."""
+    tuples = 0
+    for opcode, argument, _ in pickletools.genops(content):
+        if not _PLAIN_OPCODES.fullmatch(opcode.name):
+            raise pickle.UnpicklingError(f"it asks for {opcode.name} {argument or ''}".rstrip())
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and (argument or 0) > len(content):
+            raise pickle.UnpicklingError(f"it asks for {argument} places in memory")
+        tuples += opcode.name.startswith("TUPLE")
+        if tuples > _MAX_TUPLES:
+            raise pickle.UnpicklingError(f"more than {_MAX_TUPLES} tuples")

@@ -1,7 +1,9 @@
 """Clips in an LMDB: one entry per frame, read crop by crop."""
 
+import io
 import os
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,30 +13,33 @@ from weakref import WeakValueDictionary
 import cv2
 import lmdb
 import numpy as np
+from PIL import Image
 
 from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.files import check_regular
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What the entries of an LMDB are, as its meta_info says.
+    """The entries of an LMDB, as its meta_info describes them.
 
     Attributes:
-        meta_file: name of the file that says so, for errors.
-        height: of every frame in RGB pixels.
-        width: of every frame in RGB pixels.
-        keys: of the frames of every clip, in order.
-        coding: of a frame: "rgb" or "bgr" for its bytes as they are, rows from the top, "picture" for a PNG or WebP.
+        meta_file: name of the meta_info file, for errors.
+        height: height of every frame in RGB pixels.
+        width: width of every frame in RGB pixels.
+        keys: keys of the frames of every clip, in order.
+        coding: coding of every frame: "rgb" or "bgr" for uncompressed bytes, rows from the top; "picture" for a PNG or
+            WebP.
     """
 
     meta_file: str
     height: int
     width: int
-    keys: Mapping[str, list[str]]
+    keys: Mapping[str, Sequence[str]]
     coding: Literal["rgb", "bgr", "picture"]
 
     def check_bytes(self, where: str, found: int) -> None:
-        """Check the size of a frame that is not a picture; `where` begins the UserError."""
+        """Check the number of bytes of an uncompressed frame; a UserError begins with `where`."""
         expected = self.height * self.width * 3
         if found != expected:
             raise UserError(
@@ -43,56 +48,69 @@ class Layout:
             )
 
     def decode(
-        self, where: str, value: memoryview, rows: slice = slice(None), columns: slice = slice(None)
+        self, where: str, value: bytes | memoryview, rows: slice = slice(None), columns: slice = slice(None)
     ) -> np.ndarray:
-        """Make an array of an entry, or of a crop of it; nothing but the crop of an uncompressed frame is copied.
+        """Decode an LMDB entry or a crop of it. Uncompressed crops are read without copying the whole frame.
 
         Args:
             where: the entry, for errors.
-            value: its bytes.
-            rows: which rows.
-            columns: which columns.
+            value: the entry's bytes.
+            rows: rows of the crop.
+            columns: columns of the crop.
 
         Returns:
             RGB, (rows, columns, 3) uint8, contiguous, independent of `value`.
 
         Raises:
-            UserError: if the entry is not a frame of this size.
+            UserError: the entry is not a frame of this size.
         """
         stored = np.frombuffer(value, np.uint8)
         if self.coding != "picture":
             self.check_bytes(where, len(value))
             pixels = stored.reshape(self.height, self.width, 3)[rows, columns]
             return pixels.copy() if self.coding == "rgb" else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-        picture = cv2.imdecode(stored, cv2.IMREAD_COLOR) if len(stored) else None
+        self._check_picture_size(where, *_stored_size(where, value))  # before memory for the pixels is allocated
+        picture = cv2.imdecode(stored, cv2.IMREAD_COLOR)
         if picture is None:
-            raise UserError(f"{where}: found no picture, expected a PNG or WebP")
-        if picture.shape != (self.height, self.width, 3):
-            raise UserError(
-                f"{where}: found {picture.shape[1]}x{picture.shape[0]} pixels, expected {self.width}x{self.height} "
-                f"as {self.meta_file} says"
-            )
+            raise UserError(f"{where}: damaged picture, expected a PNG or WebP")
+        self._check_picture_size(where, *picture.shape[:2])
         return cv2.cvtColor(picture[rows, columns], cv2.COLOR_BGR2RGB)
+
+    def _check_picture_size(self, where: str, height: int, width: int) -> None:
+        if (height, width) != (self.height, self.width):
+            raise UserError(
+                f"{where}: found {width}x{height} pixels, expected {self.width}x{self.height} as {self.meta_file} says"
+            )
+
+
+def _stored_size(where: str, value: bytes | memoryview) -> tuple[int, int]:
+    """Height and width of a PNG or WebP, by its header. OpenCV then decodes it by the same format."""
+    try:
+        with Image.open(io.BytesIO(value), formats=("PNG", "WEBP")) as picture:
+            return picture.height, picture.width
+    except Exception as error:  # Pillow raises many kinds of exception on broken files
+        raise UserError(f"{where}: found no picture, expected a PNG or WebP") from error
 
 
 class LmdbClips:
     """Clips in an LMDB.
 
-    The database is opened in each process that reads, when it first does: pickling, forking and spawning are safe.
+    Each process opens the database on its first read, so that pickling, forking and spawning are safe.
 
     Args:
         path: the folder that holds data.mdb.
-        layout: what its entries are.
+        layout: description of the entries.
 
     Attributes:
         path: as given.
+        layout: as given.
         clips: number of frames of every clip, by name.
-        height: of every frame in RGB pixels.
-        width: of every frame in RGB pixels.
+        height: height of every frame in RGB pixels.
+        width: width of every frame in RGB pixels.
         entries: number of entries in the database.
 
     Raises:
-        UserError: if the database cannot be opened, is truncated, or disagrees with its layout.
+        UserError: the database cannot be opened, is truncated, or disagrees with its layout.
     """
 
     def __init__(self, path: str | Path, layout: Layout) -> None:
@@ -104,30 +122,26 @@ class LmdbClips:
         self._process = 0
         self.entries = self._check_entries()
         if layout.coding == "picture":
-            self.read(
-                next(iter(self.clips)), 0
-            )  # a wrong size in meta_info shows here, not in the middle of a training
+            self.read(next(iter(self.clips)), 0)  # so that a wrong size in meta_info shows here, not during a training
 
     def read(self, clip: str, frame: int, rows: slice = slice(None), columns: slice = slice(None)) -> np.ndarray:
-        """Read a crop of a frame; of an uncompressed one, nothing but the crop is copied.
+        """Read a crop of a frame. Uncompressed crops are read without copying the whole frame.
 
         Args:
             clip: name of the clip.
             frame: index in the clip, from 0.
-            rows: which rows.
-            columns: which columns.
+            rows: rows of the crop.
+            columns: columns of the crop.
 
         Returns:
             RGB, (rows, columns, 3) uint8, contiguous.
 
         Raises:
-            UserError: if the frame is missing, damaged or of another size than meta_info says.
+            UserError: the frame is missing, damaged or of another size than meta_info says.
         """
         key = self.layout.keys[clip][frame]
         with self._transaction() as transaction:
-            value = transaction.get(key.encode())  # a view of the memory map, valid until the transaction ends
-            if value is None:
-                raise UserError(f"{self.path}: found no key {key}, expected one as {self.layout.meta_file} says")
+            value = self._get(transaction, key)  # a view of the memory map, valid until the transaction ends
             return self.layout.decode(f"{self.path}: key {key}", value, rows, columns)
 
     def __getstate__(self) -> dict[str, object]:
@@ -135,7 +149,7 @@ class LmdbClips:
 
     @contextmanager
     def _transaction(self) -> Iterator[lmdb.Transaction]:
-        if self._process != os.getpid():
+        if self._environment is None or self._process != os.getpid():
             self._environment = _open(self.path)
             self._process = os.getpid()
         try:
@@ -144,22 +158,24 @@ class LmdbClips:
         except lmdb.Error as error:
             raise UserError(f"{self.path}: damaged LMDB ({error})") from error
 
+    def _get(self, transaction: lmdb.Transaction, key: str) -> bytes | memoryview:
+        value = transaction.get(key.encode())
+        if value is None:
+            raise UserError(f"{self.path}: found no key {key}, expected what {self.layout.meta_file} says")
+        return value
+
     def _check_entries(self) -> int:
-        """Compare keys and, without touching the frames, their sizes with the layout; the number of entries."""
-        missing = {key for keys in self.layout.keys.values() for key in keys}
+        """Check that all keys exist and, without reading the frames, their sizes. Returns the number of entries.
+
+        It stops at the first missing key, so the work does not depend on how many frames meta_info promises.
+        """
         with self._transaction() as transaction:
-            entries = transaction.stat()["entries"]
-            for entry, value in transaction.cursor():
-                key = bytes(entry).decode(errors="replace")
-                if key in missing and self.layout.coding != "picture":
-                    self.layout.check_bytes(f"{self.path}: key {key}", len(value))
-                missing.discard(key)
-        if missing:
-            more = f" and {len(missing) - 1} others" if len(missing) > 1 else ""
-            raise UserError(
-                f"{self.path}: found no key {min(missing)}{more}, expected what {self.layout.meta_file} says"
-            )
-        return entries
+            for keys in self.layout.keys.values():
+                for key in keys:
+                    value = self._get(transaction, key)
+                    if self.layout.coding != "picture":
+                        self.layout.check_bytes(f"{self.path}: key {key}", len(value))
+            return transaction.stat()["entries"]
 
 
 # LMDB allows a process to open a file only once; the data sets of training and validation may be in the same one.
@@ -167,15 +183,16 @@ _opened: WeakValueDictionary[tuple[int, Path], lmdb.Environment] = WeakValueDict
 
 
 def _open(path: Path) -> lmdb.Environment:
-    """Open for reading, or share what this process has opened already; never what its parent process has."""
+    """Open for reading, or share the environment that this process has opened already, never its parent's."""
     process, resolved = os.getpid(), path.resolve()
     for (owner, _), environment in list(_opened.items()):
         if owner != process:
             environment.close()  # inherited through fork: this unmaps it here; the parent keeps its own
     if (process, resolved) in _opened:
         return _opened[process, resolved]
+    check_regular(path / "data.mdb", sys.maxsize, "an LMDB")
     try:
-        # Bursts are all over the file: reading ahead would read what nobody asked for. Nobody writes: no locks.
+        # Bursts are all over the file, so reading ahead would be wasted. Nobody writes, so no locks are needed.
         environment = lmdb.open(str(path), readonly=True, lock=False, readahead=False)
     except lmdb.Error as error:
         raise UserError(f"{path}: not a readable LMDB ({str(error).removeprefix(f'{path}: ')})") from error
@@ -189,13 +206,13 @@ def _open(path: Path) -> lmdb.Environment:
 
 
 def check_not_truncated(environment: lmdb.Environment) -> None:
-    """Refuse a database whose file is shorter than it says: reading beyond the end would kill the process.
+    """Refuse a truncated database: reading beyond the end of its file would kill the process.
 
     Args:
-        environment: opened, nothing read from it yet.
+        environment: an open environment from which nothing has been read yet.
 
     Raises:
-        UserError: if the file is too short.
+        UserError: the file is too short.
     """
     needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
     file = Path(environment.path()) / "data.mdb"

@@ -5,24 +5,27 @@ lossless PNG or WebP of it.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, overload
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from twostagealign.data.lmdb.lmdb_clips import Layout, LmdbClips
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import write_atomically
+from twostagealign.runtime.files import read_regular, write_atomically
 from twostagealign.runtime.validation import schema_error
 
 META_FILE = "meta_info.json"
 UNFINISHED_FILE = "unfinished.json"
-"""Stands beside data.mdb until `META_FILE` does."""
+"""Lies beside data.mdb until `META_FILE` is written."""
+_META_BYTES = 2**26
+"""Largest size of a meta_info.json."""
 
 Compression = Literal["none", "png", "webp"]
-_Count = Annotated[int, Field(ge=1)]
+_Name = Annotated[str, Field(pattern=r"^\P{C}+$", max_length=255)]  # in keys and in messages
+_Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 class _Section(BaseModel):
@@ -30,10 +33,10 @@ class _Section(BaseModel):
 
 
 class FrameFormat(_Section):
-    """How every frame of a store is kept."""
+    """Size and compression of every frame of a store."""
 
-    height: _Count
-    width: _Count
+    height: Annotated[int, Field(ge=1, le=2**16)]
+    width: Annotated[int, Field(ge=1, le=2**16)]
     channels: Literal[3] = 3
     compression: Compression
 
@@ -44,9 +47,9 @@ class FrameFormat(_Section):
 class ClipInfo(_Section):
     """One clip of a store."""
 
-    first: Annotated[int, Field(ge=0)]  # number of its first frame
+    first: Annotated[int, Field(ge=0, lt=10**255)]  # number of its first frame, from a file name
     frames: _Count
-    checksum: str  # as `clip_checksum` computes it
+    checksum: str  # from `clip_checksum`
 
 
 class StoreInfo(_Section):
@@ -56,20 +59,67 @@ class StoreInfo(_Section):
     version: Literal[1] = 1
     count: _Count  # frames in all
     frame: FrameFormat
-    clips: Annotated[dict[str, ClipInfo], Field(min_length=1)]
+    clips: Annotated[dict[_Name, ClipInfo], Field(min_length=1)]
 
     def __str__(self) -> str:
         return f"{len(self.clips)} clip{'s' * (len(self.clips) > 1)}, {self.count} {self.frame}"
 
 
+class UnfinishedStore(_Section):
+    """Content of unfinished.json."""
+
+    frame: FrameFormat
+    source: str  # `ClipFolders.identity` of what it is written from
+
+
+class _FrameKeys(Sequence[str]):
+    """Keys of the frames of a clip, made when they are asked for: meta_info may promise any number of frames."""
+
+    def __init__(self, clip: str, numbers: range) -> None:
+        self._clip, self._numbers = clip, numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        if isinstance(index, slice):
+            return _FrameKeys(self._clip, self._numbers[index])
+        return f"{self._clip}_{self._numbers[index]:08d}"
+
+
 def frame_digest(rgb: np.ndarray) -> bytes:
     """SHA-256 of the RGB bytes of a frame, (height, width, 3) uint8."""
-    return hashlib.sha256(np.ascontiguousarray(rgb)).digest()
+    return hashlib.sha256(np.ascontiguousarray(rgb).data).digest()
 
 
 def clip_checksum(digests: Iterable[bytes]) -> str:
     """SHA-256 of the digests of a clip's frames in order, as hexadecimal digits; the same for every compression."""
     return hashlib.sha256(b"".join(digests)).hexdigest()
+
+
+def read_unfinished(path: Path) -> UnfinishedStore | None:
+    """Read an unfinished store's unfinished.json.
+
+    Args:
+        path: the folder of the store.
+
+    Returns:
+        Its content; None if there is none.
+
+    Raises:
+        UserError: it cannot be read or does not fit its schema.
+    """
+    file = path / UNFINISHED_FILE
+    if not file.exists():
+        return None
+    try:
+        return UnfinishedStore.model_validate_json(read_regular(file, _META_BYTES, "the mark of an unfinished store"))
+    except ValidationError as error:
+        raise UserError(f"{file}: damaged, or of an earlier version; delete {path} to write the store again") from error
 
 
 def read_info(path: str | Path) -> StoreInfo:
@@ -82,16 +132,14 @@ def read_info(path: str | Path) -> StoreInfo:
         Its content.
 
     Raises:
-        UserError: if it is missing, as in an unfinished store, or not as described.
+        UserError: it is missing, as in an unfinished store, or does not fit its schema.
     """
     file = Path(path) / META_FILE
     if not file.is_file():
         hint = ": unfinished, run scripts/create_lmdb.py again" if (file.parent / UNFINISHED_FILE).is_file() else ""
         raise UserError(f"{path}: found no {META_FILE}{hint or ', expected the description of the frames'}")
     try:
-        info = StoreInfo.model_validate_json(file.read_bytes())
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror})") from error
+        info = StoreInfo.model_validate_json(read_regular(file, _META_BYTES, "the description of the frames"))
     except ValidationError as error:
         raise schema_error(str(file), error, StoreInfo) from None
     total = sum(clip.frames for clip in info.clips.values())
@@ -101,31 +149,31 @@ def read_info(path: str | Path) -> StoreInfo:
 
 
 def write_info(path: Path, info: StoreInfo) -> None:
-    """Write a store's meta_info.json; this is what makes it a finished one.
+    """Write a store's meta_info.json. A store that has one is finished.
 
     Args:
         path: the folder of the store.
-        info: what to write.
+        info: the content.
 
     Raises:
-        UserError: if it cannot be written.
+        UserError: it cannot be written.
     """
     text = info.model_dump_json(indent=1)
     write_atomically(path / META_FILE, lambda temporary: temporary.write_text(text + "\n"))
 
 
 def store_layout(frame: FrameFormat, ranges: Mapping[str, range], meta_file: str = META_FILE) -> Layout:
-    """What the entries of a store are.
+    """Layout of a store's entries.
 
     Args:
-        frame: how each is kept.
+        frame: size and compression of every frame.
         ranges: frame numbers of every clip.
-        meta_file: where that is written, for errors.
+        meta_file: name of the file that describes the store, for errors.
 
     Returns:
         The layout.
     """
-    keys = {clip: [f"{clip}_{number:08d}" for number in numbers] for clip, numbers in ranges.items()}
+    keys = {clip: _FrameKeys(clip, numbers) for clip, numbers in ranges.items()}
     return Layout(meta_file, frame.height, frame.width, keys, "rgb" if frame.compression == "none" else "picture")
 
 
@@ -139,7 +187,7 @@ def open_store(path: str | Path) -> LmdbClips:
         Its clips.
 
     Raises:
-        UserError: if it is unfinished or damaged.
+        UserError: it is unfinished or damaged.
     """
     info = read_info(path)
     ranges = {name: range(clip.first, clip.first + clip.frames) for name, clip in info.clips.items()}

@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +15,6 @@ import cv2
 import lmdb
 import numpy as np
 from PIL import Image
-from pydantic import ValidationError
 from tqdm import tqdm
 
 from twostagealign.data.clips.clip_folders import ClipFolders
@@ -26,45 +26,51 @@ from twostagealign.data.lmdb.store import (
     Compression,
     FrameFormat,
     StoreInfo,
+    UnfinishedStore,
     clip_checksum,
     frame_digest,
     open_store,
     read_info,
+    read_unfinished,
     store_layout,
     write_info,
 )
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import write_atomically
+from twostagealign.runtime.files import check_regular, write_atomically
 
 COMMIT_BYTES = 64 * 2**20
-"""Frames are committed whenever they amount to this: what a kill can cost, and what memory holds."""
+"""Frames are committed whenever they amount to this. It bounds memory, and the work that a kill can cost."""
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 def write_store(source: str | Path, path: str | Path, compression: Compression = "none") -> StoreInfo:
-    """Write clip folders to an LMDB, or go on with writing them, on all cores and with progress on stderr.
+    """Write clip folders to an LMDB, or continue an interrupted run, on all cores and with progress on stderr.
 
-    What an interrupted run has committed is kept. meta_info.json is written last: without it a store is unfinished, and
-    no reader takes it. To a store that is finished already nothing is done.
+    Frames that an interrupted run has committed are kept, provided that the source is the same. meta_info.json is
+    written last: readers refuse a store without it. A finished store is not changed.
 
     Args:
-        source: a folder of clip folders, as `ClipFolders` reads it.
-        path: the store, a folder; is made if need be.
+        source: a folder of clip folders; see `ClipFolders`.
+        path: the store, a folder, which is created if need be.
         compression: "none" for RGB bytes, the fastest to read; "png" or "webp" for lossless pictures.
 
     Returns:
         The meta_info.
 
     Raises:
-        UserError: if a frame cannot be read or is of another size, the disk is full, or `path` holds something else.
+        UserError: a frame cannot be read or has another size, the disk is full, or `path` holds something else or
+            frames of another source.
     """
     folders, path = ClipFolders(source), Path(path)
+    for clip in folders.clips:
+        if not clip.isprintable():
+            raise UserError(f"{source}: clip {clip!a}: a name that cannot be printed; rename the folder")
     frame_format = FrameFormat(height=folders.height, width=folders.width, compression=compression)
     if (path / META_FILE).exists():
         return _finished_before(path, folders, frame_format)
-    _claim(path, frame_format)
+    _claim(path, folders, frame_format)
     layout = store_layout(frame_format, folders.numbers, UNFINISHED_FILE)
     try:
         with lmdb.open(str(path), map_size=_map_size(layout), meminit=False) as environment:
@@ -85,7 +91,7 @@ def write_store(source: str | Path, path: str | Path, compression: Compression =
 
 
 def verify_store(path: str | Path) -> StoreInfo:
-    """Read and decode every frame of a store and compare with the checksums, with progress on stderr.
+    """Decode every frame of a store and compare the checksums, with progress on stderr.
 
     Args:
         path: the store.
@@ -94,7 +100,7 @@ def verify_store(path: str | Path) -> StoreInfo:
         The meta_info.
 
     Raises:
-        UserError: if the store is unfinished, or anything in it is damaged.
+        UserError: the store is unfinished, or anything in it is damaged.
     """
     info, clips = read_info(path), open_store(path)
     frames = [(clip, i) for clip, count in clips.clips.items() for i in range(count)]
@@ -104,7 +110,9 @@ def verify_store(path: str | Path) -> StoreInfo:
             digests[clip].append(digest)
     damaged = [clip for clip in digests if clip_checksum(digests[clip]) != info.clips[clip].checksum]
     if damaged:
-        raise UserError(f"{path}: clip {', '.join(damaged)}: damaged: found other pixels than {META_FILE} expects")
+        raise UserError(
+            f"{path}: clip {', '.join(damaged)}: damaged: its pixels do not have the checksum in {META_FILE}"
+        )
     return info
 
 
@@ -114,33 +122,44 @@ def _finished_before(path: Path, folders: ClipFolders, frame_format: FrameFormat
     if info.frame != frame_format or there != folders.numbers:
         raise UserError(
             f"{path}: found a finished store of {info}, "
-            f"expected {sum(folders.clips.values())} {frame_format} as in {folders.path}: delete it to write it anew"
+            f"expected {sum(folders.clips.values())} {frame_format} as in {folders.path}: delete it to write it again"
         )
+    clips = open_store(path)
+    for clip in clips.clips:
+        if not np.array_equal(clips.read(clip, 0), folders.read(clip, 0)):
+            raise UserError(
+                f"{path}: finished store of another source: the first frame of clip {clip} differs from the one in "
+                f"{folders.path}; delete it to write it again"
+            )
     return info
 
 
-def _claim(path: Path, frame_format: FrameFormat) -> None:
-    """Make the folder of a store and mark it as unfinished, or make sure that this is what it is."""
-    marker = path / UNFINISHED_FILE
+def _claim(path: Path, folders: ClipFolders, frame_format: FrameFormat) -> None:
+    """Create the folder of a store and mark it as unfinished, or check that it is unfinished, of this source."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         others = [entry.name for entry in path.iterdir() if not entry.name.startswith(".")]
-        found = FrameFormat.model_validate_json(marker.read_bytes()) if marker.exists() else None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}, expected a folder that can be written to") from error
-    except ValidationError as error:
-        raise UserError(f"{marker}: damaged, expected the format of an unfinished store: delete {path}") from error
+    found, wanted = read_unfinished(path), UnfinishedStore(frame=frame_format, source=folders.identity())
     if found is None and others:
         raise UserError(f"{path}: found {min(others)} in it, expected an empty folder or an unfinished store")
-    if found not in (None, frame_format):
+    if found is not None and found.frame != frame_format:
         raise UserError(
-            f"{path}: found an unfinished store of {found}, expected {frame_format}: delete it to write it anew"
+            f"{path}: found an unfinished store of {found.frame}, expected {frame_format}: delete it to write it again"
         )
-    write_atomically(marker, lambda temporary: temporary.write_text(frame_format.model_dump_json()))
+    if found not in (None, wanted):
+        raise UserError(
+            f"{path}: unfinished store of another source: names, sizes or times of the pictures in {folders.path} "
+            "differ; delete it to write it again"
+        )
+    if "data.mdb" in others:
+        check_regular(path / "data.mdb", sys.maxsize, "an LMDB")
+    write_atomically(path / UNFINISHED_FILE, lambda temporary: temporary.write_text(wanted.model_dump_json()))
 
 
 def _map_size(layout: Layout) -> int:
-    """Upper bound of the size of the database; it takes up address space, not disk space."""
+    """Upper bound of the size of the database. It uses address space, not disk space."""
     largest = int(1.1 * layout.height * layout.width * 3) + 65536
     return sum(map(len, layout.keys.values())) * largest + 64 * 2**20
 
@@ -148,7 +167,7 @@ def _map_size(layout: Layout) -> int:
 def _write_frames(
     environment: lmdb.Environment, folders: ClipFolders, layout: Layout, compression: Compression
 ) -> dict[str, list[bytes]]:
-    """Put in what is missing; digests of all frames, by clip."""
+    """Write the missing frames. Returns the digests of all frames, by clip."""
     with environment.begin() as transaction:
         present = {key.decode() for key in transaction.cursor().iternext(values=False)}
     frames = [(clip, i, key) for clip, keys in layout.keys.items() for i, key in enumerate(keys)]
@@ -164,20 +183,19 @@ def _write_frames(
             )
 
     def prepare(frame: tuple[str, int, str]) -> tuple[bytes | None, bytes]:
-        """What to put in, if anything, and the digest."""
+        """The value to write, None if it is there already, and the digest."""
         clip, i, key = frame
         if key in present:
             with environment.begin(buffers=True) as transaction:
-                return None, frame_digest(
-                    layout.decode(f"{environment.path()}: key {key}", transaction.get(key.encode()))
-                )
+                value = transaction.get(key.encode(), default=b"")
+                return None, frame_digest(layout.decode(f"{environment.path()}: key {key}", value))
         rgb = folders.read(clip, i)
         return _encode(rgb, compression), frame_digest(rgb)
 
     digests: dict[str, list[bytes]] = {clip: [] for clip in layout.keys}
     batch: dict[bytes, bytes] = {}
     waiting = 0
-    # The threads have to end before the environment is closed, which takes the memory map away: hence `with`.
+    # The threads must end before the environment is closed, since that removes the memory map: hence `with`.
     with _in_order("write", prepare, frames) as prepared:
         for (clip, _, key), (value, digest) in zip(frames, prepared, strict=True):
             digests[clip].append(digest)
@@ -202,7 +220,7 @@ def _encode(rgb: np.ndarray, compression: Compression) -> bytes:
         return rgb.tobytes()
     if compression == "png":
         return cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
-    # OpenCV writes lossless WebP as well, but 8 % smaller at 5 times the cost, and leaves no choice.
+    # OpenCV also writes lossless WebP, 8 % smaller at 5 times the cost, with no option to change that.
     encoded = io.BytesIO()
     Image.fromarray(rgb).save(encoded, "WEBP", lossless=True, quality=0, method=0)
     return encoded.getvalue()
@@ -210,9 +228,9 @@ def _encode(rgb: np.ndarray, compression: Compression) -> bytes:
 
 @contextmanager
 def _in_order(name: str, function: Callable[[T], R], items: Sequence[T]) -> Iterator[Iterator[R]]:
-    """Results for the items in their order, a bounded number of them ahead of the consumer, with a progress bar.
+    """Map a function over items in threads, in order, a bounded number ahead of the consumer, with a progress bar.
 
-    Threads do: decoding, encoding and hashing release the interpreter's lock, and no frame needs to be sent around.
+    Threads suffice: decoding, encoding and hashing release the interpreter's lock, and no frame is copied to a process.
     """
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     executor = ThreadPoolExecutor(workers)
