@@ -28,6 +28,7 @@ setup(
         "lmdb>=1.4",
         "h5py>=3.10",
         "safetensors>=0.4",
+        "scipy>=1.15",
         "scikit-image>=0.22",
         "pillow>=10",
         "rawpy>=0.21",
