@@ -12,7 +12,7 @@ help:  ## list the targets
 
 setup: $(STAMP)  ## create .venv with the pinned packages and this one
 
-# Made anew only when the packages change: the file says that the installation below came to its end.
+# Runs again only when the packages change. The stamp file marks a complete installation.
 $(STAMP): requirements.txt setup.py
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 setup" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
@@ -20,7 +20,7 @@ $(STAMP): requirements.txt setup.py
 	$(BIN)/python -m pip install --no-build-isolation --no-deps -e .
 	touch $@
 
-demo: setup  ## restore a burst with the shipped checkpoint
+demo: setup  ## restore a burst with the shipped checkpoint, compare it with classical methods
 	$(BIN)/python scripts/demo.py
 
 test: setup  ## run the quick tests
@@ -29,14 +29,14 @@ test: setup  ## run the quick tests
 test-slow: setup  ## run the slow tests
 	$(BIN)/python -m pytest -m slow
 
-bench: setup  ## measure the speed on this machine; nothing else should run
+bench: setup  ## measure speed and memory; nothing else should run
 	$(BIN)/python scripts/benchmark.py --json results/benchmark.json
 
 lint: setup  ## check style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: setup  ## put style and formatting right where that needs no thought
+format: setup  ## fix style and formatting automatically
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -1,4 +1,4 @@
-"""Packaging. requirements.txt holds the exact versions that this is tested with."""
+"""Packaging. requirements.txt pins the exact versions that the package is tested with."""
 
 import re
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""Compare the variants of the network, each trained without a part, and methods without a network.
+"""Compare variants of the network, each trained without one part, with methods without a network.
 
-Writes results.json, tables.md and ablation.png. Interrupted, it goes on where it stopped when it is started again.
+Writes results.json, tables.md and ablation.png. If it is interrupted, the same command continues where it stopped.
 """
 
 import argparse
@@ -26,18 +26,18 @@ from twostagealign.studies.ablation.scenes import bundled_scenes, clip_scenes
 
 
 def main() -> None:
-    """Train if asked to, measure, write."""
+    """Train if requested, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--train", action="store_true", help="first train to their end, one after the other, those that are not")
+    add("--train", action="store_true", help="first train the variants that are not fully trained, one by one")
     add("--data", type=Path, metavar="FOLDER", help="pictures to train on")
-    add("--reds", type=Path, metavar="FOLDER", help="a clip to test on as well: consecutive pictures, as of REDS")
+    add("--reds", type=Path, metavar="FOLDER", help="also test on this clip: consecutive pictures, as in REDS")
     add("--output", type=Path, metavar="FOLDER", default=Path("results/ablation"), help="(default: %(default)s)")
     names = f"some of {', '.join(VARIANTS)} (default: all)"
     add("--variants", nargs="+", metavar="NAME", choices=VARIANTS, default=list(VARIANTS), help=names)
     arguments = parser.parse_args()
     if arguments.train and arguments.data is None:
-        raise UserError("--train: found no --data, expected a folder of pictures to train on")
+        raise UserError("--train: needs a folder of pictures to train on; pass --data FOLDER")
     scenes = bundled_scenes() + (clip_scenes(arguments.reds) if arguments.reds else [])
     output = output_folder(arguments.output)
     if arguments.train:
@@ -50,7 +50,7 @@ def main() -> None:
         if weights.is_file():
             methods.append(open_variant(OPTIONS / f"{name}.yml", VARIANTS[name]))
         else:
-            print(f"{name}: left out, it has not been trained ({weights}: no such file)", file=sys.stderr)
+            print(f"{name}: skipped, not trained yet ({weights}: no such file)", file=sys.stderr)
     cells = measure_all(methods, scenes, output / "results.json")
     text = tables(cells, methods)
     write_atomically(output / "tables.md", lambda temporary: temporary.write_text(text, encoding="utf-8"))

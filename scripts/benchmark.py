@@ -1,4 +1,4 @@
-"""Measure how fast the program is: python scripts/benchmark.py [SUITE ...]. Without a suite, all of them."""
+"""Measure speed and memory: python scripts/benchmark.py [SUITE ...]. The default is all suites."""
 
 import argparse
 import json
@@ -18,7 +18,7 @@ from twostagealign.studies.benchmarks import Measurement
 
 
 def restore_frame_directly(restorer: TwoStageRestorer, lq: Tensor, noise_map: Tensor) -> Tensor:
-    network = DirectNetwork(restorer.network.state_dict(), residual=restorer.network.residual)
+    network = DirectNetwork(restorer.network.state_dict(), residual=bool(restorer.network.residual))
     return restore_directly(network, restorer.features, lq, noise_map)
 
 
@@ -34,18 +34,18 @@ SUITES: dict[str, Callable[[argparse.Namespace], Iterator[Measurement]]] = {
 
 
 def main() -> None:
-    """Run suites, print each number with its bar and verdict as it comes, write them down."""
+    """Run the suites, print each number with its bar and verdict, save them."""
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("suite", nargs="*", metavar="SUITE", help=f"what to measure: {', '.join(SUITES)} (default: all)")
-    add("--json", type=Path, metavar="FILE", help="write the numbers there as well")
-    add("--input", type=Path, metavar="FOLDER", help="clip folders for the suite data (default: synthetic clips)")
-    add("--plots", type=Path, metavar="FOLDER", help="write growth.png and stages.png of the suite growth there")
-    add("--whole", action="store_true", help="suite frame: whole frames with the wide network, too; minutes")
+    add("--json", type=Path, metavar="FILE", help="also write the numbers to FILE")
+    add("--input", type=Path, metavar="FOLDER", help="suite data: clip folders (default: synthetic clips)")
+    add("--plots", type=Path, metavar="FOLDER", help="suite growth: write growth.png and stages.png to FOLDER")
+    add("--whole", action="store_true", help="suite frame: whole frames; takes minutes")
     arguments = parser.parse_args()
     for suite in arguments.suite:
         if suite not in SUITES:
-            parser.error(f"SUITE: found {suite!r}, expected some of {', '.join(SUITES)}")
+            parser.error(f"SUITE: unknown suite {suite!r}; choose from {', '.join(SUITES)}")
     results = []
     for suite in arguments.suite or SUITES:
         print(f"{suite}", flush=True)

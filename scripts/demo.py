@@ -1,4 +1,4 @@
-"""Make a noisy raw burst out of a photograph or a clip, restore it and draw the result next to classical methods."""
+"""Make a noisy raw burst from a photograph or a clip, restore it, and draw the result next to classical methods."""
 
 import argparse
 from pathlib import Path
@@ -19,11 +19,11 @@ def main() -> None:
     subject = parser.add_mutually_exclusive_group()
     names = f"one of {', '.join(BUNDLED)} (default: %(default)s)"
     subject.add_argument("--picture", default="astronaut", dest="source", metavar="NAME", help=names)
-    clip = "consecutive pictures, whose middle one is restored, in their own motion"
+    clip = "folder of consecutive pictures; restores the middle one, with the clip's own motion"
     subject.add_argument("--clip", type=Path, metavar="FOLDER", help=clip)
     add("--noise", choices=PROTOCOL_LEVELS, default="high", help="level of the test protocol (default: %(default)s)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    add("--seed", type=int, default=0, help="of the camera's walk over a photograph (default: %(default)s)")
+    add("--seed", type=int, default=0, help="seed of the camera motion over a photograph (default: %(default)s)")
     options = vars(parser.parse_args())
     result = run_demo(**options)
     print(demo_table(result))

@@ -1,4 +1,4 @@
-"""Make a scene of the structure of SC_burst out of any clip.
+"""Make a scene with the structure of SC_burst from any clip.
 
 python scripts/make_sc_burst.py --input CLIP --output datasets/SC_burst/Scene01
 """
@@ -15,7 +15,7 @@ from twostagealign.runtime.errors import UserError
 
 
 def main() -> None:
-    """Degrade the frames by the test protocol, write them as .mat files."""
+    """Degrade the frames by the test protocol and write them as .mat files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--input", type=Path, required=True, help="folder of numbered pictures")

@@ -1,4 +1,4 @@
-"""Make a UHD clip: a camera moves by hand over a wall of the bundled photographs.
+"""Make a UHD clip: a hand-held camera moves over a wall of the bundled photographs.
 
 python scripts/make_uhd_clip.py --output datasets/Videezy4K/wall
 """
@@ -20,7 +20,7 @@ ROWS, COLUMNS = 3, 4
 
 
 def wall(height: int, width: int) -> np.ndarray:
-    """Hang pictures side by side until they fill (height, width, 3)."""
+    """Return a picture (height, width, 3) filled with the bundled photographs side by side."""
     size = (-(-height // ROWS), -(-width // COLUMNS))
     tiles = [fill(bundled_picture(name), *size) for name in islice(cycle(BUNDLED), ROWS * COLUMNS)]
     rows = [np.hstack(tiles[i : i + COLUMNS]) for i in range(0, len(tiles), COLUMNS)]
@@ -28,7 +28,7 @@ def wall(height: int, width: int) -> np.ndarray:
 
 
 def fill(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Scale a picture until it covers (height, width), and cut what sticks out."""
+    """Scale a picture to cover (height, width), and crop the excess."""
     scale = max(height / picture.shape[0], width / picture.shape[1])
     size = (max(round(scale * picture.shape[1]), width), max(round(scale * picture.shape[0]), height))
     kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
@@ -38,7 +38,7 @@ def fill(picture: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def main() -> None:
-    """Draw the walk, write the frames."""
+    """Draw the camera motion, write the frames."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--output", type=Path, required=True, help="folder of the clip")
@@ -46,7 +46,7 @@ def main() -> None:
     add("--width", type=int, default=3840, help="RGB pixels (default: %(default)s)")
     add("--height", type=int, default=2160, help="RGB pixels (default: %(default)s)")
     add("--speed", type=float, default=16, help="step from frame to frame, raw pixels (default: %(default)s)")
-    add("--seed", type=int, default=0, help="of the walk (default: %(default)s)")
+    add("--seed", type=int, default=0, help="seed of the motion (default: %(default)s)")
     arguments = parser.parse_args()
     size = (arguments.height, arguments.width)
     for name, least in (("frames", 1), ("height", 12), ("width", 12)):
@@ -54,7 +54,7 @@ def main() -> None:
             raise UserError(f"--{name}: found {getattr(arguments, name)}, expected at least {least}")
     folder = output_folder(arguments.output)
     if any(folder.iterdir()):
-        raise UserError(f"{folder}: found files in it, expected an empty folder")
+        raise UserError(f"{folder}: not empty; give a new or empty folder")
     speed = (arguments.speed / 2, arguments.speed)
     motion = hand_held_motion(np.random.default_rng(arguments.seed), arguments.frames, speed)
     for number, view in enumerate(look(wall(*size), motion, (0, 0), size)):

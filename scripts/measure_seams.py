@@ -1,9 +1,9 @@
-"""Measure what division into tiles changes: python scripts/measure_seams.py --input CLIP.
+"""Measure the effect of tiling: python scripts/measure_seams.py --input CLIP.
 
-Every way of dividing the crop is compared with one tile that holds all of it; block matching is left out, since one
-tile would have one shift. A row: PSNR; mean difference to the one tile, in 8-bit levels, by distance from the border of
-the tile in RGB pixels; and the step of that difference across borders, and across other columns, averaged over pieces
-of 32 pixels along the border, as the eye does.
+Each tiling of a crop is compared with a single tile that covers the crop. Block matching is off, because a single tile
+would have a single shift. A row shows PSNR; the mean difference to the single tile, in 8-bit levels, by distance from
+the tile border in RGB pixels; and the step of that difference across borders, and across other columns. Steps are
+averaged over pieces of 32 pixels along the border, as the eye does.
 """
 
 import argparse
@@ -28,7 +28,7 @@ WAYS = [(64, 0, 0), (64, 4, 0), (64, 4, 4), (64, 8, 0), (64, 8, 4), (64, 16, 0),
 
 
 def steps(difference: Tensor, columns: list[int]) -> float:
-    """Mean absolute step of a difference (3, height, width) on its way to these columns, piece by piece."""
+    """Return the mean absolute step of a difference (3, height, width) at these columns, averaged per piece."""
     step = difference[:, :, columns] - difference[:, :, [column - 1 for column in columns]]
     pieces = step.unflatten(1, (-1, PIECE)).mean(2)
     return float(pieces.abs().mean())
@@ -46,7 +46,7 @@ def row(restored: Tensor, whole: Tensor, truth: Tensor, side: int) -> str:
 
 
 def main() -> None:
-    """Restore one crop in several ways, print a row for each."""
+    """Restore one crop with several tilings, print a row for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--input", type=Path, required=True, help="folder of at least five pictures")

@@ -1,4 +1,4 @@
-"""Show where the time of a training step or of a restoration goes.
+"""Profile a training step or a restoration.
 
 python scripts/profile_step.py training -opt options/train/two_stage_tiny.yml
 python scripts/profile_step.py restoration --checkpoint tiny
@@ -33,7 +33,7 @@ STAGE = "stage: "
 
 @contextmanager
 def stages(restorer: TwoStageRestorer) -> Iterator[None]:
-    """Mark the forward pass of the feature net and of the network's parts, and the way back, in the profile."""
+    """Mark the forward passes of the feature net and of the network's parts, and the backward pass, in the profile."""
     parts: dict[str, nn.Module] = {"feature net": restorer.features, "network": restorer.network}
     parts |= {f"network.{name}": part for name, part in restorer.network.named_children()}
     open_marks: list[record_function] = []
@@ -64,7 +64,7 @@ def stages(restorer: TwoStageRestorer) -> Iterator[None]:
 
 
 def training_step(arguments: argparse.Namespace) -> tuple[TwoStageRestorer, Callable[[], object]]:
-    """What is to be profiled: a step on a batch that has been read."""
+    """Return a restorer and a training step on a batch that is already loaded."""
     with tempfile.TemporaryDirectory() as workplace:
         overrides = [f"path:experiments_root={workplace}", "logger:tensorboard=false"]
         trainer = Trainer(load_options(arguments.opt, overrides))
@@ -74,7 +74,7 @@ def training_step(arguments: argparse.Namespace) -> tuple[TwoStageRestorer, Call
 
 
 def restoration(arguments: argparse.Namespace) -> tuple[TwoStageRestorer, Callable[[], object]]:
-    """What is to be profiled: a burst of random numbers."""
+    """Return a restorer and the restoration of a burst of random numbers."""
     device = pick_device("auto")
     restorer = open_restorer(arguments.checkpoint).to(device)
     frames = burst(arguments.frames, *arguments.size)
@@ -82,16 +82,16 @@ def restoration(arguments: argparse.Namespace) -> tuple[TwoStageRestorer, Callab
 
 
 def main() -> None:
-    """Warm up, profile one step, print two tables: stages, which hold one another, and operations."""
+    """Warm up, profile one step, print two tables: nested stages, and operations."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("what", choices=("training", "restoration"))
     add("-opt", type=Path, default=TINY, metavar="FILE", help="training: option file (default: %(default)s)")
     add("--checkpoint", type=find_checkpoint, default="tiny", help="restoration: weights (default: %(default)s)")
     add("--size", type=int, nargs=2, default=(128, 192), metavar="N", help="restoration: height, width, raw pixels")
-    add("--frames", type=int, default=5, help="restoration: of the burst (default: %(default)s)")
-    add("--rows", type=int, default=20, help="of the table of operations (default: %(default)s)")
-    add("--trace", type=Path, metavar="FILE", help="write the profile there, for chrome://tracing")
+    add("--frames", type=int, default=5, help="restoration: frames of the burst (default: %(default)s)")
+    add("--rows", type=int, default=20, help="rows of the table of operations (default: %(default)s)")
+    add("--trace", type=Path, metavar="FILE", help="write the profile to FILE, for chrome://tracing")
     arguments = parser.parse_args()
     restorer, step = {"training": training_step, "restoration": restoration}[arguments.what](arguments)
     step()
@@ -104,7 +104,7 @@ def main() -> None:
 
 
 def profile_table(profiler: profile, rows: int) -> str:
-    """Both tables, milliseconds and shares of the whole."""
+    """Return both tables, in milliseconds and shares of the whole."""
     spans: Counter[str] = Counter()
     for event in profiler.key_averages():
         if event.key.startswith(STAGE):

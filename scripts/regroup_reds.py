@@ -11,9 +11,9 @@ from twostagealign.data import regroup
 
 
 def main() -> None:
-    """Regroup."""
+    """Read the arguments, regroup."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--train", type=Path, required=True, metavar="FOLDER", help="training clips; gets the others")
+    parser.add_argument("--train", type=Path, required=True, metavar="FOLDER", help="training clips, to be extended")
     parser.add_argument("--val", type=Path, required=True, metavar="FOLDER", help="validation clips")
     parser.add_argument("--mode", choices=("link", "copy"), default="link", help="symbolic links (default) or copies")
     arguments = parser.parse_args()

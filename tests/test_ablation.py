@@ -84,10 +84,10 @@ def test_variants_are_trained_measured_and_written_down(script, photographs, tmp
 def test_what_is_not_trained_is_left_out(script, tmp_path):
     code, out, err = script("--output", "somewhere")
     assert code == 0
-    lines = [line for line in err.splitlines() if "left out" in line]
+    lines = [line for line in err.splitlines() if "skipped" in line]
     assert len(lines) == 6
     weights = tmp_path / "experiments" / "ablation_both" / "models" / "net_latest.safetensors"
-    assert f"both: left out, it has not been trained ({weights}: no such file)" in lines
+    assert f"both: skipped, not trained yet ({weights}: no such file)" in lines
     assert "burst average + non-local means" in out
     tiny, stage_one_off, alone = (
         re.findall(rf"^\| {name} \| (\S+) \| (\S+) \|$", out, re.MULTILINE)
@@ -113,7 +113,7 @@ def test_what_is_left_out_of_the_shipped_checkpoint():
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--train"], "--train: found no --data, expected a folder of pictures to train on"),
+        (["--train"], "--train: needs a folder of pictures to train on; pass --data FOLDER"),
         (["--reds", "nowhere"], "nowhere: no such folder, expected a folder of pictures"),
     ],
 )

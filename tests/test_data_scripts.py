@@ -48,7 +48,7 @@ def test_create_lmdb(script, clips, tmp_path):
 def test_create_lmdb_errors(script, clips, tmp_path):
     path = tmp_path / "clips.lmdb"
     for arguments, words in (
-        (["--output", path], "error: --input: found nothing"),
+        (["--output", path], "error: --input: missing"),
         (["--output", path, "--verify"], f"error: {path}: found no meta_info.json"),
         (["--input", tmp_path / "none", "--output", path], "none: no such folder"),
     ):

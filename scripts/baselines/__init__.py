@@ -1,6 +1,6 @@
-"""The direct way: the algorithm as it is described, step by step, with what PyTorch and torchvision offer.
+"""Direct implementation: the algorithm as described, step by step, with operations of PyTorch and torchvision.
 
-It is what the package's speed is measured against. `tests/test_baselines.py` shows that both give the same results.
+The speed of the package is measured against it. `tests/test_baselines.py` checks that both give the same results.
 """
 
 from baselines.frame import restore_directly

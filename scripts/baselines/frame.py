@@ -1,4 +1,4 @@
-"""Restoration of a whole frame the direct way: pad, match, one tile after the other through the network."""
+"""Direct restoration of a whole frame: pad, match, restore tile by tile."""
 
 import torch
 import torch.nn.functional as F
@@ -22,12 +22,12 @@ def restore_directly(
 
     Args:
         network: restores aligned tiles.
-        features: the low-resolution feature net, four times smaller than its input.
+        features: low-resolution feature net; its output is four times smaller than its input.
         lq: noisy raw planes, (N, 4, H, W).
-        noise_map: of the same shape.
-        patch: side of a tile, raw pixels.
-        halo: what a tile sees beyond its border, raw pixels.
-        search_window: width of the window that a tile is searched in, raw pixels.
+        noise_map: standard deviation of the noise, same shape.
+        patch: side of a tile without its halo, raw pixels.
+        halo: width of the margin around a tile, raw pixels.
+        search_window: width of the search window of a tile, raw pixels.
 
     Returns:
         Linear camera RGB, (3, 2H, 2W).

@@ -1,4 +1,4 @@
-"""Progressive block matching the direct way: a loop over patches, frames and candidates."""
+"""Direct progressive block matching: a loop over patches, frames and candidates."""
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ def match_directly(features: Tensor, origins: Tensor, size: int, radius: int) ->
 
 
 def search(window: Tensor, frame: Tensor, start: tuple[int, int], offsets: range) -> tuple[int, int]:
-    """Where around `start` a window (C, size, size) is most like the frame (C, H, W); the first among equals."""
+    """Return the position around `start` where a window (C, size, size) fits a frame (C, H, W) best, first on ties."""
     size, (height, width) = window.shape[-1], frame.shape[-2:]
     best, place = float("inf"), start
     for y in (start[0] + offset for offset in offsets):

@@ -1,4 +1,4 @@
-"""TwoStageNet the direct way: NCHW, one frame aligned after the other, all GRU steps of both directions."""
+"""Direct implementation of TwoStageNet: NCHW, frames aligned one by one, all GRU steps of both directions."""
 
 import torch
 import torch.nn.functional as F
@@ -9,12 +9,12 @@ from twostagealign.isp import demosaic
 
 
 class DirectNetwork:
-    """The network as a list of operations on the weights of a `TwoStageNet`.
+    """Network as a list of operations on the weights of a `TwoStageNet`.
 
     Args:
         weights: state dict of the `TwoStageNet`.
-        groups: groups of channels that share their offsets.
-        residual: whether that network adds its result to the demosaicked frame.
+        groups: number of channel groups, each with its own offsets.
+        residual: whether the network adds its output to the demosaicked frame.
 
     Source: Guo et al., CVPR 2022, section 3.3; Wang et al., "EDVR", CVPR Workshops 2019 (alignment).
     """
@@ -25,7 +25,7 @@ class DirectNetwork:
         self.residual = residual
 
     def __call__(self, lq: Tensor, noise_map: Tensor) -> Tensor:
-        """Restore the middle frame: (B, N, 4, H, W) twice, H and W multiples of 4 -> (B, 3, 2H, 2W)."""
+        """Restore the middle frame. Both inputs (B, N, 4, H, W), H and W multiples of 4 -> (B, 3, 2H, 2W)."""
         batch, number = lq.shape[:2]
         frames = torch.cat([lq, noise_map], 2).flatten(0, 1)
         aligned = self.align(self.features(frames).unflatten(0, (batch, number)))
@@ -33,14 +33,14 @@ class DirectNetwork:
         return picture + demosaic(lq[:, number // 2]) if self.residual else picture
 
     def features(self, x: Tensor) -> Tensor:
-        """Features of single frames, (B, 8, H, W) -> (B, nf, H, W)."""
+        """Extract features of single frames, (B, 8, H, W) -> (B, nf, H, W)."""
         x = self.simple("features.stem", x, 5)
         for i in range(1, 5):
             x = self.attention(f"features.attention{i}", x)
         return x
 
     def align(self, features: Tensor) -> Tensor:
-        """Align all frames (B, N, nf, H, W) to the middle one."""
+        """Align all frames to the middle one, (B, N, nf, H, W) -> (B, N, nf, H, W)."""
         level1 = features.flatten(0, 1)
         level2 = self.halve("alignment.down2", level1)
         level3 = self.halve("alignment.down3", level2)
@@ -48,25 +48,25 @@ class DirectNetwork:
         middle = features.shape[1] // 2
         aligned = []
         for i in range(features.shape[1]):
-            below = motion_below = None
+            coarser: tuple[Tensor, Tensor] | None = None
             for level in (3, 2, 1):
                 frame, reference = (pyramid[level - 1][:, index] for index in (i, middle))
                 name = f"alignment.level{level}"
                 motion = lrelu(self.conv(f"{name}.compare", torch.cat([frame, reference], 1)))
-                if below is not None:
-                    motion = lrelu(self.conv(f"{name}.merge", torch.cat([motion, 2 * double(motion_below)], 1)))
+                if coarser:
+                    motion = lrelu(self.conv(f"{name}.merge", torch.cat([motion, 2 * double(coarser[1])], 1)))
                 motion = lrelu(self.conv(f"{name}.refine", motion))
                 result = self.deform(f"{name}.deform", frame, motion)
-                if below is not None:
-                    result = self.conv(f"{name}.fuse", torch.cat([result, double(below)], 1))
+                if coarser:
+                    result = self.conv(f"{name}.fuse", torch.cat([result, double(coarser[0])], 1))
                 if level > 1:
                     result = lrelu(result)
-                below, motion_below = result, motion
-            aligned.append(below)
+                coarser = result, motion
+            aligned.append(result)
         return torch.stack(aligned, 1)
 
     def fuse(self, frames: Tensor) -> Tensor:
-        """Run the recurrent cell over all frames in both directions, take both states at the middle frame."""
+        """Run the recurrent cell over all frames in both directions, and merge both states of the middle frame."""
         number = frames.shape[1]
         states = []
         for order in (range(number), range(number - 1, -1, -1)):
@@ -78,7 +78,7 @@ class DirectNetwork:
         return self.conv("fusion.merge", torch.cat(states, 1), padding=0)
 
     def step(self, hidden: Tensor, x: Tensor) -> Tensor:
-        """One step of the ConvGRU."""
+        """Do one step of the ConvGRU."""
         both = torch.cat([hidden, x], 1)
         update = torch.sigmoid(self.conv("fusion.cell.update", both))
         reset = torch.sigmoid(self.conv("fusion.cell.reset", both))
@@ -86,7 +86,7 @@ class DirectNetwork:
         return (1 - update) * hidden + update * candidate
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """The U-Net, (B, nf, H, W) -> (B, 3, 2H, 2W)."""
+        """Apply the U-Net, (B, nf, H, W) -> (B, 3, 2H, 2W)."""
         net = "reconstruction"
         level1 = self.attention(f"{net}.encoder1.1", self.simple(f"{net}.encoder1.0", self.up(f"{net}.upsample", x), 2))
         level2 = self.conv(f"{net}.down1", level1, stride=2)
@@ -100,13 +100,13 @@ class DirectNetwork:
         return self.simple(f"{net}.decoder1", level1, 3)
 
     def simple(self, name: str, x: Tensor, depth: int) -> Tensor:
-        """`depth` convolutions with activations between them."""
+        """Apply `depth` convolutions with activations between them."""
         for i in range(depth - 1):
             x = lrelu(self.conv(f"{name}.{2 * i}", x))
         return self.conv(f"{name}.{2 * depth - 2}", x)
 
     def attention(self, name: str, x: Tensor) -> Tensor:
-        """Three residual refinements, a gate per channel and a gate per pixel."""
+        """Apply three residual refinements, a channel gate and a pixel gate."""
         t = x + self.conv(f"{name}.extract", lrelu(self.conv(f"{name}.square", x)))
         t = t + self.simple(f"{name}.refine1", t, 2)
         t = t + self.simple(f"{name}.refine2", t, 2)
@@ -116,29 +116,29 @@ class DirectNetwork:
         return t + t * channel_gate + t * pixel_gate
 
     def deform(self, name: str, x: Tensor, motion: Tensor) -> Tensor:
-        """Deformable convolution of `x` with offsets and mask predicted from `motion`."""
+        """Apply a deformable convolution to `x`, with offsets and mask predicted from `motion`."""
         offset1, offset2, mask = self.conv(f"{name}.predictor", motion).chunk(3, 1)
         weight, bias = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
         return deform_conv2d(x, torch.cat([offset1, offset2], 1), weight, bias, padding=1, mask=torch.sigmoid(mask))
 
     def halve(self, name: str, x: Tensor) -> Tensor:
-        """The next level of a pyramid."""
+        """Compute the next level of a pyramid."""
         return lrelu(self.conv(f"{name}.2", lrelu(self.conv(f"{name}.0", x, stride=2))))
 
     def conv(self, name: str, x: Tensor, stride: int = 1, padding: int = 1) -> Tensor:
-        """The convolution of that name."""
+        """Apply the convolution of that name."""
         return F.conv2d(x, self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias"), stride, padding)
 
     def up(self, name: str, x: Tensor) -> Tensor:
-        """The transposed convolution of that name."""
+        """Apply the transposed convolution of that name."""
         return F.conv_transpose2d(x, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"], stride=2)
 
 
 def lrelu(x: Tensor) -> Tensor:
-    """Slope 0.1, in place as EDVR does it."""
+    """Leaky ReLU with slope 0.1, in place as in EDVR."""
     return F.leaky_relu(x, 0.1, inplace=True)
 
 
 def double(x: Tensor) -> Tensor:
-    """Bilinear upsampling."""
+    """Upsample bilinearly by 2."""
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)

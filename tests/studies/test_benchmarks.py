@@ -96,7 +96,7 @@ def test_matching() -> None:
     results = measured(benchmarks.benchmark_matching(direct, [("small", (16, 24), SMALL, 0.0)]))
     assert list(results) == [
         *("small, 6 patches, time", "small, 6 patches, direct / ours"),
-        "small, 6 patches, time where nothing matches",
+        "small, 6 patches, time if nothing matches",
     ]
 
 
@@ -191,7 +191,7 @@ def test_script(script, tmp_path) -> None:
 def test_script_refuses_an_unknown_suite(script) -> None:
     code, _, err = script("dnc")
     assert code == 2
-    assert "SUITE: found 'dnc', expected some of dcn, network, matching" in err
+    assert "SUITE: unknown suite 'dnc'; choose from dcn, network, matching" in err
 
 
 def test_fast_differs_from_the_protocol_in_its_tiles_alone() -> None:

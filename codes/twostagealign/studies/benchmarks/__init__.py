@@ -1,6 +1,6 @@
-"""How fast the parts of the program are. A suite is a function that yields measurements as they are taken.
+"""Benchmarks of speed and memory. A suite is a function that yields measurements one by one.
 
-Where a suite compares with the direct way of doing the same, the caller hands that over (`scripts/baselines`).
+Suites that compare with the direct implementation (`scripts/baselines`) get it from the caller.
 """
 
 from twostagealign.studies.benchmarks.data import benchmark_data

@@ -1,34 +1,35 @@
-"""How fast frames are written to LMDBs and training bursts read, and whether training waits for them."""
+"""Benchmark of writing LMDBs, reading training bursts, and waiting for data in training."""
 
 import tempfile
 import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
 
 from twostagealign.data import REDS, bundled_picture, write_picture, write_store
 from twostagealign.data.clips.clip_folders import ClipFolders
+from twostagealign.data.lmdb.store import Compression
 from twostagealign.options import load_options
 from twostagealign.runtime.files import REPOSITORY
 from twostagealign.studies.benchmarks.measurement import Measurement, rate
 from twostagealign.training.step import StepResult
 from twostagealign.training.trainer import Trainer
 
-COMPRESSIONS = ("none", "png", "webp")
 CLIPS = 4
 OPTIONS = REPOSITORY / "options" / "train" / "two_stage_tiny.yml"
 STEPS, WARM_UP = 20, 4
-"""Training steps, and how many of the first ones do not count: the workers start in them."""
+"""Training steps, and how many of the first ones are left out because the workers start in them."""
 
 
 def benchmark_data(folder: Path | None) -> Iterator[Measurement]:
-    """Measure stores of clips, and the share of a training step of the narrow network that is spent waiting.
+    """Measure stores of clips, and the share of training time of the narrow network that is spent waiting.
 
     Args:
-        folder: clip folders for the stores; None: synthetic ones.
+        folder: clip folders for the stores; None: synthetic clips.
     """
     yield from benchmark_stores(folder)
     waited, worked = training_seconds()
@@ -66,17 +67,17 @@ def training_seconds(options: Path = OPTIONS, steps: int = STEPS, warm_up: int =
 
 
 def benchmark_stores(folder: Path | None, seconds: float = 2.0) -> Iterator[Measurement]:
-    """Measure writing on all cores and reading in one process, everything in the file cache.
+    """Measure writing on all cores and reading in one process, with all files in the file cache.
 
     Args:
-        folder: clip folders; the first few of their clips are used. None: synthetic frames of the size of REDS.
-        seconds: how long to read from each source.
+        folder: clip folders, of which the first few are used; None: synthetic frames of the size of REDS.
+        seconds: reading time per source, seconds.
 
     Yields:
-        Frames written and bursts read per second, and megabytes per frame, for each way to keep them.
+        Frames written and bursts read per second, and megabytes per frame, for each kind of store.
 
     Raises:
-        UserError: if the clips cannot be read or are shorter than a burst.
+        UserError: the clips cannot be read, or are shorter than a burst.
     """
     with tempfile.TemporaryDirectory() as workplace:
         clips = Path(workplace) / "clips"
@@ -87,7 +88,7 @@ def benchmark_stores(folder: Path | None, seconds: float = 2.0) -> Iterator[Meas
             for clip in islice(ClipFolders(folder).clips, CLIPS):
                 (clips / clip).symlink_to((folder / clip).resolve())
         stores = {"PNG folders": clips}
-        for compression in COMPRESSIONS:
+        for compression in get_args(Compression):
             stores[name := f"LMDB {compression}"] = Path(workplace) / f"{compression}.lmdb"
             start = time.perf_counter()
             frames = write_store(clips, stores[name], compression).count
@@ -103,14 +104,14 @@ def benchmark_stores(folder: Path | None, seconds: float = 2.0) -> Iterator[Meas
 
 
 def make_clips(folder: Path, count: int, frames: int, height: int, width: int) -> None:
-    """Write clips of a photograph that moves, with noise, which makes them about as hard to compress as REDS.
+    """Write clips of a moving photograph, with noise that makes them about as hard to compress as REDS.
 
     Args:
-        folder: where to, a folder.
+        folder: existing folder for the clips.
         count: number of clips.
-        frames: of each clip.
-        height: of the frames.
-        width: of the frames.
+        frames: number of frames per clip.
+        height: height of the frames, pixels.
+        width: width of the frames, pixels.
     """
     photograph = bundled_picture("coffee")
     scale = 1.2 * max(height / photograph.shape[0], width / photograph.shape[1])

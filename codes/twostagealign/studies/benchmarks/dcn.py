@@ -1,4 +1,4 @@
-"""Deformable convolution against torchvision's."""
+"""Benchmark of the deformable convolution against torchvision's."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -11,13 +11,14 @@ from twostagealign.ops import deform_conv2d
 from twostagealign.studies.benchmarks.measurement import Measurement, race
 
 CASES = (((1, 64, 72, 72), 5.0), ((5, 64, 72, 72), 5.0), ((1, 64, 256, 256), 4.0))
-"""Shapes of the input, and how many times faster the forward pass has to be."""
+"""Input shape, and required speed-up of the forward pass."""
 BACKWARD = 3.0
+"""Required speed-up of the backward pass."""
 GROUPS = 8
 
 
 def benchmark_dcn(cases: Sequence[tuple[tuple[int, ...], float]] = CASES) -> Iterator[Measurement]:
-    """Compare forward and backward pass of a 3x3 kernel, eight groups, offsets ~ N(0, 3 pixels)."""
+    """Compare forward and backward passes of a 3x3 kernel, eight groups, offsets ~ N(0, 3 pixels)."""
     for shape, bar in cases:
         tensors = _arguments(shape)
         text = "x".join(map(str, shape))
@@ -34,7 +35,7 @@ def _calls() -> tuple[Callable, Callable]:
 
 
 def _arguments(shape: tuple[int, ...]) -> list[Tensor]:
-    """Input, offset, weight, bias and mask."""
+    """Return input, offset, weight, bias and mask."""
     generator = torch.Generator().manual_seed(0)
     batch, channels, height, width = shape
 
@@ -51,7 +52,7 @@ def _forward(call: Callable, tensors: Sequence[Tensor]) -> Tensor:
 
 
 def _backward(call: Callable, tensors: Sequence[Tensor], gradient: Tensor) -> Callable[[], object]:
-    """The way back alone, again and again from one forward pass."""
+    """Return a function that runs the backward pass alone, repeatedly from one forward pass."""
     leaves = [tensor.clone().requires_grad_() for tensor in tensors]
     output = _forward(call, leaves)
     return lambda: torch.autograd.grad(output, leaves, gradient, retain_graph=True)

@@ -1,4 +1,4 @@
-"""Restoration of a frame from end to end against the direct way at the same settings, and at the fast ones."""
+"""Benchmark of restoring a whole frame, against the direct implementation at the same settings, and with `--fast`."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -13,7 +13,7 @@ from twostagealign.studies.benchmarks.subjects import FRAME_720P, burst, tiny_re
 
 PROTOCOL = Tiling()
 PARTS = (("nf 64", wide_restorer, (64, 128)), ("nf 16", partial(tiny_restorer, refine=False), (128, 320)))
-"""What is restored, unless the whole frame is: some tiles of the protocol, raw pixels."""
+"""Name, restorer, and size of the part of a frame that is restored by default, raw pixels."""
 
 
 def benchmark_frame(
@@ -22,8 +22,8 @@ def benchmark_frame(
     """Compare restoration of a burst of five frames.
 
     Args:
-        direct: restores a frame the direct way; takes restorer, raw planes and noise maps.
-        whole: restore whole 720p frames, once each way, instead of some tiles, and with `--fast`, too; takes minutes.
+        direct: direct implementation; takes restorer, raw planes and noise maps.
+        whole: restore whole 720p frames, one run of each implementation, and with `--fast` too; takes minutes.
     """
     for name, restorer, (height, width) in PARTS:
         if whole:
@@ -45,12 +45,12 @@ def compare_frame(
 
     Args:
         what: name of the comparison.
-        restorer: to measure.
-        direct: as in `benchmark_frame`.
+        restorer: restorer to measure.
+        direct: direct implementation, see `benchmark_frame`.
         size: height and width of the raw planes.
-        runs: of each way.
-        fast: also measure this tiling.
-        tiling: that of the direct way, the REDS protocol's.
+        runs: number of runs of each implementation.
+        fast: another tiling to measure; None: no other.
+        tiling: tiling of both implementations.
     """
     frames = burst(5, *size)
     lq, noise_map = frames.stack()

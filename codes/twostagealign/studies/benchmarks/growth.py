@@ -1,4 +1,4 @@
-"""How the time of a restoration grows with the pixels and with the frames, and where it goes; as numbers and plots."""
+"""Benchmark of restoration time against pixels and frames, and of its stages, as numbers and plots."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -17,7 +17,7 @@ from twostagealign.studies.benchmarks.subjects import FRAME_720P, burst, tiny_re
 
 SIZES = ((128, 128), (128, 256), (256, 256), (256, 512))
 FRAMES = (3, 5, 7, 9)
-"""Sizes of raw planes, at five frames; and numbers of frames, at the first size."""
+"""Sizes of raw planes, with five frames; and numbers of frames, with the first size."""
 TILINGS = {"REDS protocol": Tiling(), "--fast": FAST}
 
 
@@ -32,10 +32,10 @@ def benchmark_growth(
 
     Args:
         plots: folder for growth.png and stages.png; None: no plots.
-        sizes: of raw planes.
-        frames: lengths of a burst.
-        whole: size of the raw planes of which the stages are timed.
-        tilings: with which they are; the first one is that of the growth.
+        sizes: heights and widths of raw planes.
+        frames: numbers of frames.
+        whole: height and width of the raw planes for the times of the stages.
+        tilings: tilings for the times of the stages; the first one also measures the growth.
     """
     restorer = tiny_restorer()
     pixels = [4 * height * width for height, width in sizes]
@@ -62,7 +62,7 @@ def benchmark_growth(
 
 
 def exponent(amounts: Sequence[float], times: Sequence[float]) -> float:
-    """Slope of the line through the points in a diagram whose axes are both logarithmic.
+    """Return the slope of the line through the points in a log-log plot.
 
     Example:
         >>> round(exponent([1, 2, 4], [3, 12, 48]), 6)
@@ -71,7 +71,7 @@ def exponent(amounts: Sequence[float], times: Sequence[float]) -> float:
     return float(np.polyfit(np.log(amounts), np.log(times), 1)[0])
 
 
-def _plot_growth(path: Path, curves: dict[str, tuple[Sequence[float], list[float], float]]) -> None:
+def _plot_growth(path: Path, curves: Mapping[str, tuple[Sequence[int], list[float], float]]) -> None:
     figure, axes = plt.subplots(1, len(curves), figsize=(9, 3.6), layout="constrained")
     for axis, (name, (amounts, times, slope)) in zip(axes, curves.items(), strict=True):
         axis.loglog(amounts, times, "o-", label=f"measured, exponent {slope:.2f}")

@@ -1,4 +1,4 @@
-"""Block matching of whole frames against loops over patches, frames and candidates."""
+"""Benchmark of block matching of whole frames against loops over patches, frames and candidates."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -16,7 +16,7 @@ CASES = (
     ("720p", FRAME_720P, Tiling(), 5.0),
     ("UHD", FRAME_UHD, Tiling(patch=128, halo=16, search_window=128), 10.0),
 )
-"""Name, size of raw planes, protocol, and how many times faster than the loops it has to be."""
+"""Name, size of raw planes, protocol, and required speed-up over the loops."""
 
 
 @torch.inference_mode()
@@ -24,11 +24,13 @@ def benchmark_matching(
     direct: Callable[[Tensor, Tensor, int, int], Tensor],
     cases: Sequence[tuple[str, tuple[int, int], Tiling, float]] = CASES,
 ) -> Iterator[Measurement]:
-    """Compare matching of all patches of five frames, both ways on the same feature maps.
+    """Compare matching of all patches of five frames on the same feature maps.
+
+    The maps show a moving texture. The package alone also matches maps in which no candidate can be eliminated.
 
     Args:
-        direct: the loops; takes maps, origins, size and radius.
-        cases: what to match: a moving texture, and, by the package alone, maps in which nothing can be eliminated.
+        direct: direct implementation; takes maps, origins, size and radius.
+        cases: see `CASES`.
     """
     for name, frame, tiling, bar in cases:
         rows, columns = (torch.arange(0, side, tiling.patch) // SCALE for side in frame)
@@ -45,4 +47,4 @@ def benchmark_matching(
         )
         yield Measurement(f"{name}, {len(origins)} patches, time", ours, "s")
         yield Measurement(f"{name}, {len(origins)} patches, direct / ours", theirs / ours, "x", at_least=bar)
-        yield Measurement(f"{name}, {len(origins)} patches, time where nothing matches", worst, "s")
+        yield Measurement(f"{name}, {len(origins)} patches, time if nothing matches", worst, "s")

@@ -1,11 +1,12 @@
-"""A measured number with its bar, and ways to time things."""
+"""Measurements with bars, and timing."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
-LONG = 2.0  # seconds
+LONG = 2.0
+"""Seconds from which on a first run counts, because warming up matters little."""
 
 
 @dataclass(frozen=True)
@@ -14,10 +15,10 @@ class Measurement:
 
     Attributes:
         name: what was measured.
-        value: the number.
-        unit: of the number.
-        at_least: the bar, for what should be large.
-        at_most: the bar, for what should be small.
+        value: measured value.
+        unit: unit of the value.
+        at_least: lower bar; None: no lower bar.
+        at_most: upper bar; None: no upper bar.
     """
 
     name: str
@@ -28,7 +29,7 @@ class Measurement:
 
     @property
     def passes(self) -> bool:
-        """Whether the number is on the right side of its bars; without one, always."""
+        """Whether the value meets its bars (True if it has none)."""
         low = float("-inf") if self.at_least is None else self.at_least
         high = float("inf") if self.at_most is None else self.at_most
         return low <= self.value <= high
@@ -41,15 +42,14 @@ class Measurement:
 
 
 def race(*candidates: Callable[[], object], runs: int = 5) -> list[float]:
-    """Let candidates do their work in turn: what slows the machine down for a while slows all of them.
+    """Time functions in turn, so that a temporary slowdown of the machine affects all of them.
 
     Args:
-        candidates: each does the work once. Its first time, which warms it up, does not count if it is shorter than
-            `LONG`; what takes longer has little to warm up.
-        runs: of each candidate, that count.
+        candidates: functions to time. The first run of each is a warm-up and does not count, unless it takes `LONG`.
+        runs: number of runs of each candidate that count.
 
     Returns:
-        The median time of each, seconds.
+        Median time of each candidate, seconds.
     """
     times: list[list[float]] = [[] for _ in candidates]
     for turn in range(runs + 1):
@@ -65,14 +65,14 @@ def race(*candidates: Callable[[], object], runs: int = 5) -> list[float]:
 
 
 def rate(action: Callable[[int], object], seconds: float) -> float:
-    """How many times a second something can be done.
+    """Measure how many times per second a function can be called.
 
     Args:
-        action: does it for the i-th time; it is called once beforehand.
-        seconds: how long to do it, at least once.
+        action: function to call, with the number of the call; call 0 is a warm-up.
+        seconds: how long to call it, at least once.
 
     Returns:
-        Times per second.
+        Calls per second.
     """
     action(0)
     count, start = 0, time.perf_counter()

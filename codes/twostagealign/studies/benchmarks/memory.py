@@ -1,8 +1,8 @@
-"""Peak memory of restoring a UHD burst with the paper's network, and one of twice the size.
+"""Benchmark of peak memory: a UHD burst with the paper's network, and a burst of twice the size.
 
-A fresh process does all that restoration does for the whole frame: features, matching of all tiles, stitching, an 8-bit
-picture. Only the last tiles, when the picture is nearly full, pass through the network: all of them would take minutes,
-and each needs the same memory.
+A fresh process does the whole restoration: features, matching of all tiles, stitching, an 8-bit picture. Only the last
+tiles, when the picture is nearly complete, pass through the network. All of them would take minutes, and each needs the
+same memory.
 """
 
 import subprocess
@@ -23,16 +23,17 @@ from twostagealign.studies.benchmarks.measurement import Measurement
 from twostagealign.studies.benchmarks.subjects import FRAME_UHD, wide_restorer
 
 TILING = Tiling(patch=128, halo=16, search_window=128, batch=1)
-"""The protocol for UHD."""
+"""UHD test protocol."""
 REAL_TILES = 2
+"""Number of tiles that pass through the network."""
 
 
 def benchmark_memory(size: tuple[int, int] = FRAME_UHD, runs: int = 5) -> Iterator[Measurement]:
-    """Measure the largest resident memory, each time in a fresh process.
+    """Measure the peak resident memory of fresh processes.
 
     Args:
-        size: height and width of the raw planes; then the width is doubled.
-        runs: of each size, in turn, of which the medians count: what the C library keeps varies from run to run.
+        size: height and width of the raw planes; the second burst has twice the width.
+        runs: number of runs per size. Their median counts, because the C library keeps more or less memory each time.
     """
     height, width = size
     sizes = [(height, width), (height, 2 * width)]
@@ -52,8 +53,8 @@ def benchmark_memory(size: tuple[int, int] = FRAME_UHD, runs: int = 5) -> Iterat
 
 
 def peak_of_restoration(height: int, width: int) -> int:
-    """Restore a burst of this size in this process; the largest memory that it used, bytes."""
-    keep_freed_memory()  # as every program does
+    """Restore a burst of this size in this process, and return its peak resident memory, bytes."""
+    keep_freed_memory()  # as in every program
     restorer = wide_restorer()
     network, tiles = restorer.network.forward, count_tiles((height, width), TILING)
 

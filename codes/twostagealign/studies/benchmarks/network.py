@@ -1,6 +1,7 @@
-"""The second stage's network against the direct way, and against the convolution rate of the machine."""
+"""Benchmark of the network against the direct implementation, and against the machine's convolution rate."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from twostagealign.studies.benchmarks.subjects import burst, wide_network
 
 FRAMES = 5
 SIDE = 72
-"""Of a tile of the REDS protocol with its halo, raw pixels."""
+"""Side of a tile of the REDS protocol with its halo, raw pixels."""
 
 
 @torch.inference_mode()
@@ -25,14 +26,14 @@ def benchmark_network(
 ) -> Iterator[Measurement]:
     """Compare the network for patches of five frames.
 
-    The convolution rate is that of the network's commonest layer, 3x3 between all channels, for the frames of one
-    patch with the channels of a pixel side by side; it runs in turn with the network.
+    The convolution rate is that of the network's most frequent layer, 3x3 between all channels, for the frames of one
+    patch in channels-last layout. It is timed in turn with the network.
 
     Args:
-        direct: makes the network's direct way of its weights.
-        network: that is measured; None: of the paper's width.
-        batches: how many patches at once.
-        side: of a patch, raw pixels.
+        direct: makes the direct implementation from a state dict of the network.
+        network: network to measure; None: the paper's width.
+        batches: numbers of patches restored at once.
+        side: side of a patch, raw pixels.
     """
     network = network or wide_network()
     direct_network = direct(network.state_dict())
@@ -43,8 +44,8 @@ def benchmark_network(
     for batch in batches:
         lq, noise_map = (planes.expand(batch, -1, -1, -1, -1).clone() for planes in burst(FRAMES, side, side).stack())
         ours, theirs, convolution = race(
-            lambda lq=lq, noise_map=noise_map: network(lq, noise_map),
-            lambda lq=lq, noise_map=noise_map: direct_network(lq, noise_map),
+            partial(network, lq, noise_map),
+            partial(direct_network, lq, noise_map),
             lambda: [F.conv2d(x, weight, padding=1) for _ in range(10)],
         )
         rate = 10 * 2 * 9 * nf * x.numel() / convolution

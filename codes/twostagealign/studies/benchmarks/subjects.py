@@ -1,4 +1,4 @@
-"""What is measured: networks of the paper's width and of the shipped checkpoint's, and bursts for them."""
+"""Networks and inputs for the benchmarks."""
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ FRAME_UHD = (1080, 1920)
 
 
 def wide_network() -> TwoStageNet:
-    """The paper's network, nf 64, with random weights; unlike in a fresh network, the offsets are not 0."""
+    """Return the paper's network, nf 64, with random weights and, unlike a new network, non-zero offsets."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = TwoStageNet(nf=64, groups=8).eval().requires_grad_(False)
@@ -27,7 +27,7 @@ def wide_network() -> TwoStageNet:
 
 
 def wide_restorer() -> TwoStageRestorer:
-    """The paper's network with the feature net of the shipped checkpoint."""
+    """Return a restorer of the paper's network and the feature net of the shipped checkpoint."""
     return TwoStageRestorer(wide_network(), tiny_restorer().features).eval()
 
 
@@ -39,19 +39,19 @@ def tiny_restorer(refine: bool = True) -> TwoStageRestorer:
 
 
 def random_features(height: int, width: int) -> Tensor:
-    """Maps in which nothing matches, as many and as large as those of five frames, (5, 16, height, width)."""
-    return torch.randn(5, LowResolutionFeatures().layers[0].out_channels, height, width, generator=_seeded())
+    """Return feature maps of five frames, (5, 16, height, width), in which nothing matches."""
+    return torch.randn(5, 16, height, width, generator=_seeded())
 
 
 def moving_features(height: int, width: int) -> Tensor:
-    """What the shipped feature net finds in five frames of a moving texture at high noise, (5, 16, height, width).
+    """Return the shipped feature net's maps of five frames of a moving texture at high noise, (5, 16, height, width).
 
-    The texture has the spectrum of natural pictures, the same contrast in every octave (Field, "Relations between the
+    The texture has the spectrum of natural pictures: the same contrast in every octave (Field, "Relations between the
     statistics of natural images and the response properties of cortical cells", JOSA A 1987). It moves by 20 raw pixels
     down and 17 to the right from frame to frame.
     """
     features, generator = tiny_restorer().features, _seeded()
-    height, width = features.scale * height, features.scale * width
+    height, width = LowResolutionFeatures.scale * height, LowResolutionFeatures.scale * width
     texture = torch.zeros(4, height + 80, width + 68)
     for octave in range(8):
         grid = [side // 2**octave + 2 for side in texture.shape[1:]]
@@ -64,7 +64,7 @@ def moving_features(height: int, width: int) -> Tensor:
 
 
 def burst(frames: int, height: int, width: int) -> Burst:
-    """Raw planes of random numbers, (4, height, width) each, and their noise maps at high noise."""
+    """Return a burst of random raw planes, (4, height, width) each, with noise maps at high noise."""
     lq = torch.rand(frames, 4, height, width, generator=_seeded())
     noise = noise_map(lq, *PROTOCOL_LEVELS["high"])
     return Burst([RawFrame(*planes) for planes in zip(lq, noise, strict=True)], protocol_camera())
