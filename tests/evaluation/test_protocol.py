@@ -30,6 +30,7 @@ from twostagealign.restoration.frame import restore_frame
 from twostagealign.restoration.quality import develop, measure
 from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.locks import folder_lock
 
 HIGH, LOW = (NoiseLevel(name, *PROTOCOL_LEVELS[name]) for name in ("high", "low"))
 TILING = Tiling(patch=16, halo=4, search_window=16)
@@ -254,6 +255,58 @@ def test_resume_with_other_settings_is_refused(tmp_path, make_request, checkpoin
             evaluate(dataclasses.replace(request, resume=True, **changes))
     (results,) = read_results(tmp_path / "mine/results.json").runs
     assert len(results.frames) == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"null", b"[1, 2]", b"\xff\xfe", b"[" * 100_000, b'{"noise": ' + b"9" * 5000 + b"}"],
+    ids=range(7),
+)
+def test_resume_with_a_damaged_identity_is_refused(tmp_path, make_request, content) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/identity.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"^.*mine/identity\.json: damaged, .*; use another --name$"):
+        evaluate(make_request(tmp_path, name="mine", resume=True))
+    assert (tmp_path / "mine/identity.json").read_bytes() == content
+
+
+def test_two_evaluations_in_one_folder_are_refused(tmp_path, make_request) -> None:
+    request = make_request(tmp_path, name="mine", limit=1, clips=["a"])
+    with folder_lock(tmp_path / "mine"), pytest.raises(UserError, match=r"mine: in use by .*, process \d+, since"):
+        evaluate(request)
+    assert not (tmp_path / "mine").exists()
+    evaluate(request)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_records_that_are_not_of_this_evaluation_are_computed_again(tmp_path, make_request, done) -> None:
+    evaluate(make_request(tmp_path, name="mine", clips=["a"]))
+    evaluate(make_request(tmp_path, name="other", clips=["a"], tiling=dataclasses.replace(TILING, halo=0)))
+    mine, other = (sorted((tmp_path / name / "frames/first/high/a").glob("*.json")) for name in ("mine", "other"))
+    mine[0].write_bytes(other[0].read_bytes())
+    for path, change in (
+        (mine[1], {"psnr": 1e308}),
+        (mine[2], {"clip": "b"}),
+        (mine[3], {"evaluation": None}),
+    ):
+        record = json.loads(path.read_text()) | change
+        path.write_text(json.dumps({key: value for key, value in record.items() if value is not None}))
+    _, results = evaluate(make_request(tmp_path, name="mine", clips=["a"], resume=True))
+    assert digits(results) == [x for x in digits(done[1]) if x[:3] == ("first", "high", "a")]
+
+
+def test_records_that_another_program_takes_away_are_missed(tmp_path, make_request, monkeypatch) -> None:
+    true_function = protocol.evaluate_frame
+
+    def removes_the_one_before(candidate, job, *args):
+        for path in (tmp_path / "mine/frames").rglob("*.json"):
+            path.unlink()
+        return true_function(candidate, job, *args)
+
+    monkeypatch.setattr(protocol, "evaluate_frame", removes_the_one_before)
+    with pytest.raises(UserError, match=r"00000024\.json: removed or overwritten during the evaluation"):
+        evaluate(make_request(tmp_path, name="mine", clips=["a"]))
+    assert not (tmp_path / "mine/results.json").exists()
 
 
 def test_what_is_there_is_kept(tmp_path, make_request) -> None:

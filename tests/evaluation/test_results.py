@@ -118,7 +118,7 @@ def test_files_of_another_schema_are_refused(tmp_path, change, message) -> None:
 
 
 def test_files_that_are_none(tmp_path) -> None:
-    with pytest.raises(UserError, match="No such file"):
+    with pytest.raises(UserError, match="no such file"):
         read_results(tmp_path / "none.json")
     (tmp_path / "cut.json").write_text('{"schema_version": 1, "da')
     with pytest.raises(UserError, match=r"cut\.json: not results of schema version 1: not JSON"):

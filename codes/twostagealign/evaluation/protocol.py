@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,8 @@ from twostagealign.evaluation.results import (
     Results,
     Run,
     Skipped,
-    write_record,
 )
-from twostagealign.evaluation.results_folder import ResultsFolder
+from twostagealign.evaluation.results_folder import ResultsFolder, identity_digest
 from twostagealign.evaluation.summary import summarise_clip, summarise_clips
 from twostagealign.metrics import load_lpips
 from twostagealign.options.evaluation import FROM_CODE, EvaluationOptions
@@ -33,6 +33,7 @@ from twostagealign.options.registry import EVALUATION_SETS, check
 from twostagealign.restoration.tiling import Tiling, count_tiles
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import output_folder
+from twostagealign.runtime.locks import folder_lock
 from twostagealign.runtime.memory import give_back_memory
 from twostagealign.runtime.ranks import Ranks, join_ranks
 
@@ -128,6 +129,7 @@ class _Evaluation:
         if not request.skip_bad:
             check_files(next(iter(self.jobs.values())), ranks, request.workers)
         self.folder = ResultsFolder(request.results / (request.name or self._usual_name()))
+        self.evaluation = ranks.broadcast(identity_digest(self._identity()))
 
     def _check_clips(self) -> None:
         request = self.request
@@ -149,7 +151,7 @@ class _Evaluation:
         return "_".join(parts if self.request.tiling.inclusive_search else [*parts, "released"])
 
     def _identity(self) -> dict[str, Any]:
-        """What the result of a frame depends on."""
+        """Data, checkpoints and settings that the result of a frame depends on."""
         request = self.request
         return {
             "dataset": request.options.name,
@@ -165,6 +167,10 @@ class _Evaluation:
         }
 
     def run(self) -> tuple[Path, Results] | None:
+        with folder_lock(self.folder.path) if self.ranks.rank == 0 else nullcontext():
+            return self._run()
+
+    def _run(self) -> tuple[Path, Results] | None:
         if self.ranks.rank == 0:
             self.folder.prepare(self._identity(), self.request.resume)
         self.ranks.wait()
@@ -184,10 +190,11 @@ class _Evaluation:
         return self.folder.frame_file(candidate.description.label, job.noise.name, job.clip.name, job.frame)
 
     def _finished(self, candidate: Candidate, job: Job) -> FrameResult | None:
-        return self.folder.finished(self._file(candidate, job), job.index, job.names, job.with_pictures)
+        file = self._file(candidate, job)
+        return self.folder.finished(file, self.evaluation, job.index, job.names, job.with_pictures)
 
     def _restore(self, candidate: Candidate, jobs: Sequence[Job]) -> None:
-        """Restore those of the jobs that are not finished yet."""
+        """Restore the frames that are not finished yet."""
         jobs = [job for job in jobs if not self._finished(candidate, job)]
         clips = {job.clip.name: job.clip for job in jobs}
         noise = {job.clip.name: job.noise for job in jobs}
@@ -216,17 +223,17 @@ class _Evaluation:
                 file = self._file(candidate, job)
                 output_folder(file.parent)
                 args = (self.request.tiling, self.lpips, file.with_suffix(""), self.folder.path, progress.update)
-                write_record(file, evaluate_frame(candidate, job, frames, *args))
+                self.folder.write_frame(file, self.evaluation, evaluate_frame(candidate, job, frames, *args))
 
     def _collect(self) -> Results:
-        """Put together what all ranks have written."""
+        """Put the records of all ranks together."""
         request, options = self.request, self.request.options
         labels = [candidate.description.label for candidate in self.candidates]
         runs, comparisons = {}, []
         for noise, jobs in self.jobs.items():
             frames = {}
             for candidate, label in zip(self.candidates, labels, strict=True):
-                frames[label] = [found for job in jobs if (found := self._finished(candidate, job))]
+                frames[label] = self._records(candidate, jobs)
                 runs[label, noise] = self._summarise(label, noise, frames[label])
             for other in labels[1:]:
                 comparisons += compare(jobs[0].noise.name, labels[0], other, frames)
@@ -252,6 +259,21 @@ class _Evaluation:
                 threads=torch.get_num_threads(),
             ),
         )
+
+    def _records(self, candidate: Candidate, jobs: Sequence[Job]) -> list[FrameResult]:
+        """Records of all frames but those that were left out."""
+        left_out = {(entry.clip, entry.frame) for entry in self.skipped}
+        records = []
+        for job in jobs:
+            record = self._finished(candidate, job)
+            if record is not None:
+                records.append(record)
+            elif (job.clip.name, job.frame) not in left_out:
+                raise UserError(
+                    f"{self._file(candidate, job)}: removed or overwritten during the evaluation, so the results are "
+                    "not complete; run it again with --resume, and no other one in this folder"
+                )
+        return records
 
     def _summarise(self, label: str, noise: NoiseLevel | None, frames: Sequence[FrameResult]) -> Run:
         if not frames:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from twostagealign.data import read_picture
 from twostagealign.evaluation.results import FrameResult, Shifts
 from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.files import read_regular
 
 CROP = (300, 400)
 """Height and width of what is shown pixel by pixel; smaller frames are shown whole."""
@@ -200,9 +201,7 @@ def read_offsets(path: Path, run: str, frame: FrameResult) -> RunOffsets:
         UserError: the file cannot be read.
     """
     try:
-        shifts = Shifts.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}, expected the offsets of the frame's tiles") from error
+        shifts = Shifts.model_validate_json(read_regular(path, 2**28, "the offsets of the frame's tiles"))
     except ValidationError as error:
         raise UserError(f"{path}: {error.errors()[0]['msg']}, expected the offsets of the frame's tiles") from None
     neighbours = [index for index in range(len(shifts.window)) if index != len(shifts.window) // 2]

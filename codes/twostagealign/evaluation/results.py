@@ -1,26 +1,34 @@
-"""What an evaluation found out, as it is written to results.json.
+"""Results of an evaluation, as written to results.json.
 
 The classes below are the schema; docs/results.schema.json is made from them by
 
     python -m twostagealign.evaluation.results > docs/results.schema.json
 
-A change that a reader of the file could trip over raises `SCHEMA_VERSION`.
+A change that could break a reader of the file raises `SCHEMA_VERSION`.
 """
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import write_atomically
+from twostagealign.runtime.files import read_regular, write_atomically
 from twostagealign.runtime.validation import schema_error
 
 SCHEMA_VERSION = 1
 
-METRICS = ("psnr", "ssim", "lpips")
+Metric = Literal["psnr", "ssim", "lpips"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
 PARTS = ("all", "center", "border")
+
+
+# Far beyond what is measured, but sums of such numbers are finite.
+_Measure = Annotated[float, Field(ge=-1000, le=1000)]
+_Seconds = Annotated[float, Field(ge=0, le=1e9)]
+_Bytes = Annotated[int, Field(ge=0, lt=2**63)]
+_Index = Annotated[int, Field(ge=0, lt=2**31)]
+_Pixels = Annotated[int, Field(gt=-(2**31), lt=2**31)]
 
 
 class Record(BaseModel):
@@ -32,24 +40,24 @@ class Record(BaseModel):
 class Measures(Record):
     """Agreement with the ground truth; null where there is none."""
 
-    psnr: float | None = Field(description="PSNR, dB")
-    ssim: float | None = Field(description="SSIM")
-    lpips: float | None = Field(description="LPIPS; null also where its package or weights are not installed")
+    psnr: _Measure | None = Field(description="PSNR, dB")
+    ssim: _Measure | None = Field(description="SSIM")
+    lpips: _Measure | None = Field(description="LPIPS; null also where its package or weights are not installed")
 
 
 class Seconds(Record):
     """Time that one frame took."""
 
-    matching: float = Field(description="low-resolution features and block matching")
-    network: float = Field(description="the network, all tiles")
-    stitching: float = Field(description="from tiles to the whole picture")
+    matching: _Seconds = Field(description="low-resolution features and block matching")
+    network: _Seconds = Field(description="the network, all tiles")
+    stitching: _Seconds = Field(description="from tiles to the whole picture")
 
 
 class Memory(Record):
     """Largest use of memory so far, bytes."""
 
-    resident: int = Field(description="of the process")
-    device: int | None = Field(description="of the GPU, as allocated by PyTorch; null on the CPU")
+    resident: _Bytes = Field(description="of the process")
+    device: _Bytes | None = Field(description="of the GPU, as allocated by PyTorch; null on the CPU")
 
 
 class Pictures(Record):
@@ -68,11 +76,21 @@ class Pictures(Record):
 class Shifts(Record):
     """Content of a file of matched shifts; all lengths in raw pixels, all pairs [y, x]."""
 
-    size: tuple[int, int] = Field(description="height and width of the raw planes")
-    patch: int = Field(description="side of a tile")
+    size: tuple[_Pixels, _Pixels] = Field(description="height and width of the raw planes")
+    patch: _Pixels = Field(description="side of a tile")
     window: list[str] = Field(description="names of the frames of the burst; the reference is in the middle")
-    origins: list[tuple[int, int]] = Field(description="top left corner of every tile in the reference frame")
-    shifts: list[list[tuple[int, int]]] = Field(description="displacement of every tile in every frame of the burst")
+    origins: list[tuple[_Pixels, _Pixels]] = Field(
+        min_length=1, description="top left corner of every tile in the reference frame"
+    )
+    shifts: list[list[tuple[_Pixels, _Pixels]]] = Field(
+        description="displacement of every tile in every frame of the burst"
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Shifts":
+        if len(self.shifts) != len(self.origins) or any(len(tile) != len(self.window) for tile in self.shifts):
+            raise ValueError("shifts: not one for every tile and frame")
+        return self
 
 
 class FrameResult(Measures):
@@ -80,7 +98,7 @@ class FrameResult(Measures):
 
     clip: str
     frame: str = Field(description="name of the reference frame")
-    index: int = Field(description="of the reference frame in its clip, from 0")
+    index: _Index = Field(description="of the reference frame in its clip, from 0")
     part: Literal["center", "border"] = Field(description="border: among the first or last N // 2 frames of the clip")
     window: list[str] = Field(description="names of the frames of the burst")
     seconds: Seconds
@@ -135,7 +153,7 @@ class Comparison(Record):
     """How much better a checkpoint is than the first one, on the same noise."""
 
     noise: str
-    metric: Literal["psnr", "ssim", "lpips"]
+    metric: Metric
     baseline: str = Field(description="label of a checkpoint")
     candidate: str = Field(description="label of a checkpoint")
     difference: float = Field(description="candidate minus baseline, mean over clips")
@@ -180,7 +198,7 @@ class Results(Record):
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Write a part of the results as JSON, whole or not at all.
+    """Write a part of the results as JSON, atomically.
 
     Raises:
         UserError: it cannot be written.
@@ -193,12 +211,10 @@ def read_results(path: Path) -> Results:
     """Read a results.json.
 
     Raises:
-        UserError: it cannot be read or is not as the schema says.
+        UserError: it cannot be read or does not fit the schema.
     """
     try:
-        return Results.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}, expected the results of an evaluation") from error
+        return Results.model_validate_json(read_regular(path, 2**30, "the results of an evaluation"))
     except ValidationError as error:
         raise schema_error(f"{path}: not results of schema version {SCHEMA_VERSION}", error, Results) from None
 

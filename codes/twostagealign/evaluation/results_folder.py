@@ -1,11 +1,12 @@
-"""The folder of an evaluation: what is finished is on disk, and what is on disk is finished.
+"""The folder of an evaluation. Every finished frame is on disk, with the evaluation that it belongs to.
 
-results/NAME/identity.json                                what was evaluated and how
-results/NAME/frames/CHECKPOINT/NOISE/CLIP/FRAME.json      a finished frame, and beside it its pictures if asked for
-results/NAME/results.json                                 everything, written last; results.csv, tb/, options.yml
+results/NAME/identity.json                                data, checkpoints and settings of the evaluation
+results/NAME/frames/CHECKPOINT/NOISE/CLIP/FRAME.json      a finished frame, beside its pictures if asked for
+results/NAME/results.json                                 all results, written last; results.csv, tb/, options.yml
 results/NAME/report.html                                  if asked for
 """
 
+import hashlib
 import json
 import shutil
 import time
@@ -19,12 +20,29 @@ from torch.utils.tensorboard import SummaryWriter
 from twostagealign.evaluation.results import METRICS, FrameResult, Results, write_record
 from twostagealign.evaluation.summary import frames_csv
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import output_folder, write_atomically
+from twostagealign.runtime.files import output_folder, read_regular, write_atomically
 from twostagealign.runtime.yaml_file import dump_yaml
 
 IDENTITY = "identity.json"
 RESULTS = "results.json"
 REPORT = "report.html"
+_RECORD_BYTES = 2**24
+"""Largest size of identity.json and of the record of a frame."""
+
+
+class _FrameRecord(FrameResult):
+    """Content of the file of a finished frame."""
+
+    evaluation: str  # `identity_digest` of the evaluation that wrote it
+
+
+def identity_digest(identity: Mapping[str, Any]) -> str:
+    """SHA-256 of an identity, in hexadecimal.
+
+    Args:
+        identity: JSON values that describe data, checkpoints and settings of an evaluation.
+    """
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 class ResultsFolder:
@@ -41,15 +59,15 @@ class ResultsFolder:
         self.path = path
 
     def prepare(self, identity: Mapping[str, Any], resume: bool) -> None:
-        """Make the folder ready to be written to.
+        """Prepare the folder for an evaluation. The caller holds the lock of the folder.
 
         Args:
-            identity: JSON values that say what is evaluated and how; frames of another identity are not mixed in.
-            resume: keep the frames that are finished. Otherwise a folder that exists is renamed to
-                NAME_archived_TIME, so that nothing is overwritten.
+            identity: JSON values that describe data, checkpoints and settings of the evaluation.
+            resume: keep the finished frames, for which the identity must be the same. Otherwise an existing folder is
+                renamed to NAME_archived_TIME, so that nothing is overwritten.
 
         Raises:
-            UserError: the folder cannot be written, or to resume in a folder of another identity.
+            UserError: the folder cannot be written, or its identity is another one or damaged.
         """
         if resume and (self.path / IDENTITY).exists():
             self._check_identity(identity)
@@ -60,55 +78,85 @@ class ResultsFolder:
             except OSError as error:
                 raise UserError(f"{self.path}: cannot be renamed to {archive.name} ({error.strerror})") from error
         output_folder(self.path)
-        for name in (RESULTS, REPORT):  # these say that all is finished
+        for name in (RESULTS, REPORT):  # their presence means that the evaluation is finished
             (self.path / name).unlink(missing_ok=True)
-        text = json.dumps(identity, indent=2) + "\n"
-        write_atomically(self.path / IDENTITY, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        self._write_text(IDENTITY, json.dumps(identity, indent=2) + "\n")
 
     def _check_identity(self, identity: Mapping[str, Any]) -> None:
         path = self.path / IDENTITY
+        content = read_regular(path, _RECORD_BYTES, "the settings of an evaluation")
         try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"{path}: cannot be read ({error}), expected what the evaluation was started with"
-            ) from error
+            before = json.loads(content)
+            damaged = not isinstance(before, dict)
+        except (ValueError, RecursionError):  # not UTF-8, not JSON, numbers or lists that Python does not read
+            damaged = True
+        if damaged:
+            raise UserError(f"{path}: damaged, so --resume cannot tell which evaluation this was; use another --name")
         for key, value in json.loads(json.dumps(identity)).items():
             if before.get(key) != value:
                 raise UserError(
-                    f"--resume: {self.path} was made with {key} {json.dumps(before.get(key))}, found "
-                    f"{json.dumps(value)}; expected the same, or another --name"
+                    f"--resume: {self.path} was made with {key} {json.dumps(before.get(key)):.300}, found "
+                    f"{json.dumps(value)}; use the same settings, or another --name"
                 )
 
     def frame_file(self, checkpoint: str, noise: str, clip: str, frame: str) -> Path:
-        """Where a finished frame is recorded; its pictures have names that begin with the frame's, too."""
+        """File of a finished frame. The names of its pictures begin with the frame's, too."""
         return self.path / "frames" / checkpoint / noise / clip / f"{frame}.json"
 
-    def finished(self, file: Path, index: int, window: list[str], pictures: bool) -> FrameResult | None:
-        """The record of a frame, if it is finished.
+    def write_frame(self, file: Path, evaluation: str, result: FrameResult) -> None:
+        """Record a finished frame.
 
         Args:
             file: from `frame_file`.
-            index: of the frame in its clip, which must be the same as then: the noise of the test protocol goes by it.
-            window: names of the frames of the burst, likewise.
-            pictures: whether the frame's pictures must be there too.
+            evaluation: `identity_digest` of the evaluation.
+            result: result of the frame.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        write_record(file, _FrameRecord(**dict(result), evaluation=evaluation))
+
+    def finished(
+        self, file: Path, evaluation: str, index: int, window: list[str], pictures: bool
+    ) -> FrameResult | None:
+        """Read the record of a frame that this evaluation has finished.
+
+        Args:
+            file: from `frame_file`.
+            evaluation: `identity_digest` of the evaluation.
+            index: index of the frame in its clip. It must not have changed, since the protocol's noise depends on it.
+            window: names of the frames of the burst, which must not have changed.
+            pictures: whether the frame's pictures must exist.
+
+        Returns:
+            The result; None if there is no record, or it is damaged or of another evaluation.
         """
         try:
-            record = FrameResult.model_validate_json(file.read_bytes())
-        except (OSError, ValidationError):
+            record = _FrameRecord.model_validate_json(read_regular(file, _RECORD_BYTES, "the record of a frame"))
+        except (UserError, ValidationError):
             return None
-        same = (record.index, record.window) == (index, window)
-        return record if same and not (pictures and record.pictures is None) else None
+        place = (evaluation, file.parent.name, file.name.removesuffix(".json"), index, window)
+        if (record.evaluation, record.clip, record.frame, record.index, record.window) != place:
+            return None
+        names = record.pictures.model_dump(exclude_none=True).values() if record.pictures else ()
+        if (pictures and not names) or not all(self._is_picture_of(file, name) for name in names):
+            return None
+        return FrameResult(**{name: getattr(record, name) for name in FrameResult.model_fields})
+
+    def _is_picture_of(self, file: Path, name: str) -> bool:
+        """Whether a name in a record is that of an existing file beside it."""
+        path = self.path / name
+        return path.parent == file.parent and path.is_file()
 
     def write_results(self, results: Results) -> None:
-        """Write the option file, the table of frames, the curves and, last of all, results.json."""
-        texts = {"options.yml": dump_yaml(results.options), "results.csv": frames_csv(results)}
-        for name, text in texts.items():
-            write_atomically(
-                self.path / name, lambda temporary, text=text: temporary.write_text(text, encoding="utf-8")
-            )
+        """Write the options, the table of frames, the curves and, last, results.json."""
+        self._write_text("options.yml", dump_yaml(results.options))
+        self._write_text("results.csv", frames_csv(results))
         self._write_curves(results)
         write_record(self.path / RESULTS, results)
+
+    def _write_text(self, name: str, text: str) -> None:
+        write_atomically(self.path / name, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
     def _write_curves(self, results: Results) -> None:
         folder = self.path / "tb"
