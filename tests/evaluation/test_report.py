@@ -208,6 +208,15 @@ def test_paper_stands_beside_complete_results_only(tmp_path: Path, html: str):
     assert "2 of 4 clips are missing" in partial
 
 
+def test_only_columns_that_are_there_are_explained(tmp_path: Path, html: str):
+    raw = write_report(tmp_path, make_results(tmp_path, truth=False, clips=("one",))).read_text(encoding="utf-8")
+    for word in ("Border: the first", "center: the others"):
+        assert word in html
+        assert word not in raw
+    assert "There is no ground truth" in raw
+    assert "There is no ground truth" not in html
+
+
 def test_curves_have_a_point_for_every_frame(results: Results, html: str):
     page = Page(html)
     assert len(page.all("circle")) == sum(len(run.frames) for run in results.runs)

@@ -181,3 +181,10 @@ def test_csv() -> None:
     assert [row["clip"] for row in rows] == ["000", "000", "011", "x, y"]
     assert (float(rows[2]["psnr"]), rows[3]["psnr"], rows[0]["lpips"]) == (20.1234, "", "")
     assert rows[0]["network_seconds"] == "2.0000"
+
+
+@pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "+1", "-1", "@sum(1)", "\t=1", " =1", "＝1", "'quoted", "\n=1"])
+def test_names_in_the_csv_are_no_formulas(name) -> None:
+    rows = list(csv.DictReader(io.StringIO(frames_csv(results([frame(name, 0, -3.0)])), newline="")))
+    assert rows[0]["clip"] == f"'{name}"
+    assert rows[0]["psnr"] == "-3.0"  # a number stays one

@@ -93,6 +93,7 @@ def render(results: Results, shown: Sequence[ShownFrame], left_out: int) -> str:
     clip_rows, mean_rows = _rows(results, columns, metrics)
     return environment.get_template("report.html").render(
         results=results,
+        has_truth=bool(metrics),
         columns=columns,
         clip_rows=clip_rows,
         mean_rows=mean_rows,

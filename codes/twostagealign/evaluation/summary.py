@@ -18,6 +18,8 @@ from twostagealign.evaluation.results import (
 )
 from twostagealign.evaluation.results_text import UNITS, cost, difference, grouped, measured
 
+_FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
+
 
 def summarise_clip(clip: str, frames: Sequence[FrameResult]) -> Summary:
     """Means over the frames of a clip."""
@@ -26,7 +28,7 @@ def summarise_clip(clip: str, frames: Sequence[FrameResult]) -> Summary:
 
 
 def summarise_clips(clips: Sequence[Summary]) -> Summary:
-    """Means over clips, of which each counts as much as another, however long it is."""
+    """Unweighted means over clips."""
     parts = {part: [getattr(clip, part) for clip in clips] for part in PARTS}
     return Summary(clip=None, **{part: _mean(means, sum(x.frames for x in means)) for part, means in parts.items()})
 
@@ -85,7 +87,11 @@ def _comparison_line(comparison: Comparison) -> str:
 
 
 def frames_csv(results: Results) -> str:
-    """All frames as comma-separated values, a row each."""
+    """All frames as comma-separated values, a row each.
+
+    A spreadsheet calculates text that begins with a sign such as "=", and names of clips may come from anybody. Such
+    names, and those that begin with an apostrophe, get an apostrophe in front, the usual mark of a text.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     seconds = [f"{part}_seconds" for part in Seconds.model_fields]
@@ -94,9 +100,13 @@ def frames_csv(results: Results) -> str:
         for frame in run.frames:
             measures = ["" if (value := getattr(frame, metric)) is None else value for metric in METRICS]
             times = [f"{getattr(frame.seconds, part):.4f}" for part in Seconds.model_fields]
-            place = [run.checkpoint, run.noise, frame.clip, frame.frame, frame.index, frame.part]
-            writer.writerow([*place, *measures, *times, frame.memory.resident])
+            names = map(_spreadsheet_text, (run.checkpoint, run.noise, frame.clip, frame.frame))
+            writer.writerow([*names, frame.index, frame.part, *measures, *times, frame.memory.resident])
     return text.getvalue()
+
+
+def _spreadsheet_text(name: str) -> str:
+    return f"'{name}" if name.lstrip(" ").startswith(_FORMULA_SIGNS) else name
 
 
 def _aligned(rows: Iterable[Sequence[str]]) -> list[str]:
