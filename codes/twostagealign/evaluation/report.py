@@ -1,4 +1,4 @@
-"""The report of an evaluation: results.json and the saved pictures as one HTML file that needs nothing else."""
+"""Report of an evaluation: results.json and the saved pictures as one self-contained HTML file."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ from statistics import fmean
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.ticker import MaxNLocator
 
-from twostagealign.evaluation.report_pictures import ShownFrame, show_frame
-from twostagealign.evaluation.results import METRICS, PARTS, Comparison, FrameResult, Results, Run, Summary
+from twostagealign.evaluation.report_pictures import PicturedResult, ShownFrame, show_frame
+from twostagealign.evaluation.results import METRICS, PARTS, Comparison, Results, Run, Summary
 from twostagealign.evaluation.results_folder import REPORT
 from twostagealign.evaluation.results_text import UNITS, cost, difference, grouped, measured, number
 from twostagealign.runtime.files import write_atomically
 from twostagealign.runtime.yaml_file import dump_yaml
 
 PICTURE_BUDGET = 8_000_000
-"""Bytes of embedded pictures; frames beyond are left in the folder. One frame is shown in any case."""
+"""Bytes of embedded pictures. Further frames are left in the folder, but at least one is shown."""
 
 # The curves, in units of their viewBox.
 WIDTH, HEIGHT = 360, 190
@@ -25,7 +25,7 @@ LEFT, RIGHT, TOP, BOTTOM = 48, 8, 10, 34
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table: the number as it is in results.json, which columns are sorted by, and as it is shown."""
+    """A cell of a table: the value in results.json, which columns are sorted by, and the text that is shown."""
 
     value: str | float | None
     text: str
@@ -33,7 +33,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Curve:
-    """PSNR of one run over the frames of a clip; points are (x, y, what they say)."""
+    """PSNR of one run over the frames of a clip; points are (x, y, text)."""
 
     name: str
     color: int
@@ -42,7 +42,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Plot:
-    """Curves of one clip; ticks are (position, label)."""
+    """Plot of the curves of one clip; ticks are (position, label)."""
 
     clip: str
     curves: Sequence[Curve]
@@ -55,11 +55,11 @@ def write_report(folder: Path, results: Results) -> Path:
     """Write the report of an evaluation.
 
     Args:
-        folder: of the results; the pictures that they name are in it.
-        results: what was found out.
+        folder: folder of the results; the names of pictures are relative to it.
+        results: results of the evaluation.
 
     Returns:
-        The file, report.html in that folder.
+        The path of report.html in that folder.
 
     Raises:
         UserError: a picture cannot be read, or the file cannot be written.
@@ -71,12 +71,12 @@ def write_report(folder: Path, results: Results) -> Path:
 
 
 def render(results: Results, shown: Sequence[ShownFrame], left_out: int) -> str:
-    """Make the page.
+    """Render the page.
 
     Args:
-        results: what was found out.
-        shown: frames with pictures.
-        left_out: how many more frames have pictures that are not shown.
+        results: results of the evaluation.
+        shown: frames that are shown with pictures.
+        left_out: number of further frames with pictures.
 
     Returns:
         HTML.
@@ -111,29 +111,30 @@ def render(results: Results, shown: Sequence[ShownFrame], left_out: int) -> str:
 
 
 def choose_frames(folder: Path, results: Results, budget: int) -> tuple[list[ShownFrame], int]:
-    """Take as many of the frames that have pictures as fit: the first one of every clip, then the second ones.
+    """Choose as many frames with pictures as fit: the first one of every clip, then the second ones.
 
     Args:
-        folder: of the results.
-        results: what was found out.
+        folder: folder of the results.
+        results: results of the evaluation.
         budget: bytes of embedded pictures.
 
     Returns:
-        The frames in the order of clips, and how many are left out.
+        The frames in the order of clips, and the number of frames that are left out.
     """
-    by_frame: dict[tuple[str, str], list[tuple[str, str, FrameResult]]] = {}
+    by_frame: dict[tuple[str, str], list[PicturedResult]] = {}
     for run, name in zip(results.runs, run_names(results), strict=True):
         for frame in run.frames:
             if frame.pictures is not None:
-                by_frame.setdefault((frame.clip, frame.frame), []).append((name, run.noise, frame))
+                found = PicturedResult(name, run.noise, frame, frame.pictures)
+                by_frame.setdefault((frame.clip, frame.frame), []).append(found)
     seen: dict[str, int] = {}
     ranked = []
-    for clip, frame in by_frame:
+    for clip, frame_name in by_frame:
         seen[clip] = seen.get(clip, 0) + 1
-        ranked.append((seen[clip], clip, frame))
+        ranked.append((seen[clip], clip, frame_name))
     shown: list[ShownFrame] = []
-    for _, clip, frame in sorted(ranked):
-        candidate = show_frame(folder, by_frame[clip, frame])
+    for _, clip, frame_name in sorted(ranked):
+        candidate = show_frame(folder, by_frame[clip, frame_name])
         budget -= candidate.size
         if shown and budget < 0:
             break
@@ -142,7 +143,7 @@ def choose_frames(folder: Path, results: Results, budget: int) -> tuple[list[Sho
 
 
 def run_names(results: Results) -> list[str]:
-    """What tells the runs apart, in as few words as possible."""
+    """Shortest names that tell the runs apart."""
     several_checkpoints, several_noises = len(results.checkpoints) > 1, len({run.noise for run in results.runs}) > 1
     if several_checkpoints and several_noises:
         return [f"{run.checkpoint}, {run.noise}" for run in results.runs]
@@ -154,14 +155,14 @@ def _clips(results: Results) -> list[str]:
 
 
 def _columns(metrics: Iterable[str], with_checkpoint: bool) -> list[tuple[str, bool]]:
-    """Headers, and whether the column is of numbers."""
+    """Header of every column, and whether it contains numbers."""
     names = [UNITS[metric] if part == "all" else f"{metric.upper()} {part}" for metric in metrics for part in PARTS]
     texts = ["Clip", "Checkpoint", "Noise"] if with_checkpoint else ["Clip", "Noise"]
     return [(name, False) for name in texts] + [(name, True) for name in (*names, "Frames", "s per frame")]
 
 
 def _rows(results: Results, columns: Sequence[tuple[str, bool]], metrics: Sequence[str]) -> list[list[list[Cell]]]:
-    """Rows of the clips, and rows of the means and of the paper."""
+    """Rows of the clips; rows of the means and of the paper."""
 
     def row(clip: str, run: Run, *cells: Cell) -> list[Cell]:
         texts = [clip, run.checkpoint, run.noise] if ("Checkpoint", False) in columns else [clip, run.noise]
@@ -206,18 +207,18 @@ def _comparison(comparison: Comparison) -> dict[str, str]:
 
 
 def _plot(results: Results, clip: str) -> Plot | None:
-    """Curves of a clip; None where nothing was measured."""
-    series = []
+    """Plot of a clip; None where nothing was measured."""
+    series = []  # color, name, and (index, frame, PSNR) of every frame
     for color, (run, name) in enumerate(zip(results.runs, run_names(results), strict=True)):
-        frames = [frame for frame in run.frames if frame.clip == clip and frame.psnr is not None]
+        frames = [(x.index, x.frame, x.psnr) for x in run.frames if x.clip == clip and x.psnr is not None]
         if frames:
-            series.append((color, name, sorted(frames, key=lambda frame: frame.index)))
+            series.append((color, name, sorted(frames)))
     if not series:
         return None
-    indices = [frame.index for _, _, frames in series for frame in frames]
-    values = [frame.psnr for _, _, frames in series for frame in frames if frame.psnr is not None]
+    indices = [index for _, _, frames in series for index, _, _ in frames]
+    values = [psnr for _, _, frames in series for _, _, psnr in frames]
     x_ticks = MaxNLocator(6, integer=True).tick_values(min(indices), max(indices))
-    y_ticks = MaxNLocator(4).tick_values(min(values), max(values))  # ends beyond the extremes
+    y_ticks = MaxNLocator(4).tick_values(min(values), max(values))  # extends beyond the extremes
     first, last, low, high = min(indices), max(indices), y_ticks[0], y_ticks[-1]
 
     def x(index: float) -> float:
@@ -227,10 +228,12 @@ def _plot(results: Results, clip: str) -> Plot | None:
         return round(HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * (value - low) / (high - low), 2)
 
     curves = [
-        Curve(name, color, [(x(f.index), y(f.psnr), f"{name}, frame {f.frame}: {f.psnr:.3f} dB") for f in frames])
+        Curve(
+            name, color, [(x(index), y(psnr), f"{name}, frame {frame}: {psnr:.3f} dB") for index, frame, psnr in frames]
+        )
         for color, name, frames in series
     ]
-    means = (f"{name} {fmean(frame.psnr for frame in frames):.2f} dB on average" for _, name, frames in series)
+    means = (f"{name} {fmean(psnr for *_, psnr in frames):.2f} dB on average" for _, name, frames in series)
     return Plot(
         clip,
         curves,

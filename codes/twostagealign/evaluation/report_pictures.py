@@ -1,4 +1,4 @@
-"""What the report shows of a frame: crops to compare, and the matched offsets as arrows."""
+"""Pictures of a frame in the report: crops to compare, and the matched offsets as arrows."""
 
 import base64
 import io
@@ -14,18 +14,18 @@ from PIL import Image
 from pydantic import ValidationError
 
 from twostagealign.data import read_picture
-from twostagealign.evaluation.results import FrameResult, Shifts
+from twostagealign.evaluation.results import FrameResult, Pictures, Shifts
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import read_regular
 
 CROP = (300, 400)
-"""Height and width of what is shown pixel by pixel; smaller frames are shown whole."""
+"""Height and width of the crops that are shown pixel by pixel; smaller frames are shown whole."""
 
 OVERVIEW_WIDTH = 640
-"""Of the picture under the arrows."""
+"""Width of the picture under the arrows."""
 
 ARROW_REACH = 0.45
-"""How much of a tile's side the longer arrows are drawn over."""
+"""Length of the longer arrows, as a share of a tile's side."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Layer:
     """A picture as a data URI.
 
     Attributes:
-        label: what it is, in few words.
-        alt: what it is, for those who do not see it.
+        label: short label.
+        alt: alternative text for those who do not see the picture.
         uri: the picture.
-        group: which run it belongs to, if it is shown together with that run only.
+        group: number of the run that it is shown with; None: shown with all runs.
     """
 
     label: str
@@ -65,10 +65,10 @@ class RunOffsets:
     """Offsets that one run found.
 
     Attributes:
-        run: its name.
+        run: name of the run.
         quality: PSNR and SSIM of the restored frame, as text; empty where there is no ground truth.
         gain: how much longer the arrows are than the offsets.
-        arrows: for each neighbour.
+        arrows: offsets for each neighbour.
     """
 
     run: str
@@ -79,18 +79,18 @@ class RunOffsets:
 
 @dataclass(frozen=True)
 class ShownFrame:
-    """All that is shown of a frame.
+    """Everything that is shown of a frame.
 
     Attributes:
-        clip: its clip.
-        frame: its name.
+        clip: name of the clip.
+        frame: name of the frame.
         size: bytes of all pictures.
         crop: width and height of the layers and residuals, pixels.
         corner: x and y of the crop in the frame, pixels.
         raw_size: width and height of the raw planes.
         layers: pictures to compare; the first is the noisy reference, the second the restored one.
         residuals: one for each run; none where there is no ground truth.
-        overview: the whole reference frame, small.
+        overview: the whole reference frame, scaled down.
         offsets: one for each run.
     """
 
@@ -106,50 +106,69 @@ class ShownFrame:
     offsets: Sequence[RunOffsets]
 
 
-def show_frame(folder: Path, runs: Sequence[tuple[str, str, FrameResult]]) -> ShownFrame:
-    """Read and encode what there is to see of a frame.
+@dataclass(frozen=True)
+class PicturedResult:
+    """Result of one run for a frame that has pictures.
+
+    Attributes:
+        run: name of the run.
+        noise: name of the noise level.
+        result: result of the frame.
+        pictures: pictures of the frame.
+    """
+
+    run: str
+    noise: str
+    result: FrameResult
+    pictures: Pictures
+
+
+def show_frame(folder: Path, results: Sequence[PicturedResult]) -> ShownFrame:
+    """Read and encode the pictures of a frame.
 
     Args:
-        folder: that the names of pictures are relative to.
-        runs: for each run that has pictures of this frame its name, its noise level, and its result.
+        folder: folder that the names of pictures are relative to.
+        results: results of all runs that have pictures of this frame.
 
     Returns:
-        Crops at the place with most detail, without loss; overview and residual compressed with some.
+        Crops at the place with most detail, compressed without loss; overview and residual compressed with loss.
 
     Raises:
         UserError: a file cannot be read.
     """
-    _, first_noise, first = runs[0]
-    noisy = read_picture(folder / first.pictures.noisy)
-    y, x = find_detail(read_picture(folder / (first.pictures.truth or first.pictures.restored)), CROP)
+    first, pictures = results[0], results[0].pictures
+    noisy = read_picture(folder / pictures.noisy)
+    y, x = find_detail(read_picture(folder / (pictures.truth or pictures.restored)), CROP)
     height, width = (min(side, whole) for side, whole in zip(CROP, noisy.shape, strict=False))
-    several = len(runs) > 1
-    place = f"frame {first.frame} of clip {first.clip}"
+    several = len(results) > 1
+    place = f"frame {first.result.frame} of clip {first.result.clip}"
 
     def crop(name: str, label: str, words: str, group: int | None = None, quality: int | None = None) -> Layer:
         pixels = read_picture(folder / name)[y : y + height, x : x + width]
         return Layer(label, f"{words}, {place}, crop", data_uri(pixels, quality), group)
 
-    layers, residuals, offsets, noises = [], [], [], set()
-    for group, (run, noise, frame) in enumerate(runs):
-        if noise not in noises:
-            layers.append(crop(frame.pictures.noisy, f"noisy ({noise})", f"noisy reference, noise {noise}"))
-            noises.add(noise)
-        name = f"restored ({run})" if several else "restored"
-        layers.append(crop(frame.pictures.restored, name, name))
-        if frame.pictures.residual:
-            words = "residual, four times amplified about mid-grey"
-            residuals.append(crop(frame.pictures.residual, run, f"{words}, {run}", group, quality=80))
-        offsets.append(read_offsets(folder / frame.pictures.shifts, run, frame))
-    if first.pictures.truth:
-        layers.append(crop(first.pictures.truth, "ground truth", "ground truth"))
+    layers: list[Layer] = []
+    residuals: list[Layer] = []
+    offsets: list[RunOffsets] = []
+    noises: set[str] = set()
+    for group, found in enumerate(results):
+        if found.noise not in noises:
+            layers.append(crop(found.pictures.noisy, f"noisy ({found.noise})", f"noisy reference, noise {found.noise}"))
+            noises.add(found.noise)
+        name = f"restored ({found.run})" if several else "restored"
+        layers.append(crop(found.pictures.restored, name, name))
+        if found.pictures.residual:
+            words = f"residual, four times amplified about mid-grey, {found.run}"
+            residuals.append(crop(found.pictures.residual, found.run, words, group, quality=80))
+        offsets.append(read_offsets(folder / found.pictures.shifts, found.run, found.result))
+    if pictures.truth:
+        layers.append(crop(pictures.truth, "ground truth", "ground truth"))
     small = cv2.resize(noisy, _fit(noisy.shape[1], noisy.shape[0]), interpolation=cv2.INTER_AREA)
-    overview = Layer("noisy reference", f"noisy reference, noise {first_noise}, whole {place}", data_uri(small, 75))
-    pictures = [*layers, *residuals, overview]
+    overview = Layer("noisy reference", f"noisy reference, noise {first.noise}, whole {place}", data_uri(small, 75))
     raw_size = (noisy.shape[1] // 2, noisy.shape[0] // 2)
-    size = sum(len(picture.uri) for picture in pictures)
-    shapes = (width, height), (x, y), raw_size
-    return ShownFrame(first.clip, first.frame, size, *shapes, layers, residuals, overview, offsets)
+    size = sum(len(picture.uri) for picture in (*layers, *residuals, overview))
+    clip, frame = first.result.clip, first.result.frame
+    return ShownFrame(clip, frame, size, (width, height), (x, y), raw_size, layers, residuals, overview, offsets)
 
 
 def _fit(width: int, height: int) -> tuple[int, int]:
@@ -161,14 +180,14 @@ def find_detail(picture: np.ndarray, size: tuple[int, int]) -> tuple[int, int]:
     """Find the window with the strongest gradients.
 
     Args:
-        picture: 8 bits, (height, width, 3).
+        picture: RGB, (height, width, 3) uint8.
         size: height and width of the window.
 
     Returns:
-        y and x of its top left corner; 0 along a side that the window is no shorter than.
+        y and x of its top left corner; 0 along a side where the picture is not larger than the window.
     """
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    # On a smaller picture, where the gradients are those of structures and not of single pixels.
+    # On a smaller picture, whose gradients come from structures, not from single pixels.
     quarter = (max(grey.shape[1] // 4, 1), max(grey.shape[0] // 4, 1))
     small = cv2.resize(grey, quarter, interpolation=cv2.INTER_AREA).astype(np.float32)
     strength = np.hypot(cv2.Sobel(small, cv2.CV_32F, 1, 0), cv2.Sobel(small, cv2.CV_32F, 0, 1))
@@ -187,15 +206,29 @@ def data_uri(picture: np.ndarray, quality: int | None = None) -> str:
     Args:
         picture: RGB, (height, width, 3) uint8.
         quality: 0 to 100; None: without loss.
+
+    Returns:
+        The URI.
     """
     buffer = io.BytesIO()
-    settings = {"lossless": True, "method": 2} if quality is None else {"quality": quality}
-    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, format="WEBP", **settings)
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    if quality is None:
+        image.save(buffer, format="WEBP", lossless=True, method=2)
+    else:
+        image.save(buffer, format="WEBP", quality=quality)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def read_offsets(path: Path, run: str, frame: FrameResult) -> RunOffsets:
     """Read the offsets of a frame's tiles and draw them.
+
+    Args:
+        path: file of `Shifts`.
+        run: name of the run.
+        frame: result of the frame.
+
+    Returns:
+        The offsets in all neighbours, as arrows.
 
     Raises:
         UserError: the file cannot be read.
@@ -222,13 +255,13 @@ def read_offsets(path: Path, run: str, frame: FrameResult) -> RunOffsets:
 
 
 def _middle(origin: tuple[int, int], shifts: Shifts) -> tuple[float, float]:
-    """Middle of what the frame holds of a tile: the last ones of a row or column may reach beyond it."""
+    """Centre of the part of a tile that is inside the frame; the last tiles of a row or column may reach beyond it."""
     y, x = ((start + min(start + shifts.patch, side)) / 2 for start, side in zip(origin, shifts.size, strict=True))
     return y, x
 
 
 def _arrow(y: float, x: float, dy: float, dx: float, patch: int) -> str:
-    """SVG path of an arrow; of nothing but a point where there is no offset."""
+    """SVG path of an arrow; a point where there is no offset."""
     length = math.hypot(dy, dx)
     if length == 0:
         return f"M{x:g} {y:g}h0"
