@@ -1,4 +1,4 @@
-"""The checkpoints of an evaluation."""
+"""Checkpoints of an evaluation: loading and labels."""
 
 import re
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ class Candidate:
     """A checkpoint that is evaluated.
 
     Attributes:
-        restorer: in evaluation mode, on the device, the network in the dtype to compute in.
-        description: for the results.
+        restorer: restorer in evaluation mode, on the device, its network in the dtype to compute in.
+        description: entry in the results.
     """
 
     restorer: TwoStageRestorer
@@ -45,11 +45,11 @@ def load_candidates(
     Args:
         paths: files of weights; see `open_restorer`.
         features_path: released file of the feature net, for those among `paths` that are released networks.
-        averaged: of training states, take the averaged weights.
-        device: to compute on.
-        dtype: of the networks; the feature nets stay in float32.
-        frames: length of a burst.
-        side: of a tile with its halo, raw pixels.
+        averaged: take the averaged weights of training states.
+        device: device to compute on.
+        dtype: dtype of the networks; the feature nets stay in float32.
+        frames: number of frames of a burst.
+        side: side of a tile with its halo, raw pixels.
 
     Returns:
         The checkpoints in the given order.
@@ -60,8 +60,9 @@ def load_candidates(
     candidates = []
     for path, label in zip(paths, label_checkpoints(paths), strict=True):
         needs_features = len(paths) == 1 or is_released(load_weights(path)[0])
-        files = [path, *([features_path] if features_path and needs_features else [])]
-        restorer = open_restorer(*files, averaged=averaged)
+        features = features_path if needs_features else None
+        files = [path] if features is None else [path, features]
+        restorer = open_restorer(path, features, averaged)
         flops = count_flops(restorer.network, frames, side)
         restorer.to(device).network.to(dtype)
         description = Checkpoint(
@@ -78,14 +79,14 @@ def load_candidates(
 
 
 def label_checkpoints(paths: Sequence[Path]) -> list[str]:
-    """Short names that tell checkpoints apart and are fit for folders.
+    """Unique, filesystem-safe checkpoint labels.
 
     Args:
-        paths: of the files.
+        paths: paths of the files.
 
     Returns:
-        The name of each file, that of its experiment before it, and more of its path only as far as two files are
-        called the same.
+        For each file its name, after the name of its experiment if it has one, and after more of its path if other
+        files have the same name.
 
     Raises:
         UserError: a file is given twice.

@@ -46,7 +46,7 @@ class Measures(Record):
 
 
 class Seconds(Record):
-    """Time that one frame took."""
+    """Computing time of one frame, seconds."""
 
     matching: _Seconds = Field(description="low-resolution features and block matching")
     network: _Seconds = Field(description="the network, all tiles")
@@ -54,27 +54,27 @@ class Seconds(Record):
 
 
 class Memory(Record):
-    """Largest use of memory so far, bytes."""
+    """Peak memory so far, bytes."""
 
-    resident: _Bytes = Field(description="of the process")
-    device: _Bytes | None = Field(description="of the GPU, as allocated by PyTorch; null on the CPU")
+    resident: _Bytes = Field(description="resident memory of the process")
+    device: _Bytes | None = Field(description="GPU memory allocated by PyTorch; null on the CPU")
 
 
 class Pictures(Record):
-    """Files with what there is to see of a frame, relative to the folder of results.json.
+    """Picture files of a frame, relative to the folder of results.json.
 
-    The pictures are 8-bit sRGB with the tone curve, of the size of the frame.
+    The pictures are 8-bit sRGB with the tone curve and have the size of the frame.
     """
 
     noisy: str = Field(description="the noisy reference frame, demosaicked")
     restored: str
     truth: str | None = Field(description="ground truth; null where there is none")
-    residual: str | None = Field(description="restored minus ground truth in sRGB, times 4, about mid-grey")
-    shifts: str = Field(description="JSON of `Shifts`: where the tiles were found in the other frames")
+    residual: str | None = Field(description="restored minus ground truth in sRGB, times 4, around mid-grey")
+    shifts: str = Field(description="JSON of `Shifts`: matches of the tiles in the other frames")
 
 
 class Shifts(Record):
-    """Content of a file of matched shifts; all lengths in raw pixels, all pairs [y, x]."""
+    """Content of a file of matched shifts. All lengths are in raw pixels, all pairs are [y, x]."""
 
     size: tuple[_Pixels, _Pixels] = Field(description="height and width of the raw planes")
     patch: _Pixels = Field(description="side of a tile")
@@ -98,7 +98,7 @@ class FrameResult(Measures):
 
     clip: str
     frame: str = Field(description="name of the reference frame")
-    index: _Index = Field(description="of the reference frame in its clip, from 0")
+    index: _Index = Field(description="index of the reference frame in its clip, from 0")
     part: Literal["center", "border"] = Field(description="border: among the first or last N // 2 frames of the clip")
     window: list[str] = Field(description="names of the frames of the burst")
     seconds: Seconds
@@ -109,13 +109,13 @@ class FrameResult(Measures):
 class Mean(Measures):
     """Means over frames."""
 
-    frames: int = Field(description="how many; 0: the means are null")
+    frames: int = Field(description="number of frames; if 0, the means are null")
 
 
 class Summary(Record):
     """Means over a clip, or over all clips."""
 
-    clip: str | None = Field(description="null: the mean over clips of the clips' means")
+    clip: str | None = Field(description="name of the clip; null for the mean over clips of the clips' means")
     all: Mean
     center: Mean = Field(description="all frames but the first and the last N // 2")
     border: Mean
@@ -126,31 +126,35 @@ class Run(Record):
 
     checkpoint: str = Field(description="label of an entry of `checkpoints`")
     noise: str = Field(description="name of the level")
-    shot: float | None = Field(description="variance per unit of signal; null where each clip has noise of its own")
-    read: float | None = Field(description="standard deviation; null where each clip has noise of its own")
-    paper_psnr: float | None = Field(description="dB; null where the paper has no figure for this")
+    shot: float | None = Field(
+        description="shot noise, variance per unit of signal; null if each clip has noise of its own"
+    )
+    read: float | None = Field(description="read noise, standard deviation; null if each clip has noise of its own")
+    paper_psnr: float | None = Field(description="PSNR in the paper, dB; null if the paper has none")
     mean: Summary
     clips: list[Summary]
     frames: list[FrameResult]
 
 
 class Checkpoint(Record):
-    """The networks that were evaluated."""
+    """A checkpoint that was evaluated."""
 
-    label: str = Field(description="name in tables and folders")
+    label: str = Field(description="name of the checkpoint in tables and folders")
     file: str
-    sha256: str = Field(description="of the file, and of the file of the feature net after a '+' where there is one")
+    sha256: str = Field(
+        description="SHA-256 of the file; after a '+', that of the file of the feature net if there is one"
+    )
     network: str = Field(description="class of the network")
-    parameters: int = Field(description="of the network")
-    feature_parameters: int = Field(description="of the feature net")
+    parameters: int = Field(description="number of parameters of the network")
+    feature_parameters: int = Field(description="number of parameters of the feature net")
     tile_gflop: float | None = Field(
         description="floating-point operations of the network for one tile, 1e9, counted by torch.utils.flop_counter "
-        "(multiplications and additions of convolutions and matrix products); null where they cannot be"
+        "(multiplications and additions of convolutions and matrix products); null if they cannot be counted"
     )
 
 
 class Comparison(Record):
-    """How much better a checkpoint is than the first one, on the same noise."""
+    """Difference between a checkpoint and the first one, on the same noise."""
 
     noise: str
     metric: Metric
@@ -159,26 +163,26 @@ class Comparison(Record):
     difference: float = Field(description="candidate minus baseline, mean over clips")
     low: float = Field(description="lower end of the confidence interval")
     high: float = Field(description="upper end of the confidence interval")
-    confidence: float = Field(description="of the interval, such as 0.95")
-    frames: int = Field(description="pairs compared")
+    confidence: float = Field(description="confidence level of the interval, such as 0.95")
+    frames: int = Field(description="number of compared pairs of frames")
 
 
 class Skipped(Record):
-    """What could not be evaluated and was left out with --skip-bad."""
+    """Input skipped by --skip-bad, with the reason."""
 
     clip: str
-    frame: str | None = Field(description="null: the whole clip")
+    frame: str | None = Field(description="name of the frame; null for the whole clip")
     reason: str
 
 
 class Environment(Record):
-    """What it was computed with."""
+    """Software and hardware that computed the results."""
 
     python: str
     torch: str
     device: str
-    ranks: int = Field(description="processes")
-    threads: int = Field(description="threads of each process")
+    ranks: int = Field(description="number of processes")
+    threads: int = Field(description="number of threads of each process")
 
 
 class Results(Record):
@@ -187,9 +191,9 @@ class Results(Record):
     schema_version: Literal[1]
     dataset: str
     data: str = Field(description="folder of the data set")
-    complete: bool = Field(description="whether all of the data set was evaluated")
-    notes: list[str] = Field(description="what a reader should know, such as why it is not complete")
-    options: dict = Field(description="what was evaluated and how; as options.yml")
+    complete: bool = Field(description="whether the whole data set was evaluated")
+    notes: list[str] = Field(description="notes for readers, such as why the results are not complete")
+    options: dict = Field(description="data, checkpoints and settings; the content of options.yml")
     checkpoints: list[Checkpoint]
     runs: list[Run]
     comparisons: list[Comparison]

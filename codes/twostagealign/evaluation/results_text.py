@@ -1,4 +1,4 @@
-"""Numbers of the results as text, the same in the table on the screen and in the report."""
+"""Formats of the numbers in the table on the screen and in the report."""
 
 from dataclasses import dataclass
 from statistics import fmean
@@ -6,19 +6,19 @@ from statistics import fmean
 from twostagealign.evaluation.results import Comparison, Run, Seconds
 
 UNITS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "lpips": "LPIPS"}
-"""What the metrics are called."""
+"""Names of the metrics, with units."""
 
 _DECIMALS = {"psnr": 3, "ssim": 5, "lpips": 4}
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a frame of a run cost, as text.
+    """Mean cost of a frame of a run, as text.
 
     Attributes:
-        seconds: by part of the work, on average.
-        resident: peak of the process' memory, GiB.
-        device: peak of what was allocated on the GPU, GiB; None without one.
+        seconds: mean seconds by part of the work.
+        resident: peak resident memory of the process, GiB.
+        device: peak memory allocated on the GPU, GiB; None without a GPU.
     """
 
     seconds: dict[str, str]
@@ -27,29 +27,29 @@ class Cost:
 
 
 def number(value: float | None, decimals: int) -> str:
-    """A number; a dash where it is not known."""
+    """A number as text; a dash for None."""
     return "-" if value is None else f"{value:.{decimals}f}"
 
 
 def grouped(value: int) -> str:
-    """A large whole number, its digits in groups of three."""
+    """An integer as text, its digits in groups of three."""
     return f"{value:,}".replace(",", " ")
 
 
 def measured(metric: str, value: float | None) -> str:
-    """A value of a metric, with the decimals that are worth looking at."""
+    """A value of a metric, with as many decimals as are useful."""
     return number(value, _DECIMALS[metric])
 
 
 def difference(comparison: Comparison) -> tuple[str, str]:
-    """The difference of a comparison, and its interval."""
+    """Difference and interval of a comparison, as text."""
     decimals = _DECIMALS[comparison.metric]
     value, low, high = (f"{x:+.{decimals}f}" for x in (comparison.difference, comparison.low, comparison.high))
     return value, f"{low} to {high}"
 
 
 def cost(run: Run) -> Cost:
-    """Summarise what the frames of a run cost."""
+    """Summarise the cost of the frames of a run."""
     device = [frame.memory.device for frame in run.frames if frame.memory.device is not None]
     seconds = {part: fmean(getattr(frame.seconds, part) for frame in run.frames) for part in Seconds.model_fields}
     return Cost(

@@ -1,4 +1,4 @@
-"""From frames to means, and from means to tables."""
+"""Means over frames and clips, the table on the screen, and results.csv."""
 
 import csv
 import io
