@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow bench lint format clean
+.PHONY: help setup demo test test-slow fuzz bench lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test: setup  ## run the quick tests
 
 test-slow: setup  ## run the slow tests
 	$(BIN)/python -m pytest -m slow
+
+fuzz: setup  ## feed damaged inputs to everything that reads files
+	$(BIN)/python scripts/fuzz.py --jobs 2 --json results/fuzz/table.json
 
 bench: setup  ## measure speed and memory; nothing else should run
 	$(BIN)/python scripts/benchmark.py --json results/benchmark.json

@@ -1,0 +1,1 @@
+"""A fuzzer of everything that the programs read; `scripts/fuzz.py` runs it."""
