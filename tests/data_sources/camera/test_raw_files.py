@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from twostagealign.data.camera.raw_files import upright
+from twostagealign.data.camera.raw_files import read_samples, upright
 from twostagealign.data.camera.raw_folder import read_raw_folder
 from twostagealign.data.pictures import write_picture
 from twostagealign.isp import CFA_ORDERS, rgb2cam_from_xyz2cam
@@ -214,6 +214,12 @@ def test_damage_is_explained_if_it_is_seen(tmp_path, mosaics, data, nested) -> N
     path.write_bytes(content)
     with suppress(UserError):
         read_raw_folder(tmp_path).planes(0)
+
+
+def test_pipes_are_refused_and_do_not_block(tmp_path) -> None:
+    os.mkfifo(tmp_path / "0.dng")
+    with pytest.raises(UserError, match=r"0\.dng: is a pipe"):
+        read_samples(tmp_path / "0.dng")
 
 
 def test_a_burst_is_restored_as_its_mosaics_are_and_turned(write, mosaics, tmp_path, tiny_checkpoint) -> None:

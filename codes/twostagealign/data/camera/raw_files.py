@@ -13,6 +13,7 @@ import torch
 
 from twostagealign.isp import CFA_ORDERS, extend_to_rggb, pack
 from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.files import check_regular
 
 if TYPE_CHECKING:
     import rawpy
@@ -46,6 +47,7 @@ def _opened(path: Path) -> Iterator["rawpy.RawPy"]:
     """Open a file with LibRaw; what is wrong with the file becomes a UserError."""
     import rawpy  # late: only raw files need it
 
+    check_regular(path, 2**32, "a raw file")
     try:
         with _mute(), rawpy.imread(str(path)) as raw:
             yield raw
