@@ -1,18 +1,19 @@
 """Restore a burst of raw frames, or degrade a clip of ordinary pictures and restore it."""
 
-import argparse
 from pathlib import Path
 
+from twostagealign.cli.arguments import Parser, bounded
 from twostagealign.cli.run import run
 from twostagealign.isp import PROTOCOL_LEVELS
 from twostagealign.models.checkpoint import find_checkpoint
 from twostagealign.restoration.folder import restoration_table, restore_folder
 from twostagealign.restoration.tiling import add_tiling_arguments, pop_tiling
+from twostagealign.runtime.bounds import CountOrZero, Frames
 
 
 def main() -> None:
     """Read the arguments, restore, print the measures."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     add = parser.add_argument
     inputs = "folder of raw files, or of Bayer mosaics with camera.yml; of pictures for --simulate"
     add("--input", type=Path, required=True, help=inputs)
@@ -20,8 +21,8 @@ def main() -> None:
     add("--simulate", choices=PROTOCOL_LEVELS, help="degrade ordinary pictures with this noise, restore and measure")
     add("--checkpoint", type=find_checkpoint, default="tiny", help="weights, or their name (default: %(default)s)")
     add("--features-checkpoint", type=Path, help="weights of the feature net, where they are a file of their own")
-    add("--frames", type=int, help="frames that restore one picture (default: 5)")
-    add("--reference", type=int, help="index of the frame to restore, from 0 (default: the middle one)")
+    add("--frames", type=bounded(Frames), help="frames that restore one picture (default: 5)")
+    add("--reference", type=bounded(CountOrZero), help="frame to restore, from 0 (default: the middle one)")
     add("--sliding", action="store_true", help="restore every frame")
     add("--linear", action="store_true", help="also write 16-bit linear camera RGB")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")

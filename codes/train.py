@@ -4,6 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
+from twostagealign.cli.arguments import Parser
 from twostagealign.cli.run import run
 from twostagealign.options import load_options
 from twostagealign.runtime.ranks import join_ranks
@@ -12,7 +13,7 @@ from twostagealign.training.trainer import Trainer, was_restarted
 
 def main() -> None:
     """Read the options, train."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("-opt", type=Path, required=True, metavar="FILE", help="option file (YAML)")
     parser.add_argument("--auto_resume", action="store_true", help="go on from the experiment's newest training state")
     parser.add_argument(

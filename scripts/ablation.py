@@ -8,6 +8,7 @@ import logging
 import sys
 from pathlib import Path
 
+from twostagealign.cli.arguments import Parser
 from twostagealign.cli.run import run
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import output_folder, write_atomically
@@ -27,7 +28,7 @@ from twostagealign.studies.ablation.scenes import bundled_scenes, clip_scenes
 
 def main() -> None:
     """Train if requested, measure, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--train", action="store_true", help="first train the variants that are not fully trained, one by one")
     add("--data", type=Path, metavar="FOLDER", help="pictures to train on")

@@ -9,6 +9,7 @@ from pathlib import Path
 from baselines import DirectNetwork, match_directly, restore_directly
 from torch import Tensor
 
+from twostagealign.cli.arguments import Parser
 from twostagealign.cli.run import run
 from twostagealign.models import TwoStageRestorer
 from twostagealign.runtime.environment import environment
@@ -35,7 +36,7 @@ SUITES: dict[str, Callable[[argparse.Namespace], Iterator[Measurement]]] = {
 
 def main() -> None:
     """Run the suites, print each number with its bar and verdict, save them."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     add = parser.add_argument
     add("suite", nargs="*", metavar="SUITE", help=f"what to measure: {', '.join(SUITES)} (default: all)")
     add("--json", type=Path, metavar="FILE", help="also write the numbers to FILE")

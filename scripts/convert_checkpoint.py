@@ -1,18 +1,18 @@
 """Turn any checkpoint that restore.py reads into one safetensors file with both networks."""
 
-import argparse
 from pathlib import Path
 
 import torch
 
 from twostagealign.archs import infer_network_arguments
+from twostagealign.cli.arguments import Parser
 from twostagealign.cli.run import run
 from twostagealign.models.checkpoint import find_checkpoint, load_weights, open_restorer, save_weights
 
 
 def main() -> None:
     """Read the arguments, load strictly, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("checkpoint", type=find_checkpoint, help="weights or training state (of which the average)")
     parser.add_argument("output", type=Path, help="file to write, .safetensors")
     parser.add_argument("--features-checkpoint", type=Path, help="the feature net, where it is a file of its own")

@@ -7,6 +7,7 @@ its checksums; without --input, nothing is written.
 import argparse
 from pathlib import Path
 
+from twostagealign.cli.arguments import Parser
 from twostagealign.cli.run import run
 from twostagealign.data import verify_store, write_store
 from twostagealign.runtime.errors import UserError
@@ -14,7 +15,7 @@ from twostagealign.runtime.errors import UserError
 
 def main() -> None:
     """Write the store, verify it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input", type=Path, metavar="FOLDER", help="clip folders: FOLDER/000/00000000.png")
     parser.add_argument("--output", type=Path, required=True, metavar="LMDB", help="folder of the store")
     parser.add_argument(

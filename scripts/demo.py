@@ -1,18 +1,19 @@
 """Make a noisy raw burst from a photograph or a clip, restore it, and draw the result next to classical methods."""
 
-import argparse
 from pathlib import Path
 
+from twostagealign.cli.arguments import Parser, bounded
 from twostagealign.cli.run import run
 from twostagealign.data import BUNDLED
 from twostagealign.isp import PROTOCOL_LEVELS
 from twostagealign.models.checkpoint import find_checkpoint
+from twostagealign.runtime.bounds import Seed
 from twostagealign.studies.demo import demo_table, run_demo
 
 
 def main() -> None:
     """Read the arguments, run the demo, print the measures."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     add = parser.add_argument
     add("--output", type=Path, default=Path("results/demo"), help="folder for the results (default: %(default)s)")
     add("--checkpoint", type=find_checkpoint, default="tiny", help="weights, or their name (default: %(default)s)")
@@ -23,7 +24,12 @@ def main() -> None:
     subject.add_argument("--clip", type=Path, metavar="FOLDER", help=clip)
     add("--noise", choices=PROTOCOL_LEVELS, default="high", help="level of the test protocol (default: %(default)s)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    add("--seed", type=int, default=0, help="seed of the camera motion over a photograph (default: %(default)s)")
+    add(
+        "--seed",
+        type=bounded(Seed),
+        default=0,
+        help="seed of the camera motion (default: %(default)s)",
+    )
     options = vars(parser.parse_args())
     result = run_demo(**options)
     print(demo_table(result))

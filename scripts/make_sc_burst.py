@@ -3,25 +3,26 @@
 python scripts/make_sc_burst.py --input CLIP --output datasets/SC_burst/Scene01
 """
 
-import argparse
 from pathlib import Path
 
+from twostagealign.cli.arguments import Parser, bounded
 from twostagealign.cli.run import run
 from twostagealign.data.clips.clip_sets import DegradedClip
 from twostagealign.data.clips.sc_burst_writer import write_scene
 from twostagealign.data.evaluation_set import NoiseLevel
 from twostagealign.isp import PROTOCOL_LEVELS
+from twostagealign.runtime.bounds import Frames
 from twostagealign.runtime.errors import UserError
 
 
 def main() -> None:
     """Degrade the frames by the test protocol and write them as .mat files."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--input", type=Path, required=True, help="folder of numbered pictures")
     add("--output", type=Path, required=True, help="folder of the scene")
     add("--noise", choices=PROTOCOL_LEVELS, default="high", help="(default: %(default)s)")
-    add("--frames", type=int, default=5, help="length of the burst (default: %(default)s)")
+    add("--frames", type=bounded(Frames), default=5, help="length of the burst (default: %(default)s)")
     arguments = parser.parse_args()
     if arguments.frames < 1:
         raise UserError(f"--frames: found {arguments.frames}, expected at least 1")

@@ -3,16 +3,17 @@
 python scripts/make_uhd_clip.py --output datasets/Videezy4K/wall
 """
 
-import argparse
 from itertools import cycle, islice
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from twostagealign.cli.arguments import Parser, bounded
 from twostagealign.cli.run import run
 from twostagealign.data import BUNDLED, bundled_picture, list_pictures, write_picture
 from twostagealign.data.stills.motion import hand_held_motion, look
+from twostagealign.runtime.bounds import Frames, Seed, Shift, Side
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import output_folder
 
@@ -39,14 +40,14 @@ def fill(picture: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def main() -> None:
     """Draw the camera motion, write the frames."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--output", type=Path, required=True, help="folder of the clip")
-    add("--frames", type=int, default=5, help="(default: %(default)s)")
-    add("--width", type=int, default=3840, help="RGB pixels (default: %(default)s)")
-    add("--height", type=int, default=2160, help="RGB pixels (default: %(default)s)")
-    add("--speed", type=float, default=16, help="step from frame to frame, raw pixels (default: %(default)s)")
-    add("--seed", type=int, default=0, help="seed of the motion (default: %(default)s)")
+    add("--frames", type=bounded(Frames), default=5, help="(default: %(default)s)")
+    add("--width", type=bounded(Side), default=3840, help="RGB pixels (default: %(default)s)")
+    add("--height", type=bounded(Side), default=2160, help="RGB pixels (default: %(default)s)")
+    add("--speed", type=bounded(Shift), default=16, help="step from frame to frame, raw pixels (default: %(default)s)")
+    add("--seed", type=bounded(Seed), default=0, help="seed of the motion (default: %(default)s)")
     arguments = parser.parse_args()
     size = (arguments.height, arguments.width)
     for name, least in (("frames", 1), ("height", 12), ("width", 12)):

@@ -6,12 +6,12 @@ the tile border in RGB pixels; and the step of that difference across borders, a
 averaged over pieces of 32 pixels along the border, as the eye does.
 """
 
-import argparse
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from twostagealign.cli.arguments import Parser, bounded
 from twostagealign.cli.run import run
 from twostagealign.data import Clip, degrade_by_protocol
 from twostagealign.isp import PROTOCOL_LEVELS
@@ -19,6 +19,7 @@ from twostagealign.models.checkpoint import find_checkpoint, open_restorer
 from twostagealign.restoration.frame import restore_frame
 from twostagealign.restoration.quality import develop, measure
 from twostagealign.restoration.tiling import Tiling
+from twostagealign.runtime.bounds import Side
 from twostagealign.runtime.errors import UserError
 
 DISTANCES = (0, 1, 2, 4, 8, 16, 32)
@@ -47,12 +48,17 @@ def row(restored: Tensor, whole: Tensor, truth: Tensor, side: int) -> str:
 
 def main() -> None:
     """Restore one crop with several tilings, print a row for each."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--input", type=Path, required=True, help="folder of at least five pictures")
     add("--checkpoint", type=find_checkpoint, default="tiny", help="(default: %(default)s)")
     add("--noise", choices=PROTOCOL_LEVELS, default="high", help="(default: %(default)s)")
-    add("--size", type=int, default=512, help="side of the crop, RGB pixels, a multiple of 256 (default: %(default)s)")
+    add(
+        "--size",
+        type=bounded(Side),
+        default=512,
+        help="side of the crop, 256 k RGB pixels (default: %(default)s)",
+    )
     arguments = parser.parse_args()
     size = arguments.size
     if size < 512 or size % 256:

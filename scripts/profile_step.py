@@ -16,12 +16,14 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from twostagealign.cli.arguments import Parser, bounded
 from twostagealign.cli.run import run
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import find_checkpoint, open_restorer
 from twostagealign.options import load_options
 from twostagealign.restoration.frame import restore_frame
 from twostagealign.restoration.tiling import Tiling
+from twostagealign.runtime.bounds import Count, Frames, Side
 from twostagealign.runtime.device import pick_device
 from twostagealign.studies.benchmarks.subjects import burst
 from twostagealign.training.batches import Batch
@@ -83,14 +85,21 @@ def restoration(arguments: argparse.Namespace) -> tuple[TwoStageRestorer, Callab
 
 def main() -> None:
     """Warm up, profile one step, print two tables: nested stages, and operations."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("what", choices=("training", "restoration"))
     add("-opt", type=Path, default=TINY, metavar="FILE", help="training: option file (default: %(default)s)")
     add("--checkpoint", type=find_checkpoint, default="tiny", help="restoration: weights (default: %(default)s)")
-    add("--size", type=int, nargs=2, default=(128, 192), metavar="N", help="restoration: height, width, raw pixels")
-    add("--frames", type=int, default=5, help="restoration: frames of the burst (default: %(default)s)")
-    add("--rows", type=int, default=20, help="rows of the table of operations (default: %(default)s)")
+    add(
+        "--size",
+        type=bounded(Side),
+        nargs=2,
+        default=(128, 192),
+        metavar="N",
+        help="restoration: height width, raw",
+    )
+    add("--frames", type=bounded(Frames), default=5, help="restoration: frames of the burst (default: %(default)s)")
+    add("--rows", type=bounded(Count), default=20, help="rows of the table of operations (default: %(default)s)")
     add("--trace", type=Path, metavar="FILE", help="write the profile to FILE, for chrome://tracing")
     arguments = parser.parse_args()
     restorer, step = {"training": training_step, "restoration": restoration}[arguments.what](arguments)

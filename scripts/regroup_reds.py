@@ -6,13 +6,14 @@ python scripts/regroup_reds.py --train datasets/REDS/train_sharp --val datasets/
 import argparse
 from pathlib import Path
 
+from twostagealign.cli.arguments import Parser
 from twostagealign.cli.run import run
 from twostagealign.data import regroup
 
 
 def main() -> None:
     """Read the arguments, regroup."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", type=Path, required=True, metavar="FOLDER", help="training clips, to be extended")
     parser.add_argument("--val", type=Path, required=True, metavar="FOLDER", help="validation clips")
     parser.add_argument("--mode", choices=("link", "copy"), default="link", help="symbolic links (default) or copies")

@@ -5,7 +5,6 @@ or if DIR holds none. Every array of a file takes part: what is no result is an 
 released_checkpoint_keys.json, that are of other networks are listed as not covered.
 """
 
-import argparse
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from twostagealign.archs import (
     from_released,
     to_released,
 )
+from twostagealign.cli.arguments import Parser
 from twostagealign.cli.run import run
 from twostagealign.data import PADDINGS, frame_window
 from twostagealign.isp import (
@@ -271,7 +271,7 @@ def verify(path: Path) -> tuple[float, str]:
 
 def main() -> int:
     """Check all files, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder with the reference numbers")
     folder = parser.parse_args().folder
     if not folder.is_dir():

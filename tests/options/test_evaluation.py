@@ -32,7 +32,7 @@ def test_option_files_say_what_the_protocol_says() -> None:
         ("dataset={type: ClipSett}", r"dataset\.type: found 'ClipSett', expected one of ClipSet, SCBurst"),
         ("dataset={type: ClipSet, folder: x}", r"dataset\.folder: set by the program"),
         ("paper:psnr:high=best", r"paper\.psnr\.high: found 'best', expected a number"),
-        ("save_images=-1", "save_images: found -1, expected a number greater than or equal to 0"),
+        ("save_images=-1", "save_images: found -1, expected at least 0"),
     ],
 )
 def test_wrong_options(override, message) -> None:
@@ -92,15 +92,33 @@ def test_command_line(monkeypatch, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("--limit 0", "--limit: found 0, expected at least 1"),
-        ("--workers -1", "--workers: found -1, expected at least 0"),
+        ("--limit 0", "--limit: found '0', expected at least 1"),
+        ("--workers -1", "--workers: found '-1', expected at least 0"),
         ("--name ../x", r"--name: found '\.\./x', expected letters, digits"),
         ("--compare tiny", "--compare: found one checkpoint, expected at least two"),
         ("--overlap 6", "--overlap: found 6, expected a multiple of 4"),
-        ("--batch 0", "--batch: found 0, expected at least 1"),
+        ("--batch 0", "--batch: found '0', expected at least 1"),
         ("--force_yml tiling:patch=30", r"REDS4\.yml: tiling\.patch: found 30, expected a multiple of 4"),
         ("--force_yml noise=loud", r"REDS4\.yml: noise: found 'loud', expected high, low, both or SHOT,READ"),
         ("-opt none.yml", r"none\.yml: no such file"),
+        (f"-opt {'n' * 256}", r"n{60}\.\.\.: a name in this path has 256 bytes, the limit is 255"),
+        ("--limit 1099511627776", "--limit: found '1099511627776', expected at most 1000000000"),
+        ("--limit 1.5", "--limit: found '1.5', expected an integer"),
+        (f"--workers {'9' * 5000}", r"--workers: found '9+\.\.\.9+', expected an integer"),
+        ("--workers 1000", "--workers: found '1000', expected at most 256"),
+        ("--batch 1000000", "--batch: found '1000000', expected at most 4096"),
+        (
+            "--force_yml tiling:patch=1099511627776",
+            r"tiling\.patch: found 1099511627776, expected at most 4096",
+        ),
+        (
+            "--force_yml tiling:search_window=65536",
+            r"tiling\.search_window: found 65536, expected at most",
+        ),
+        ("--force_yml frames=10001", "frames: found 10001, expected at most 1000"),
+        (f"--force_yml data={'n' * 256}", r"data: n{60}\.\.\.: a name in this path has 256 bytes"),
+        (f"--name {'n' * 151}", "--name: found 'n+', expected letters, digits"),
+        ("--lmit 3", r"unrecognized arguments: --lmit 3 \(--help lists the arguments\)"),
     ],
 )
 def test_wrong_command_lines(monkeypatch, line, message) -> None:

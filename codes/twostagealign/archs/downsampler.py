@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from twostagealign.archs.blocks import SLOPE, initialise
+from twostagealign.runtime.bounds import Channels
 
 
 class LowResolutionFeatures(nn.Module):
@@ -17,7 +18,7 @@ class LowResolutionFeatures(nn.Module):
 
     scale = 4
 
-    def __init__(self, channels: int = 16) -> None:
+    def __init__(self, channels: Channels = 16) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(4, channels, 3, stride=2, padding=1, bias=False),

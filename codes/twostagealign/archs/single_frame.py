@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from twostagealign.archs.blocks import initialise_delta_orthogonal
 from twostagealign.archs.reconstruction import ReconstructionUNet
 from twostagealign.archs.two_stage import FrameFeatures, as_images, check_burst, is_delta, starting_point
+from twostagealign.runtime.bounds import Channels
 
 
 class SingleFrameNet(nn.Module):
@@ -24,7 +25,7 @@ class SingleFrameNet(nn.Module):
         ValueError: if ``nf`` is unfit or the initialisation unknown.
     """
 
-    def __init__(self, nf: int = 64, residual: bool = False, initialisation: str = "orthogonal") -> None:
+    def __init__(self, nf: Channels = 64, residual: bool = False, initialisation: str = "orthogonal") -> None:
         super().__init__()
         if nf <= 0 or nf % 2:
             raise ValueError(f"nf is {nf}, expected a positive even number")

@@ -9,6 +9,7 @@ from twostagealign.archs.blocks import AttentionBlock, SimpleBlock, initialise, 
 from twostagealign.archs.pcd_align import PCDAlignment
 from twostagealign.archs.reconstruction import ReconstructionUNet
 from twostagealign.isp import demosaic
+from twostagealign.runtime.bounds import Channels
 
 # Features of so many bytes per layer are processed at a time on a processor.
 _CACHE_BYTES = 8 * 2**20
@@ -61,8 +62,8 @@ class TwoStageNet(nn.Module):
 
     def __init__(
         self,
-        nf: int = 64,
-        groups: int = 8,
+        nf: Channels = 64,
+        groups: Channels = 8,
         align: bool = True,
         residual: bool = False,
         initialisation: str = "orthogonal",

@@ -1,16 +1,16 @@
 """The command line of the test scripts."""
 
-import argparse
 import math
-import re
 from pathlib import Path
 
+from twostagealign.cli.arguments import Parser, bounded
 from twostagealign.data.evaluation_set import NoiseLevel
 from twostagealign.evaluation.protocol import Request
 from twostagealign.isp import PROTOCOL_LEVELS
 from twostagealign.models.checkpoint import find_checkpoint
-from twostagealign.options.evaluation import FOLDER_NAME, load_evaluation_options
+from twostagealign.options.evaluation import load_evaluation_options
 from twostagealign.restoration.tiling import Tiling
+from twostagealign.runtime.bounds import Batch, Count, CountOrZero, FolderName, Workers
 from twostagealign.runtime.errors import UserError
 
 
@@ -29,12 +29,6 @@ def read_request(description: str, option_file: Path) -> Request:
     """
     arguments = _parser(description, option_file).parse_args()
     options = load_evaluation_options(arguments.opt, arguments.force_yml)
-    for name, least in (("limit", 1), ("workers", 0), ("save_images", 0)):
-        value = getattr(arguments, name)
-        if value is not None and value < least:
-            raise UserError(f"--{name.replace('_', '-')}: found {value}, expected at least {least}")
-    if arguments.name is not None and not re.fullmatch(FOLDER_NAME, arguments.name):
-        raise UserError(f"--name: found {arguments.name!r}, expected letters, digits, '.', '_', '-', no sign first")
     if arguments.compare and len(arguments.compare) < 2:
         raise UserError("--compare: found one checkpoint, expected at least two")
     sizes = {key: getattr(arguments, key) for key in ("batch", "overlap") if getattr(arguments, key) is not None}
@@ -101,8 +95,8 @@ def parse_noise(text: str, source: str) -> list[NoiseLevel]:
     return [NoiseLevel(f"shot{shot:g}_read{read:g}", shot, read)]
 
 
-def _parser(description: str, option_file: Path) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=description)
+def _parser(description: str, option_file: Path) -> Parser:
+    parser = Parser(description=description)
     add = parser.add_argument
     add("-opt", type=Path, default=option_file, metavar="FILE", help="option file (default: %(default)s)")
     add("--force_yml", nargs="+", default=[], metavar="KEY=VALUE", help="change options: tiling:halo=8 frames=3")
@@ -116,16 +110,28 @@ def _parser(description: str, option_file: Path) -> argparse.ArgumentParser:
     add("--noise", metavar="LEVEL", help="high, low, both or SHOT,READ (default: as in the option file)")
     add("--protocol", choices=("paper", "released"), default="paper", help="released: match as the released code does")
     add("--clips", nargs="+", metavar="NAME", help="evaluate these clips only")
-    add("--limit", type=int, metavar="N", help="evaluate the first N frames of each clip only")
-    add("--batch", type=int, metavar="N", help="tiles restored at once (default: as in the option file)")
-    add("--overlap", type=int, metavar="N", help="raw pixels by which tiles are blended with their neighbours")
-    add("--save-images", type=int, nargs="?", const=1, metavar="N", help="write pictures of N frames per clip")
+    add("--limit", type=bounded(Count), metavar="N", help="evaluate the first N frames of each clip only")
+    add("--batch", type=bounded(Batch), metavar="N", help="tiles restored at once (default: as in the option file)")
+    add(
+        "--overlap",
+        type=bounded(CountOrZero),
+        metavar="N",
+        help="raw pixels by which tiles are blended with their neighbours",
+    )
+    add(
+        "--save-images",
+        type=bounded(CountOrZero),
+        nargs="?",
+        const=1,
+        metavar="N",
+        help="write pictures of N frames per clip",
+    )
     add("--report", action="store_true", help="write report.html, by default with pictures of one frame per clip")
     add("--resume", action="store_true", help="go on where an evaluation stopped")
     add("--skip-bad", action="store_true", help="leave out files that cannot be read, and say so")
     add("--results", type=Path, default=Path("results"), metavar="FOLDER", help="(default: %(default)s)")
-    add("--name", help="folder in it (default: of data set, checkpoint and noise)")
-    add("--workers", type=int, default=2, metavar="N", help="threads that read ahead (default: %(default)s)")
+    add("--name", type=bounded(FolderName), help="folder in it (default: of data set, checkpoint and noise)")
+    add("--workers", type=bounded(Workers), default=2, metavar="N", help="reading threads (default: %(default)s)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     add("--dtype", choices=("float32", "bfloat16", "float16", "float64"), default="float32", help="of the network")
     return parser

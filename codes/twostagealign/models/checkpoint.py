@@ -17,7 +17,7 @@ from twostagealign.archs import from_released, infer_network_arguments, is_relea
 from twostagealign.models import TwoStageRestorer
 from twostagealign.options.registry import FEATURES, NETWORKS, build
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import REPOSITORY, locate, write_atomically
+from twostagealign.runtime.files import REPOSITORY, checked_path, locate, write_atomically
 
 PRETRAINED = REPOSITORY / "experiments" / "pretrained"
 """Where the shipped checkpoints lie: two_stage_NAME.safetensors."""
@@ -36,7 +36,7 @@ def find_checkpoint(text: str) -> Path:
     """
     files = sorted(PRETRAINED.glob("two_stage_*.safetensors"))
     shipped = {file.stem.removeprefix("two_stage_"): file for file in files}
-    path = shipped.get(text) or locate(Path(text))
+    path = shipped.get(text) or locate(checked_path(text))
     if not path.exists():
         raise UserError(f"{text}: no such file, and none of the shipped checkpoints: {', '.join(shipped) or '(none)'}")
     return path

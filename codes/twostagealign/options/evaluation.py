@@ -3,21 +3,18 @@
 Sizes are in raw pixels (pixels of one raw plane), as in `options.schema`.
 """
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
 from pydantic import Field, field_validator
 
 from twostagealign.options.load import read_options
 from twostagealign.options.registry import EVALUATION_SETS
-from twostagealign.options.schema import Count, Section, TypeNode
+from twostagealign.options.schema import Section, TypeNode
+from twostagealign.runtime.bounds import Count, CountOrZero, FolderName, Frames, PathText
 
 FROM_CODE = ("folder", "frames")
 """Arguments of a data set's constructor that the option file does not give: they come from `data` and `frames`."""
-
-FOLDER_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 
 
 class TilingOptions(Section):
@@ -43,22 +40,15 @@ class PaperOptions(Section):
 class EvaluationOptions(Section):
     """A data set and its protocol."""
 
-    name: str  # in tables and in the name of the results
+    name: FolderName  # in tables and in the name of the results
     dataset: TypeNode  # a class of options.registry.EVALUATION_SETS
-    data: str  # the folder, unless --data gives another
+    data: PathText  # the folder, unless --data gives another
     clips: list[str] | None = None  # those of them that are in the folder are evaluated; null: all clips in it
-    frames: Annotated[int, Field(gt=0)] = 5  # length of a burst
+    frames: Frames = 5  # length of a burst
     noise: str | None = "high"  # high, low, both or SHOT,READ; null: the frames have noise of their own
     tiling: TilingOptions
-    save_images: Annotated[int, Field(ge=0)] = 0  # frames per clip of which pictures are written
+    save_images: CountOrZero = 0  # frames per clip of which pictures are written
     paper: PaperOptions | None = None
-
-    @field_validator("name")
-    @classmethod
-    def _fit_for_a_folder(cls, name: str) -> str:
-        if not re.fullmatch(FOLDER_NAME, name):
-            raise ValueError(f"found {name!r}, expected letters, digits, '.', '_', '-', a letter or digit first")
-        return name
 
     @field_validator("frames")
     @classmethod

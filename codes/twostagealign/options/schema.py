@@ -4,7 +4,6 @@ Sizes are in raw pixels (pixels of one raw plane). An unknown key, a string wher
 of range is an error; `runtime.validation` words it.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -20,6 +19,21 @@ from pydantic import (
     field_validator,
 )
 
+from twostagealign.runtime.bounds import (
+    Batch,
+    Count,
+    CountOrZero,
+    Decay,
+    FolderName,
+    PatchSize,
+    PathText,
+    Positive,
+    PositiveOrZero,
+    Probability,
+    SearchWindow,
+    Seed,
+    Workers,
+)
 from twostagealign.runtime.validation import quote
 
 
@@ -56,16 +70,6 @@ class Node:
 
 TypeNode = Annotated[Node, BeforeValidator(lambda value: Node.from_yaml(value)), PlainSerializer(Node.node)]
 
-Count = Annotated[int, Field(gt=0)]
-Iteration = Annotated[int, Field(ge=0)]
-Weight = Annotated[float, Field(ge=0)]
-Rate = Annotated[float, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Beta = tuple[Fraction, Fraction]
-# Half the window must be an even number of pixels of the features, which have a quarter of the raw size: candidates lie
-# two apart, and offset 0 is to be one of them.
-SearchWindow = Annotated[int, Field(gt=0, multiple_of=16)]
-
 
 class Section(BaseModel):
     """One mapping of the file. Strict: `"3"` and `true` are no numbers; extra keys are errors; values do not change."""
@@ -76,8 +80,8 @@ class Section(BaseModel):
 class PathOptions(Section):
     """Where results go and where a training starts from."""
 
-    experiments_root: str = "experiments"  # results go to EXPERIMENTS_ROOT/NAME
-    pretrained: str | None = None  # checkpoint (a file, or its name) whose weights the training starts from
+    experiments_root: PathText = "experiments"  # results go to EXPERIMENTS_ROOT/NAME
+    pretrained: PathText | None = None  # checkpoint (a file, or its name) whose weights the training starts from
     strict_load: bool = True  # false: take from it what has the same name and shape, leave the rest as it begins
     widen: bool = False  # true: it is of a narrower network, which the network begins as
 
@@ -86,9 +90,9 @@ class MatchingOptions(Section):
     """Stage one: progressive block matching in training."""
 
     search_window: SearchWindow | None = 64  # side of the searched square around a patch's position; null: no matching
-    temperature: Rate = 1e-2  # of the softmax over candidates
-    final_temperature: Rate = 1e-3  # the same from iteration `final_temperature_from` on
-    final_temperature_from: Iteration = 300_000
+    temperature: Positive = 1e-2  # of the softmax over candidates
+    final_temperature: Positive = 1e-3  # the same from iteration `final_temperature_from` on
+    final_temperature_from: CountOrZero = 300_000
     refine: bool = False  # patches are found to the pixel, and the network sees what is found instead of blends
 
 
@@ -102,19 +106,19 @@ class DatasetOptions(Section):
 class OptimizerOptions(Section):
     """Adam."""
 
-    lr: Rate = 1e-4  # learning rate of the network
-    features_lr: Weight = 1e-5  # learning rate of the low-resolution features
-    deform_lr: Weight | None = None  # learning rate of the deformable layers; null: that of the network
-    betas: Annotated[Beta, Strict(False)] = (0.9, 0.99)  # not strict: YAML has lists, no tuples
+    lr: Positive = 1e-4  # learning rate of the network
+    features_lr: PositiveOrZero = 1e-5  # learning rate of the low-resolution features
+    deform_lr: PositiveOrZero | None = None  # learning rate of the deformable layers; null: that of the network
+    betas: Annotated[tuple[Decay, Decay], Strict(False)] = (0.9, 0.99)  # not strict: YAML has lists, no tuples
 
 
 class SchedulerOptions(Section):
     """Cosine annealing with restarts."""
 
     periods: list[Count] = Field(min_length=1)  # iterations of each cosine
-    restart_weights: list[Rate]  # factor on the learning rate at the start of each period
-    eta_min: Weight  # learning rate at the end of each period
-    warmup: Iteration = 0  # iterations at the start over which the rate grows from 0
+    restart_weights: list[Positive]  # factor on the learning rate at the start of each period
+    eta_min: PositiveOrZero  # learning rate at the end of each period
+    warmup: CountOrZero = 0  # iterations at the start over which the rate grows from 0
 
     @field_validator("restart_weights")
     @classmethod
@@ -128,51 +132,51 @@ class SchedulerOptions(Section):
 class MatchSupervision(Section):
     """Scores on noisy features follow those on the clean raw."""
 
-    weight: Weight = 1e3
-    until: Iteration | None = 200_000  # first iteration without this loss; null: never
+    weight: PositiveOrZero = 1e3
+    until: CountOrZero | None = 200_000  # first iteration without this loss; null: never
     antialias: bool = False  # blur the clean raw before it is made small, so that texture does not alias
 
 
 class Interpolation(Section):
     """The interpolation branch: both restoration losses on it, weighted by edges."""
 
-    weight: Weight = 1.0
-    until: Iteration | None = None  # first iteration without this branch; null: never
+    weight: PositiveOrZero = 1.0
+    until: CountOrZero | None = None  # first iteration without this branch; null: never
 
 
 class LossOptions(Section):
     """Weights of the losses; 0 switches one off."""
 
-    linear: Weight = 1.0  # Charbonnier on linear RGB
-    srgb: Weight = 1.0  # Charbonnier on sRGB
-    srgb_gamma_offset: Weight = 0.0  # added before the gamma of the sRGB loss, bounds its gradient in the dark
+    linear: PositiveOrZero = 1.0  # Charbonnier on linear RGB
+    srgb: PositiveOrZero = 1.0  # Charbonnier on sRGB
+    srgb_gamma_offset: PositiveOrZero = 0.0  # added before the gamma of the sRGB loss, bounds its gradient in the dark
     interpolation: Interpolation = Interpolation()
     match_supervision: MatchSupervision = MatchSupervision()
-    one_hot: Weight = 1e5  # matching weights lean towards one candidate
+    one_hot: PositiveOrZero = 1e5  # matching weights lean towards one candidate
 
 
 class OffCentre(Section):
     """Patches anywhere in the crop: its border takes a part of them from the other frames, as that of a frame does."""
 
-    probability: Annotated[float, Field(ge=0, le=1)] = 0.0  # share of the patches; the others lie in the middle
-    since: Iteration = 0  # first iteration with such patches
+    probability: Probability = 0.0  # share of the patches; the others lie in the middle
+    since: CountOrZero = 0  # first iteration with such patches
 
 
 class TrainingOptions(Section):
     """The training loop."""
 
     total_iter: Count  # optimiser steps in all
-    batch_size: Count = 1  # bursts that go through the network together, in each process
-    accumulate: Count = 1  # such batches per step, whose gradients are averaged
-    patch_size: Annotated[int, Field(gt=0, multiple_of=4)] = 64  # side of the patch cut from each burst
+    batch_size: Batch = 1  # bursts that go through the network together, in each process
+    accumulate: Batch = 1  # such batches per step, whose gradients are averaged
+    patch_size: PatchSize = 64  # side of the patch cut from each burst
     off_centre: OffCentre = OffCentre()
-    workers: Iteration = 2  # processes that load data; 0: the training process itself
+    workers: Workers = 2  # processes that load data; 0: the training process itself
     optimizer: OptimizerOptions = OptimizerOptions()
     scheduler: SchedulerOptions
     amp: Literal["none", "bf16", "fp16"] = "none"  # precision of the network; fp16 scales its losses as needed
     compile: bool = False  # compile the network by torch.compile, which needs a C++ compiler
-    ema_decay: Fraction = 0.999  # of the running average of the weights; 0: no averaging
-    grad_clip: Rate | None = None  # largest gradient norm; null: no clipping
+    ema_decay: Decay = 0.999  # of the running average of the weights; 0: no averaging
+    grad_clip: Positive | None = None  # largest gradient norm; null: no clipping
     losses: LossOptions = LossOptions()
 
     @field_validator("scheduler")
@@ -189,7 +193,7 @@ class ValidationOptions(Section):
 
     every: Count  # iterations between two validations
     noise: Literal["high", "low"] = "high"  # level of the test protocol
-    pictures: Iteration = 2  # how many bursts are drawn
+    pictures: CountOrZero = 2  # how many bursts are drawn
     search_window: SearchWindow = 48
 
 
@@ -205,8 +209,8 @@ class LoggerOptions(Section):
 class TrainOptions(Section):
     """A whole experiment."""
 
-    name: str  # of the experiment, and of its folder
-    seed: Iteration = 0
+    name: FolderName  # of the experiment, and of its folder
+    seed: Seed = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: cuda where there is one
     path: PathOptions = PathOptions()
     network: TypeNode
@@ -216,10 +220,3 @@ class TrainOptions(Section):
     train: TrainingOptions
     val: ValidationOptions
     logger: LoggerOptions
-
-    @field_validator("name")
-    @classmethod
-    def _fit_for_a_folder(cls, name: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-            raise ValueError(f"found {name!r}, expected letters, digits, '.', '_', '-', a letter or digit first")
-        return name

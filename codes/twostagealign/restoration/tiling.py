@@ -40,6 +40,9 @@ class Tiling:
     inclusive_search: bool = True
 
     def __post_init__(self) -> None:
+        for name, most in (("patch", 4096), ("halo", 1024), ("search_window", 1024), ("batch", 4096), ("group", 256)):
+            if (getattr(self, name) or 0) > most:
+                raise ValueError(f"{name}: found {getattr(self, name)}, expected at most {most}")
         for name, least, unit in (("patch", 4, 4), ("halo", 0, 4), ("search_window", 16, 16), ("overlap", 0, 4)):
             value = getattr(self, name)
             if value < least or value % unit:

@@ -28,6 +28,9 @@ _PLAIN = {
 
 _EXPECTED = {
     "int_type": _PLAIN[int],
+    "int_parsing": _PLAIN[int],
+    "int_parsing_size": _PLAIN[int],
+    "float_parsing": _PLAIN[float],
     "int_from_float": _PLAIN[int],
     "float_type": _PLAIN[float],
     "string_type": _PLAIN[str],
@@ -92,7 +95,7 @@ def schema_error(source: str, error: ValidationError, model: type[BaseModel]) ->
     elif first["type"] == "missing" and key in _fields(model, location[:-1]):
         text = f"missing, expected {a_value_of(_fields(model, location[:-1])[key])}"
     else:
-        text = _describe(first)
+        text = describe_error(first)
     return UserError(": ".join([source, *[".".join(map(str, location))] * bool(location), text]))
 
 
@@ -101,10 +104,10 @@ def argument_error(key: str, value: object, annotation: Any, error: ValidationEr
     first = error.errors()[0]
     if any(isinstance(step, str) for step in first["loc"]):  # the members of a union, each with its own complaint
         return UserError(f"{key}: found {quote(value)}, expected {a_value_of(annotation)}")
-    return UserError(f"{'.'.join([key, *map(str, first['loc'])])}: {_describe(first)}")
+    return UserError(f"{'.'.join([key, *map(str, first['loc'])])}: {describe_error(first)}")
 
 
-def _describe(error: ErrorDetails) -> str:
+def describe_error(error: ErrorDetails) -> str:
     """What is wrong with one value."""
     kind, message = error["type"], error["msg"]
     expected = message.removeprefix("Input should be ").replace("a valid ", "a ")
@@ -116,8 +119,10 @@ def _describe(error: ErrorDetails) -> str:
         return f"missing from {quote(error['input'])}"
     if kind == "literal_error":
         expected += _did_you_mean(error["input"], re.findall("'([^']*)'", expected))
-    elif kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
+    elif kind in ("greater_than", "less_than"):
         expected = f"a number {expected}"
+    elif kind in ("greater_than_equal", "less_than_equal"):
+        expected = expected.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
     elif kind == "too_short":
         expected = f"at least {error['ctx']['min_length']} entries"
     elif kind == "too_long":

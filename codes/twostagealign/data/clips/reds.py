@@ -1,7 +1,6 @@
 """REDS: bursts out of clips of video."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,6 +9,7 @@ from torch.utils.data import Dataset
 
 from twostagealign.data.clips.clip import frame_window
 from twostagealign.data.clips.clip_source import ClipSource, open_clips
+from twostagealign.runtime.bounds import Count, Frames, PathOrText, Seed, Side
 from twostagealign.runtime.errors import UserError
 
 REDS4 = ("000", "011", "015", "020")
@@ -69,17 +69,17 @@ class REDS(Dataset[Tensor]):
 
     def __init__(
         self,
-        source: str | Path,
-        frames: int = 5,
-        size: int | tuple[int, int] = 384,
+        source: PathOrText,
+        frames: Frames = 5,
+        size: Side | tuple[Side, Side] = 384,
         clips: list[str] | None = None,
         exclude: list[str] | None = None,
-        interval_list: tuple[int, ...] = (1,),
+        interval_list: tuple[Count, ...] = (1,),
         random_reverse: bool = False,
         border_mode: bool = False,
         augment: bool = True,
-        seed: int = 0,
-        length: int | None = None,
+        seed: Seed = 0,
+        length: Count | None = None,
     ) -> None:
         height, width = (size, size) if isinstance(size, int) else size
         for name, value, holds, expected in (

@@ -13,6 +13,7 @@ from twostagealign.data.frame_files import list_pictures
 from twostagealign.data.pictures import BUNDLED, PictureCache, bundled_path
 from twostagealign.data.stills.motion import RGB_PER_RAW, footprint, hand_held_motion, look, to_tensor
 from twostagealign.data.stills.scenes import BurstPlan, Foreground, MovingView, random_blob, random_colours
+from twostagealign.runtime.bounds import Count, Frames, Megabytes, PathOrText, Probability, Scale, Seed, Shift, Side
 from twostagealign.runtime.files import locate
 
 
@@ -50,19 +51,19 @@ class StillsInMotion(Dataset[Tensor]):
 
     def __init__(
         self,
-        source: str | Path,
-        frames: int = 5,
-        size: int | tuple[int, int] = 320,
-        max_shift: float = 24.0,
+        source: PathOrText,
+        frames: Frames = 5,
+        size: Side | tuple[Side, Side] = 320,
+        max_shift: Shift = 24.0,
         max_rotation: float = 0.5,
         max_zoom: float = 0.005,
-        foreground_probability: float = 0.3,
-        scale_range: tuple[float, float] = (0.55, 1.0),
+        foreground_probability: Probability = 0.3,
+        scale_range: tuple[Scale, Scale] = (0.55, 1.0),
         augment: bool = True,
-        recolour_probability: float = 0.0,
-        seed: int = 0,
-        length: int = 10_000,
-        cache_mb: int = 512,
+        recolour_probability: Probability = 0.0,
+        seed: Seed = 0,
+        length: Count = 10_000,
+        cache_mb: Megabytes = 512,
         on_device: bool = False,
     ) -> None:
         height, width = (size, size) if isinstance(size, int) else size
