@@ -1,8 +1,8 @@
 """Compare the package with reference numbers: python scripts/verify_golden.py DIR.
 
 Prints a row per file with the largest error relative to the largest value, and exits with code 1 if any file disagrees
-or if DIR holds none. Every array of a file takes part: what is no result is an input of one. Files, and entries of
-released_checkpoint_keys.json, that are of other networks are listed as not covered.
+or DIR has none. Every array of a file is used, as a result or as an input. Files of other networks, and such entries of
+released_checkpoint_keys.json, are listed as not covered.
 """
 
 import json
@@ -41,15 +41,15 @@ from twostagealign.runtime.errors import UserError
 from twostagealign.training.schedule import cosine_restarts
 
 TOLERANCE = 1e-4
-# The norms in this file were computed in single precision; those of double precision are 1.16e-4 away.
+# The norms in this file were computed in single precision, which differs from double precision by 1.16e-4.
 TOLERANCES = {"network_nf8_grad.npz": 2e-4}
 
 Pairs = Iterator[tuple[str, object, object]]
-"""Name, what the package computes, what the file says."""
+"""Name, value that the package computes, value in the file."""
 
 
 class Arrays(Mapping[str, Tensor]):
-    """The arrays of an .npz file as tensors; remembers which have been used."""
+    """Arrays of an .npz file as tensors; records which have been used."""
 
     def __init__(self, path: Path) -> None:
         with np.load(path, allow_pickle=False) as file:
@@ -67,7 +67,7 @@ class Arrays(Mapping[str, Tensor]):
         return len(self._arrays)
 
     def below(self, prefix: str) -> dict[str, Tensor]:
-        """All arrays whose names begin with a prefix, by the rest of their names."""
+        """Return all arrays whose names start with a prefix, keyed by the rest of the name."""
         return {name.removeprefix(prefix): self[name] for name in self if name.startswith(prefix)}
 
 
@@ -106,7 +106,7 @@ def check_block_matching(golden: Arrays) -> Pairs:
     size, radius, scale = (int(golden[name]) for name in ("size", "radius", "scale"))
     found = hard_match(features, origins, size, radius)[0]
     yield "positions", found, golden["positions"]
-    # Windows whose content stays in view everywhere are found exactly where it went.
+    # Windows whose content stays inside all frames are found exactly.
     goals = golden["origins"][:, None] + golden["true_shift"]
     room = torch.tensor(features.shape[-2:]) - size
     in_view = ((goals >= 0) & (goals <= room)).all(-1).all(-1)
@@ -140,10 +140,9 @@ def check_network(golden: Arrays) -> Pairs:
 def check_network_gradients(golden: Arrays, path: Path) -> Pairs:
     beside = path.with_name("network_nf8.npz")
     if not beside.exists():
-        raise UserError(f"{beside}: no such file, expected the weights that {path.name} belongs to")
+        raise UserError(f"{beside}: no such file; {path.name} needs its weights")
     weights = Arrays(beside)
-    # In double precision: kinks in loss, activations and sampling make what single precision finds differ from
-    # processor to processor.
+    # Double precision: with kinks in loss, activations and sampling, single precision depends on the CPU.
     network = _network(weights).double()
     with torch.enable_grad():
         output = network(weights["lq"].double(), weights["noise_map"].double(), interpolation=True)
@@ -152,8 +151,8 @@ def check_network_gradients(golden: Arrays, path: Path) -> Pairs:
     yield "parameters", sorted(norms), sorted(golden)
     found, expected = (torch.stack([values[name] for name in golden]) for values in (norms, golden))
     yield "gradient norms", found, expected
-    # Small norms are what is left of large sums, and the file has one of them to 1.2e-3 only: the tolerance holds for
-    # the set, and each must be close.
+    # Small norms are differences of large sums, and one of them is accurate to 1.2e-3 only. The tolerance holds for the
+    # whole set, and each norm must be within 1 %.
     off = (found - expected).abs() > 1e-2 * expected
     yield "norms off by over 1 %", [name for name, bad in zip(golden, off.tolist(), strict=True) if bad], []
 
@@ -177,13 +176,13 @@ def check_lr_schedule(golden: Arrays) -> Pairs:
         rates.append(optimizer.param_groups[0]["lr"])
     found, expected = torch.tensor(rates, dtype=torch.float64), golden["lr_after_step"]
     yield "lr_after_step", found, expected
-    yield "lowest rate", found.min(), expected.min()  # against the highest one, an error here would not show
+    yield "lowest rate", found.min(), expected.min()  # relative to the highest rate, an error here would not show
 
 
 def check_metrics(golden: Arrays) -> Pairs:
-    images = [golden[name].permute(2, 0, 1) for name in ("image1", "image2")]
-    yield "psnr", psnr(*images, data_range=255), golden["psnr"]
-    yield "ssim", ssim(*images, data_range=255), golden["ssim"]
+    image, target = (golden[name].permute(2, 0, 1) for name in ("image1", "image2"))
+    yield "psnr", psnr(image, target, data_range=255), golden["psnr"]
+    yield "ssim", ssim(image, target, data_range=255), golden["ssim"]
 
 
 def check_frame_windows(path: Path) -> Pairs:
@@ -201,13 +200,13 @@ RELEASED = {"600000_G.pth": ("network", TwoStageNet), "600000_DSNet.pth": ("feat
 def check_released_keys(path: Path) -> Pairs:
     files = json.loads(path.read_text(encoding="utf-8"))
     for file, (kind, network) in RELEASED.items():
-        with torch.device("meta"):  # names and shapes are all that counts
+        with torch.device("meta"):  # only names and shapes matter
             ours = to_released(kind, network().state_dict())
         yield file, {name: list(value.shape) for name, value in ours.items()}, dict(files[file])
 
 
 def other_entries(path: Path) -> list[str]:
-    """Entries of a file that no check uses, and that are no error: files of other networks."""
+    """Return the entries of a file that belong to other networks, which no check uses."""
     if path.name != "released_checkpoint_keys.json":
         return []
     return [name for name in json.loads(path.read_text(encoding="utf-8")) if name not in RELEASED]
@@ -242,7 +241,7 @@ def _pairs(path: Path) -> Pairs:
 
 
 def _error(found: object, expected: object) -> float:
-    """Largest absolute error over the largest absolute value; infinite where exactness is asked for and not met."""
+    """Return the largest absolute error over the largest absolute value; infinite if exact values differ."""
     if isinstance(expected, Tensor) and expected.is_floating_point():
         found = torch.as_tensor(found, dtype=torch.float64)
         if found.shape != expected.shape:
@@ -259,23 +258,23 @@ def _error(found: object, expected: object) -> float:
 
 @torch.no_grad()
 def verify(path: Path) -> tuple[float, str]:
-    """Largest error in a file, and the name of the entry that it occurs in."""
+    """Return the largest error in a file, and the name of its entry."""
     try:
         errors = [(_error(found, expected), name) for name, found, expected in _pairs(path)]
     except UserError:
         raise
-    except Exception as error:  # whatever a damaged file leads to
+    except Exception as error:  # any consequence of a damaged file
         return float("inf"), f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     return max(errors)
 
 
 def main() -> int:
-    """Check all files, print the table."""
+    """Check all files, print a table."""
     parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder with the reference numbers")
     folder = parser.parse_args().folder
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder, expected one with reference numbers")
+        raise UserError(f"{folder}: no such folder; give a folder with reference numbers")
     known = {*ARRAY_CHECKS, *PATH_CHECKS, "network_nf8_grad.npz"}
     files = sorted(path for path in folder.iterdir() if path.suffix in (".npz", ".json"))
     covered, failed = 0, 0
@@ -292,7 +291,7 @@ def main() -> int:
         for entry in other_entries(path) if agrees else ():
             print(f"  {entry:30}{'':>14}  not covered")
     if not covered:
-        print(f"{folder}: holds no file of reference numbers that is known here")
+        print(f"{folder}: no known file of reference numbers")
     return int(failed > 0 or covered == 0)
 
 

@@ -185,7 +185,7 @@ def test_a_damaged_file_fails(main, tmp_path, content: bytes) -> None:
 def test_a_folder_without_reference_numbers_fails(main, tmp_path) -> None:
     code, out, _ = main(tmp_path)
     assert code == 1
-    assert f"{tmp_path}: holds no file of reference numbers that is known here" in out
+    assert f"{tmp_path}: no known file of reference numbers" in out
 
 
 def test_unknown_files_are_listed_as_not_covered(main, tmp_path) -> None:
@@ -203,9 +203,11 @@ def test_mistakes(main, tmp_path) -> None:
     assert main(tmp_path / "none") == (
         2,
         "",
-        f"error: {tmp_path / 'none'}: no such folder, expected one with reference numbers\n",
+        f"error: {tmp_path / 'none'}: no such folder; give a folder with reference numbers\n",
     )
     shutil.copy(DATA / "network_nf8_grad.npz", tmp_path)
     code, _, err = main(tmp_path)
     assert code == 2
-    assert err.startswith(f"error: {tmp_path / 'network_nf8.npz'}: no such file, expected the weights")
+    assert err.startswith(
+        f"error: {tmp_path / 'network_nf8.npz'}: no such file; network_nf8_grad.npz needs its weights"
+    )

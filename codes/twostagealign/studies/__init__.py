@@ -1,1 +1,1 @@
-"""What was measured: ablation, demo, classical methods, benchmarks."""
+"""Studies: ablation, demo, classical methods, benchmarks."""

@@ -1,4 +1,4 @@
-"""One figure: pictures side by side, a detail of each, and the matched offsets of the tiles against the true ones."""
+"""Figure of the demo: pictures side by side, a detail of each, and matched against true offsets of the tiles."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from twostagealign.restoration.quality import Quality
 from twostagealign.runtime.files import write_atomically
 
 TOLERANCE = 4
-"""Raw pixels by which a match may miss the truth: one pixel of the feature maps that it is found on."""
+"""Largest error of a match that counts as found, raw pixels: one pixel of the feature maps."""
 
-# The figure, in inches.
+# Layout of the figure, inches.
 DPI = 100
 WIDTH = 18.0
 MARGIN = 0.3
@@ -31,12 +31,12 @@ ACCENT, TRUE, MATCHED, MISSING = "#00b8d9", "#212529", "#1971c2", "#ced4da"
 
 @dataclass(frozen=True)
 class Panel:
-    """One of the pictures to compare.
+    """Picture in a comparison.
 
     Attributes:
-        name: stands above it.
-        picture: 8 bits, (height, width, 3), the same size in all panels.
-        quality: stands above it too; None for the ground truth.
+        name: title of the picture.
+        picture: 8-bit RGB, (height, width, 3), the same size in all panels.
+        quality: measures, shown below the title; None for the ground truth.
     """
 
     name: str
@@ -46,12 +46,12 @@ class Panel:
 
 @dataclass(frozen=True)
 class TileOffsets:
-    """Where the tiles of the reference frame lie in each frame, relative to the reference; raw pixels, [y, x].
+    """Offsets of the tiles of the reference frame in each frame, raw pixels, [y, x].
 
     Attributes:
-        true: (N, 2), the same for all tiles.
-        matched: (P, N, 2), what block matching found.
-        visible: (P, N), whether the whole tile is inside that frame: if not, there is nothing to be found.
+        true: true offsets, the same for all tiles, (N, 2).
+        matched: offsets found by block matching, (P, N, 2).
+        visible: whether the whole tile is inside that frame and can be found, (P, N), bool.
     """
 
     true: np.ndarray
@@ -59,29 +59,29 @@ class TileOffsets:
     visible: np.ndarray
 
     def median(self) -> list[list[float] | None]:
-        """Median of the visible tiles' matches in each frame, [y, x]; None where no tile is visible."""
+        """Return the median offset [y, x] of the visible tiles in each frame; None if no tile is visible."""
         return [
             np.median(self.matched[seen, frame], axis=0).tolist() if seen.any() else None
             for frame, seen in enumerate(self.visible.T)
         ]
 
     def count_found(self) -> tuple[int, int]:
-        """How many visible tiles of the neighbours were found where they are, and how many there are in all."""
+        """Count the visible tiles in the neighbours that were found, and all visible ones."""
         found = (np.abs(self.matched - self.true) <= TOLERANCE).all(axis=2) & self.visible
         neighbours = np.arange(len(self.true)) != len(self.true) // 2
         return int(found[:, neighbours].sum()), int(self.visible[:, neighbours].sum())
 
 
 def compare_offsets(restored: RestoredFrame, true: np.ndarray, patch: int) -> TileOffsets:
-    """Put the matches of a restored frame next to the truth.
+    """Compare the matches of a restored frame with the true motion.
 
     Args:
-        restored: the frame and its matches.
+        restored: restored frame with its matches.
         true: motion of each frame relative to the reference, (N, 2) [y, x], raw pixels.
         patch: side of a tile, raw pixels.
 
     Returns:
-        Both, and which tiles could be found at all.
+        True and matched offsets, and which tiles are visible.
     """
     size = np.array(restored.image.shape[1:]) // 2
     corners = restored.origins.numpy()[:, None]
@@ -108,13 +108,13 @@ def most_detailed_window(picture: np.ndarray, size: tuple[int, int]) -> tuple[in
 
 
 def draw_comparison(path: Path, title: str, panels: Sequence[Panel], offsets: TileOffsets | None) -> None:
-    """Write the figure as PNG, 1800 pixels wide.
+    """Write the figure as a PNG, 1800 pixels wide.
 
     Args:
-        path: the file.
-        title: of the figure.
-        panels: the pictures from left to right; the detail is chosen in the last one.
-        offsets: of the tiles; None: no plot of them.
+        path: file to write.
+        title: title of the figure.
+        panels: pictures from left to right; the detail is chosen in the last one.
+        offsets: offsets of the tiles; None: no plot of offsets.
 
     Raises:
         UserError: the file cannot be written.
@@ -126,7 +126,7 @@ def draw_comparison(path: Path, title: str, panels: Sequence[Panel], offsets: Ti
     figure = Figure(figsize=(WIDTH, total), dpi=DPI)
 
     def place(left: float, top: float, wide: float, high: float) -> Axes:
-        """Axes whose upper left corner lies so many inches from the figure's."""
+        """Add axes; distances from the upper left corner of the figure, and sizes, in inches."""
         return figure.add_axes((left / WIDTH, 1 - (top + high) / total, wide / WIDTH, high / total))
 
     figure.text(MARGIN / WIDTH, 1 - MARGIN / total, title, fontsize=19, weight="bold", va="top")
@@ -153,8 +153,9 @@ def draw_comparison(path: Path, title: str, panels: Sequence[Panel], offsets: Ti
 def _caption(axes: Axes, panel: Panel) -> None:
     quality = panel.quality
     measures = f"PSNR {quality.psnr:.2f} dB   SSIM {quality.ssim:.3f}" if quality else "reference frame without noise"
-    for text, points, style in ((panel.name, 27, {"weight": "bold"}), (measures, 7, {"color": "#495057"})):
-        axes.annotate(text, (0, 1), (0, points), "axes fraction", "offset points", fontsize=11, **style)
+    for text, points, weight, colour in ((panel.name, 27, "bold", "black"), (measures, 7, "normal", "#495057")):
+        corner, above = (0, 1), (0, points)
+        axes.annotate(text, corner, above, "axes fraction", "offset points", fontsize=11, weight=weight, color=colour)
 
 
 def _draw_offsets(place: Callable[[float, float, float, float], Axes], top: float, offsets: TileOffsets) -> None:
@@ -162,7 +163,7 @@ def _draw_offsets(place: Callable[[float, float, float, float], Axes], top: floa
     frames = np.arange(len(offsets.true))
     names = [f"frame {frame}" for frame in frames]
     names[len(names) // 2] += "\n(reference)"
-    # Tiles often have the very same offset: each gets a place of its own within its frame.
+    # Tiles often have equal offsets: spread them within their frame.
     spread = frames + np.linspace(-0.25, 0.25, len(offsets.matched))[:, None]
     labels, legend, above, below = 0.8, 3.4, 0.8, 0.6
     wide = (WIDTH - 2 * MARGIN - legend) / 2 - labels

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,9 +17,9 @@ from twostagealign.studies.ablation.methods import Method
 from twostagealign.studies.ablation.scenes import NOISE
 
 NOT_DRAWN = ("demosaicking", "burst average")
-"""They lie so far below the others that the others would lie on one another; the tables have all."""
+"""Methods far below the others, which would squeeze the plot. The tables have all methods."""
 
-# Okabe and Ito's colours, which the colour-blind tell apart; the markers do without colour.
+# Okabe and Ito's palette, suitable for colour-blind readers; markers also tell the lines apart.
 VARIANTS = [
     {"color": "#000000", "marker": "s"},
     {"color": "#E69F00", "marker": "v"},
@@ -32,14 +33,14 @@ BASELINES = [{"color": "#888888", "linestyle": style} for style in (":", "--")]
 
 
 def tables(cells: Sequence[Cell], methods: Sequence[Method]) -> str:
-    """Mean PSNR of each method over each group of scenes.
+    """Return tables of the mean PSNR of each method over each group of scenes.
 
     Args:
-        cells: of all these methods on the same scenes.
-        methods: the rows, in this order.
+        cells: measurements of all methods on the same scenes.
+        methods: rows of the tables, in this order.
 
     Returns:
-        Markdown.
+        Tables in Markdown.
     """
     trained = [[method.name, method.training] for method in methods if method.training]
     parts = [_table(["variant", "trained for"], trained)] if trained else []
@@ -62,12 +63,12 @@ def tables(cells: Sequence[Cell], methods: Sequence[Method]) -> str:
 
 
 def draw(path: Path, cells: Sequence[Cell], methods: Sequence[Method]) -> None:
-    """Plot mean PSNR against shift: a line for each method, a panel for each noise level and group of scenes.
+    """Plot mean PSNR against shift: a line per method, a panel per noise level and group of scenes.
 
     Args:
         path: PNG to write.
-        cells: as for `tables`.
-        methods: the lines, but `NOT_DRAWN`.
+        cells: measurements of all methods on the same scenes.
+        methods: lines of the plot; those in `NOT_DRAWN` are left out.
 
     Raises:
         UserError: it cannot be written.
@@ -88,8 +89,8 @@ def draw(path: Path, cells: Sequence[Cell], methods: Sequence[Method]) -> None:
     write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=110, format="png"))
 
 
-def _draw_panel(axis: Axes, cells: Sequence[Cell], styles: dict[str, dict[str, str]]) -> None:
-    shifts = _shifts(cells, cells[0].group)
+def _draw_panel(axis: Axes, cells: Sequence[Cell], styles: dict[str, dict[str, Any]]) -> None:
+    shifts = [shift for shift in _shifts(cells, cells[0].group) if shift is not None]
     for name, style in styles.items():
         means = [mean(c.psnr for c in cells if (c.method, c.shift) == (name, shift)) for shift in shifts]
         axis.plot(shifts, means, markersize=5, label=name, **style)
