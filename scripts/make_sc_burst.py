@@ -7,10 +7,9 @@ from pathlib import Path
 
 from twostagealign.cli.arguments import Parser, bounded
 from twostagealign.cli.run import run
-from twostagealign.data.clips.clip_sets import DegradedClip
+from twostagealign.data import PROTOCOL_NOISE
+from twostagealign.data.clips.clip_sets import open_numbered_clip
 from twostagealign.data.clips.sc_burst_writer import write_scene
-from twostagealign.data.evaluation_set import NoiseLevel
-from twostagealign.isp import PROTOCOL_LEVELS
 from twostagealign.runtime.bounds import Frames
 from twostagealign.runtime.errors import UserError
 
@@ -21,14 +20,14 @@ def main() -> None:
     add = parser.add_argument
     add("--input", type=Path, required=True, help="folder of numbered pictures")
     add("--output", type=Path, required=True, help="folder of the scene")
-    add("--noise", choices=PROTOCOL_LEVELS, default="high", help="(default: %(default)s)")
+    add("--noise", choices=PROTOCOL_NOISE, default="high", help="(default: %(default)s)")
     add("--frames", type=bounded(Frames), default=5, help="length of the burst (default: %(default)s)")
     arguments = parser.parse_args()
     if arguments.frames < 1:
         raise UserError(f"--frames: found {arguments.frames}, expected at least 1")
-    noise = NoiseLevel(arguments.noise, *PROTOCOL_LEVELS[arguments.noise])
-    clip = DegradedClip(arguments.input, arguments.frames)
-    frames = [clip.read(index, noise).raw for index in range(arguments.frames)]
+    noise = PROTOCOL_NOISE[arguments.noise]
+    clip = open_numbered_clip(arguments.input, noise, arguments.frames)
+    frames = [clip.read(index).raw() for index in range(arguments.frames)]
     for path in write_scene(arguments.output, frames, noise.shot, noise.read):
         print(path)
 

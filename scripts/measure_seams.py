@@ -13,8 +13,7 @@ from torch import Tensor
 
 from twostagealign.cli.arguments import Parser, bounded
 from twostagealign.cli.run import run
-from twostagealign.data import Clip, degrade_by_protocol
-from twostagealign.isp import PROTOCOL_LEVELS
+from twostagealign.data import PROTOCOL_NOISE, ClipInMemory, open_clip, read_burst
 from twostagealign.models.checkpoint import find_checkpoint, open_restorer
 from twostagealign.restoration.frame import restore_frame
 from twostagealign.restoration.quality import develop, measure
@@ -52,7 +51,7 @@ def main() -> None:
     add = parser.add_argument
     add("--input", type=Path, required=True, help="folder of at least five pictures")
     add("--checkpoint", type=find_checkpoint, default="tiny", help="(default: %(default)s)")
-    add("--noise", choices=PROTOCOL_LEVELS, default="high", help="(default: %(default)s)")
+    add("--noise", choices=PROTOCOL_NOISE, default="high", help="(default: %(default)s)")
     add(
         "--size",
         type=bounded(Side),
@@ -63,18 +62,22 @@ def main() -> None:
     size = arguments.size
     if size < 512 or size % 256:
         raise UserError(f"--size: found {size}, expected a multiple of 256, at least 512")
-    restorer, clip = open_restorer(arguments.checkpoint), Clip(arguments.input)
-    if len(clip) < 5 or min(clip.height, clip.width) < size:
-        found = f"{len(clip)} pictures of {clip.width}x{clip.height}"
+    restorer, noise = open_restorer(arguments.checkpoint), PROTOCOL_NOISE[arguments.noise]
+    clip = open_clip(arguments.input, noise)
+    count = len(clip.paths)
+    height, width = (2 * side for side in clip.size)
+    if count < 5 or min(height, width) < size:
+        found = f"{count} pictures of {width}x{height}"
         raise UserError(f"{arguments.input}: found {found}, expected at least 5 of {size}x{size}")
-    first = len(clip) // 2 - 2
-    frames = clip.frames(range(first, first + 5))[..., :size, :size]
-    burst = degrade_by_protocol(frames, *PROTOCOL_LEVELS[arguments.noise], list(range(first + 1, first + 6)))
-    truth = develop(burst.target[0], burst.camera)
+    first = count // 2 - 2
+    pictures = torch.stack([clip.picture(index)[:, :size, :size] for index in range(first, first + 5)])
+    crop = ClipInMemory(clip.name, pictures, noise, first + 1)
+    burst = read_burst(crop, crop.references)
+    truth = develop(burst.target(), burst.camera)
 
     def restore(patch: int, halo: int, overlap: int) -> Tensor:
         tiling = Tiling(patch, halo, batch=1, overlap=overlap, block_matching=False)
-        return develop(restore_frame(restorer, burst.burst(), tiling).image, burst.camera)
+        return develop(restore_frame(restorer, burst, tiling).image, burst.camera)
 
     whole = restore(size // 2, 16, 0)
     print(f"one tile: PSNR {measure(whole, truth).psnr:.3f}")

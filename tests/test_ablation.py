@@ -10,8 +10,14 @@ import pytest
 import torch
 import yaml
 
-from twostagealign.data import bundled_picture, burst_from_picture, degrade_by_protocol, write_picture
-from twostagealign.isp import PROTOCOL_LEVELS
+from twostagealign.data import (
+    PROTOCOL_NOISE,
+    ClipInMemory,
+    bundled_picture,
+    burst_from_picture,
+    read_burst,
+    write_picture,
+)
 from twostagealign.restoration.quality import develop, measure
 from twostagealign.studies.ablation import methods, scenes
 
@@ -101,11 +107,11 @@ def test_what_is_not_trained_is_left_out(script, tmp_path):
 
 def test_what_is_left_out_of_the_shipped_checkpoint():
     frames, _ = burst_from_picture(bundled_picture("coffee"), size=(192, 192), speed=(16, 24), seed=0)
-    burst = degrade_by_protocol(frames, *PROTOCOL_LEVELS["low"], [1, 2, 3, 4, 5])
+    burst = read_burst(ClipInMemory("coffee", frames, PROTOCOL_NOISE["low"]), range(5))
     alone, stage_one_off, coarse, whole = (method.restore(burst) for method in methods.shipped())
-    truth = develop(burst.target[0], burst.camera)
+    truth = develop(burst.target(), burst.camera)
     assert measure(whole, truth).psnr > measure(coarse, truth).psnr > measure(stage_one_off, truth).psnr
-    of_one = replace(burst, lq=burst.lq[:, 2:3], noise_map=burst.noise_map[:, 2:3])
+    of_one = replace(burst, frames=[burst.reference])
     assert torch.equal(methods.shipped()[-1].restore(of_one), alone)
     assert not torch.equal(alone, stage_one_off)
 

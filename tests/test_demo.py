@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from twostagealign.data import bundled_picture, burst_from_picture, degrade_by_protocol, write_picture
-from twostagealign.isp import PROTOCOL_LEVELS
+from twostagealign.data import (
+    PROTOCOL_NOISE,
+    ClipInMemory,
+    bundled_picture,
+    burst_from_picture,
+    read_burst,
+    write_picture,
+)
 from twostagealign.restoration.folder import restore_folder
 from twostagealign.restoration.quality import develop, measure, picture
 from twostagealign.studies import demo
@@ -73,10 +79,10 @@ def test_ground_truth_is_the_photograph(folder: Path) -> None:
 
 def test_burst_is_that_of_the_test_protocol(folder: Path, metrics: dict) -> None:
     frames, shifts = burst_from_picture(bundled_picture("coffee"), 5, SIZE, (16, 24), seed=3)
-    burst = degrade_by_protocol(frames, *PROTOCOL_LEVELS["low"], [1, 2, 3, 4, 5])
+    burst = read_burst(ClipInMemory("coffee", frames, PROTOCOL_NOISE["low"]), range(5))
     noisy = demosaicked(burst)
     np.testing.assert_array_equal(read(folder / "noisy.png"), picture(noisy))
-    quality = measure(noisy, develop(burst.target[0], burst.camera))
+    quality = measure(noisy, develop(burst.target(), burst.camera))
     assert metrics["methods"]["demosaicking"] == {"psnr": quality.psnr, "ssim": quality.ssim}
     np.testing.assert_allclose(metrics["true_shifts"], shifts)
     steps = np.linalg.norm(np.diff(shifts, axis=0), axis=1)

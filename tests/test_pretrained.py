@@ -2,8 +2,7 @@
 
 import pytest
 
-from twostagealign.data import bundled_picture, burst_from_picture, degrade_by_protocol
-from twostagealign.isp import PROTOCOL_LEVELS
+from twostagealign.data import PROTOCOL_NOISE, ClipInMemory, bundled_picture, burst_from_picture, read_burst
 from twostagealign.models.checkpoint import find_checkpoint, open_restorer
 from twostagealign.restoration.frame import restore_frame
 from twostagealign.restoration.quality import develop, measure
@@ -16,12 +15,12 @@ TINY = find_checkpoint("tiny")
 @pytest.fixture(scope="module")
 def burst():
     frames, _ = burst_from_picture(bundled_picture("astronaut"), size=(256, 256), speed=(16, 24), seed=3)
-    return degrade_by_protocol(frames, *PROTOCOL_LEVELS["high"], [1, 2, 3, 4, 5])
+    return read_burst(ClipInMemory("astronaut", frames, PROTOCOL_NOISE["high"]), range(5))
 
 
 def _psnr(burst, **tiling):
-    restored = restore_frame(open_restorer(TINY), burst.burst(), Tiling(**tiling)).image
-    return measure(develop(restored, burst.camera), develop(burst.target[0], burst.camera)).psnr
+    restored = restore_frame(open_restorer(TINY), burst, Tiling(**tiling)).image
+    return measure(develop(restored, burst.camera), develop(burst.target(), burst.camera)).psnr
 
 
 def test_it_is_small_and_has_a_card():
@@ -30,7 +29,7 @@ def test_it_is_small_and_has_a_card():
 
 
 def test_it_removes_noise(burst):
-    noisy = measure(demosaicked(burst), develop(burst.target[0], burst.camera)).psnr
+    noisy = measure(demosaicked(burst), develop(burst.target(), burst.camera)).psnr
     assert _psnr(burst) > noisy + 4
 
 

@@ -6,8 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twostagealign.data import degrade, degrade_by_protocol
-from twostagealign.isp import PROTOCOL_LEVELS, mosaic, protocol_camera, unprocess
+from twostagealign.data import PROTOCOL_NOISE, degrade, degrade_by_protocol
+from twostagealign.data.burst import BAND, Burst, NoiseLevel, RawFrame
+from twostagealign.isp import mosaic, protocol_camera, unprocess
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -102,40 +103,41 @@ class TestTraining:
 
 
 class TestProtocol:
-    @pytest.mark.parametrize("level", PROTOCOL_LEVELS)
+    @pytest.mark.parametrize("level", PROTOCOL_NOISE)
     def test_noise_is_that_of_the_reference_numbers(self, level) -> None:
         """The same draws as there, scaled by the deviation that belongs to this picture."""
-        shot, read = PROTOCOL_LEVELS[level]
-        burst = degrade_by_protocol(random_frames(2, 3, 24, 32), shot, read, [2, 1])
-        clean = burst.clean_raw[0].numpy()
+        noise = PROTOCOL_NOISE[level]
+        picture = random_frames(3, 24, 32)
+        clean = mosaic(unprocess(picture[None].float() / 255, protocol_camera())[0]).numpy()
         with np.load(DATA / "test_noise.npz") as golden:
             reference = golden["mosaic"]
-            for index, seed in enumerate((2, 1)):
+            for seed in (2, 1):
                 draws = golden[f"{level}/seed{seed}/noisy_unclipped"] - reference
-                draws /= np.sqrt(shot * reference + read**2)
-                expected = (clean[index] + draws * np.sqrt(shot * clean[index] + read**2)).clip(0, 1)
-                np.testing.assert_allclose(burst.lq[0, index], expected, rtol=0, atol=1e-4)
-        np.testing.assert_allclose(burst.noise_map, (shot * burst.lq + read**2).sqrt(), rtol=1e-5)
+                draws /= np.sqrt(noise.shot * reference + noise.read**2)
+                expected = (clean + draws * np.sqrt(noise.shot * clean + noise.read**2)).clip(0, 1)
+                raw, deviation = degrade_by_protocol(picture, noise, seed).read()
+                np.testing.assert_allclose(raw, expected, rtol=0, atol=1e-4)
+                np.testing.assert_allclose(deviation, (noise.shot * raw + noise.read**2).sqrt(), rtol=1e-5)
 
     def test_camera_and_ground_truth(self) -> None:
-        clean = random_frames(3, 3, 8, 12)
-        before = clean.clone()
-        burst = degrade_by_protocol(clean, 6.4e-3, 2e-2, [1, 2, 3])
-        assert torch.equal(clean, before)
-        linear = unprocess(clean[None].float() / 255, protocol_camera())
-        torch.testing.assert_close(burst.target, linear[:, 1], rtol=0, atol=1e-6)
-        torch.testing.assert_close(burst.clean_raw, mosaic(linear), rtol=0, atol=1e-6)
-        assert torch.equal(burst.camera.rgb2cam, protocol_camera().rgb2cam)
-        assert [gain.item() for gain in (burst.camera.red_gain, burst.camera.blue_gain)] == pytest.approx([2.0, 1.7])
-        assert burst.lq.shape == (1, 3, 4, 4, 6)
+        picture = random_frames(3, 8, 12)
+        before = picture.clone()
+        frame = degrade_by_protocol(picture, PROTOCOL_NOISE["high"], 1)
+        assert torch.equal(picture, before)
+        assert torch.equal(frame.clean, before)
+        assert frame.planes.shape == (4, 4, 6)
+        linear = unprocess(picture[None].float() / 255, protocol_camera())[0]
+        torch.testing.assert_close(Burst([frame], protocol_camera()).target(), linear, rtol=0, atol=1e-6)
 
-    def test_noise_belongs_to_the_frame_wherever_the_window_begins(self) -> None:
-        clip = random_frames(4, 3, 8, 8)
-        early = degrade_by_protocol(clip[:3], 6.4e-3, 2e-2, [1, 2, 3])
-        late = degrade_by_protocol(clip[1:], 6.4e-3, 2e-2, [2, 3, 4])
-        assert torch.equal(early.lq[:, 1:], late.lq[:, :2])
-        assert torch.equal(early.noise_map[:, 1:], late.noise_map[:, :2])
+    def test_a_picture_of_several_bands_is_degraded_as_a_whole(self) -> None:
+        picture = random_frames(3, BAND + 6, 8)
+        linear = unprocess(picture[None].float() / 255, protocol_camera())[0]
+        frame = degrade_by_protocol(picture, NoiseLevel("none", 0.0, 0.0), 1)
+        torch.testing.assert_close(frame.raw(), mosaic(linear), rtol=0, atol=1e-6)
+        torch.testing.assert_close(Burst([frame], protocol_camera()).target(), linear, rtol=0, atol=1e-6)
 
-    def test_a_number_for_every_frame(self) -> None:
-        with pytest.raises(ValueError, match="argument"):
-            degrade_by_protocol(random_frames(3, 3, 8, 8), 6.4e-3, 2e-2, [1, 2])
+    def test_the_truth_of_a_real_camera_is_not_known(self) -> None:
+        burst = Burst([RawFrame(torch.zeros(4, 2, 2), PROTOCOL_NOISE["high"])], protocol_camera())
+        assert not burst.has_target
+        with pytest.raises(ValueError, match="not known"):
+            burst.target()

@@ -5,11 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from twostagealign.data.camera.raw_folder import read_raw_folder
-from twostagealign.data.clips.clip import Clip
+from twostagealign.data.camera.raw_folder import open_raw_folder
+from twostagealign.data.clips.clip import open_clip
+from twostagealign.data.degradation import PROTOCOL_NOISE
 from twostagealign.data.frame_files import list_files, list_folders, list_frames, list_pictures, warn_about_numbering
 from twostagealign.data.pictures import write_picture
 from twostagealign.runtime.errors import UserError
+
+HIGH = PROTOCOL_NOISE["high"]
 
 
 @pytest.fixture
@@ -44,13 +47,6 @@ def test_files_are_listed_in_natural_order(make, names) -> None:
     assert [path.name for path in list_pictures(folder)] == names
 
 
-def test_clips_and_raw_folders_are_read_in_natural_order(tmp_path) -> None:
-    for number in range(1, 12):
-        write_picture(tmp_path / f"frame_{number}.png", np.full((12, 12, 3), number, np.uint8))
-    clip = Clip(tmp_path)
-    assert [int(clip[index].max()) for index in range(11)] == list(range(1, 12))
-
-
 def test_files_of_other_kinds_are_named_in_a_warning(make, caplog) -> None:
     folder = make("0.png", "1.png", "notes.txt", "camera.yml", ".DS_Store", *(f"{i}.json" for i in range(6)))
     (folder / "more").mkdir()
@@ -64,7 +60,7 @@ def test_files_of_other_kinds_are_named_in_a_warning(make, caplog) -> None:
 def test_raw_files_mixed_with_pictures_are_refused(make) -> None:
     folder = make("0.dng", "1.DNG", "2.dng", "3.png", "4.png", "camera.yml")
     expected = f"{folder}: 3 DNG and 2 PNG files, raw files mixed with pictures; remove one kind"
-    for listed in (list_frames, list_pictures, read_raw_folder, Clip):
+    for listed in (list_frames, list_pictures, open_raw_folder, lambda folder: open_clip(folder, HIGH)):
         assert refusal(folder, listed) == expected
 
 
@@ -140,5 +136,5 @@ def test_gaps_and_mixed_names_are_said(tmp_path, caplog, names, warnings) -> Non
 def test_opening_a_clip_says_that_a_frame_is_missing(tmp_path, caplog) -> None:
     for number in (1, 2, 4):
         write_picture(tmp_path / f"{number}.png", np.zeros((12, 12, 3), np.uint8))
-    Clip(tmp_path)
+    open_clip(tmp_path, HIGH)
     assert "1 frame missing, found 4.png after 2.png" in caplog.text

@@ -11,19 +11,18 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from twostagealign.data import (
-    Clip,
+    PROTOCOL_NOISE,
     bundled_picture,
     burst_from_picture,
-    degrade_by_protocol,
     frame_window,
+    open_clip,
+    read_burst,
     write_picture,
 )
 from twostagealign.data.clips.sc_burst_writer import write_scene
-from twostagealign.data.evaluation_set import NoiseLevel
 from twostagealign.evaluation import candidates, protocol
 from twostagealign.evaluation.protocol import Request, evaluate
 from twostagealign.evaluation.results import Results, Shifts, read_results
-from twostagealign.isp import PROTOCOL_LEVELS
 from twostagealign.models.checkpoint import open_restorer, save_torch_file, save_weights
 from twostagealign.options.evaluation import EvaluationOptions
 from twostagealign.restoration.frame import restore_frame
@@ -32,7 +31,7 @@ from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.locks import folder_lock
 
-HIGH, LOW = (NoiseLevel(name, *PROTOCOL_LEVELS[name]) for name in ("high", "low"))
+HIGH, LOW = PROTOCOL_NOISE["high"], PROTOCOL_NOISE["low"]
 TILING = Tiling(patch=16, halo=4, search_window=16)
 OPTIONS = {
     "name": "Two",
@@ -109,12 +108,12 @@ def test_numbers_are_those_of_the_protocol(done, clips, checkpoints) -> None:
     ]
     run = results.runs[3]
     restorer = open_restorer(checkpoints[1])
-    clip = Clip(clips / "b")
+    clip = open_clip(clips / "b", LOW)
     for frame, index in zip(run.frames[4:], range(4), strict=True):
         window = frame_window(index, 4, 3)
-        burst = degrade_by_protocol(clip.frames(window), LOW.shot, LOW.read, [i + 1 for i in window])
-        image = restore_frame(restorer, burst.burst(), TILING).image
-        expected = measure(develop(image, burst.camera), develop(burst.target[0], burst.camera))
+        burst = read_burst(clip, window)
+        image = restore_frame(restorer, burst, TILING).image
+        expected = measure(develop(image, burst.camera), develop(burst.target(), burst.camera))
         assert (frame.psnr, frame.ssim) == pytest.approx((expected.psnr, expected.ssim), abs=1e-4)
         assert (frame.clip, frame.index, frame.frame) == ("b", index, f"{index + 24:08d}")
         assert frame.window == [f"{i + 24:08d}" for i in window]

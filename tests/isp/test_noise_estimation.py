@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twostagealign.data import bundled_picture, degrade_by_protocol
+from twostagealign.data import PROTOCOL_NOISE, bundled_picture, degrade_by_protocol
 from twostagealign.isp import PROTOCOL_LEVELS, estimate_noise
 
 
@@ -28,10 +28,10 @@ def test_noise_of_smooth_planes(log_shot, log_read, seed) -> None:
 @pytest.mark.parametrize("name", ["astronaut", "chelsea", "rocket", "motorcycle_left"])
 def test_noise_of_photographs(name, level) -> None:
     """Shown within a sixth although they are textured, small, and clipped at black."""
-    picture = torch.from_numpy(bundled_picture(name)).permute(2, 0, 1)[None]
+    picture = torch.from_numpy(bundled_picture(name)).permute(2, 0, 1)
     picture = picture[..., : picture.shape[-2] // 2 * 2, : picture.shape[-1] // 2 * 2]
     shot, read = PROTOCOL_LEVELS[level]
-    found_shot, found_read = estimate_noise(degrade_by_protocol(picture, shot, read, [1]).lq[0, 0])
+    found_shot, found_read = estimate_noise(degrade_by_protocol(picture, PROTOCOL_NOISE[level], 1).raw())
     signal = np.array([0.1, 0.4])
     ratio = np.sqrt((found_shot * signal + found_read**2) / (shot * signal + read**2))
     np.testing.assert_allclose(ratio, 1, atol=0.17)

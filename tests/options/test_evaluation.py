@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from twostagealign.cli.evaluation import parse_noise, read_request
-from twostagealign.data.evaluation_set import NoiseLevel
+from twostagealign.data import NoiseLevel
 from twostagealign.isp import PROTOCOL_LEVELS
 from twostagealign.options.evaluation import load_evaluation_options
 from twostagealign.runtime.errors import UserError

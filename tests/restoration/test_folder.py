@@ -9,8 +9,18 @@ import pytest
 import torch
 from torch import nn
 
-from twostagealign.data import bundled_picture, degrade_by_protocol, frame_window, write_picture, write_raw_folder
-from twostagealign.isp import CFA_ORDERS, PROTOCOL_LEVELS, demosaic, protocol_camera, unprocess
+from twostagealign.data import (
+    PROTOCOL_NOISE,
+    bundled_picture,
+    degrade_by_protocol,
+    frame_window,
+    open_clip,
+    open_raw_folder,
+    read_burst,
+    write_picture,
+    write_raw_folder,
+)
+from twostagealign.isp import CFA_ORDERS, demosaic, protocol_camera, unprocess
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import open_restorer
 from twostagealign.restoration import folder as restoration
@@ -108,28 +118,23 @@ class TestSimulated:
         assert result["tiling"]["patch"] == 16
         assert result["seconds"] >= 0
 
-        source = restoration.SimulatedSource(clip, PROTOCOL_LEVELS["high"])
-        frames = source.clip.frames([1, 2, 3, 4, 5])
-        burst = degrade_by_protocol(frames, *PROTOCOL_LEVELS["high"], [2, 3, 4, 5, 6])
-        image = restore_frame(open_restorer(tiny_checkpoint), burst.burst(), TILING).image
-        srgb, truth = develop(image, burst.camera), develop(burst.target[0], burst.camera)
+        burst = read_burst(open_clip(clip, PROTOCOL_NOISE["high"]), [1, 2, 3, 4, 5])
+        image = restore_frame(open_restorer(tiny_checkpoint), burst, TILING).image
+        srgb, truth = develop(image, burst.camera), develop(burst.target(), burst.camera)
         quality = measure(srgb, truth)
         assert result["frames"] == [{"name": "003", "psnr": quality.psnr, "ssim": quality.ssim}]
         assert result["mean"] == {"psnr": quality.psnr, "ssim": quality.ssim}
         np.testing.assert_array_equal(read(tmp_path / "out" / "003.png"), picture(srgb))
 
     def test_frames_keep_the_order_of_the_window_and_the_noise_of_their_place_in_the_clip(self, clip) -> None:
-        indices = [4, 3, 0, 1, 2]
-        burst = restoration.SimulatedSource(clip, PROTOCOL_LEVELS["high"]).burst(indices)
-        frames = np.stack([read(clip / f"{index:03d}.png") for index in indices])
-        expected = degrade_by_protocol(
-            torch.from_numpy(frames).permute(0, 3, 1, 2), *PROTOCOL_LEVELS["high"], [5, 4, 1, 2, 3]
-        )
-        # The last bit of a power depends on where in a vector register of the processor a value lies.
-        torch.testing.assert_close(burst.stack()[0], expected.lq[0], rtol=0, atol=1e-6)
-        for frame in burst.frames:
-            assert (frame.noise.shot, frame.noise.read) == PROTOCOL_LEVELS["high"]
-        torch.testing.assert_close(burst.target(), expected.target[0], rtol=0, atol=1e-6)
+        indices, noise = [4, 3, 0, 1, 2], PROTOCOL_NOISE["high"]
+        burst = read_burst(open_clip(clip, noise), indices)
+        assert [frame.noise for frame in burst.frames] == [noise] * 5
+        for frame, index in zip(burst.frames, indices, strict=True):
+            picture = torch.from_numpy(read(clip / f"{index:03d}.png").copy()).permute(2, 0, 1)
+            expected = degrade_by_protocol(picture, noise, index + 1)
+            assert torch.equal(frame.planes, expected.planes)
+            assert torch.equal(frame.clean, picture)
 
     def test_the_truth_is_the_clip_s_own_frame(self, restore, clip, demosaicing, tmp_path) -> None:
         """Demosaicing alone comes near it, and nearer where there is less noise."""
@@ -155,19 +160,16 @@ class TestSimulated:
 
     @pytest.mark.parametrize("frames", [1, 2, 4, 6, None])
     @pytest.mark.parametrize("reference", [0, 4])
-    def test_the_window_around_the_reference(self, restore, monkeypatch, frames, reference) -> None:
+    def test_the_window_around_the_reference(self, restore, clip, tiny_checkpoint, tmp_path, frames, reference) -> None:
         """Of even length too; the reference frame is in its middle, and no frame is in it twice."""
-        windows = []
-        original = restoration.SimulatedSource.burst
-        monkeypatch.setattr(
-            restoration.SimulatedSource, "burst", lambda self, window: windows.append(window) or original(self, window)
-        )
         result = restore(simulate="low", frames=frames, reference=reference)
-        (window,) = windows
         length = frames or 5
+        window = frame_window(reference, 6, length)
         assert result["window"] == len(window) == len(set(window)) == length
         assert window[length // 2] == reference
-        assert window == frame_window(reference, 6, length)
+        burst = read_burst(open_clip(clip, PROTOCOL_NOISE["low"]), window)
+        srgb = develop(restore_frame(open_restorer(tiny_checkpoint), burst, TILING).image, burst.camera)
+        np.testing.assert_array_equal(read(tmp_path / "out" / f"{reference:03d}.png"), picture(srgb))
 
     @pytest.mark.parametrize("count", [1, 2, 3, 4])
     def test_of_a_short_clip_all_frames_are_used(self, restore, tmp_path, count) -> None:
@@ -256,13 +258,13 @@ class TestRaw:
 
     def test_frames_keep_the_order_of_the_window(self, tmp_path) -> None:
         raw_folder(tmp_path / "raw", "RGGB", 8, 12)
-        burst = restoration.RawSource(tmp_path / "raw").burst([2, 0, 1])
+        burst = read_burst(open_raw_folder(tmp_path / "raw"), [2, 0, 1])
         stored = [cv2.imread(str(tmp_path / "raw" / f"000{i}.png"), cv2.IMREAD_UNCHANGED) / 65535 for i in (2, 0, 1)]
-        planes = np.stack([[raw[y::2, x::2] for y in (0, 1) for x in (0, 1)] for raw in stored])
-        assert all(frame.planes.dtype == torch.uint16 for frame in burst.frames)
-        for frame, expected in zip(burst.frames, planes, strict=True):
-            np.testing.assert_allclose(frame.raw(), expected, atol=1e-5)
+        for frame, raw in zip(burst.frames, stored, strict=True):
+            assert frame.planes.dtype == torch.uint16
             assert (frame.noise.shot, frame.noise.read) == (1e-4, 1e-3)
+            planes = np.stack([raw[y::2, x::2] for y in (0, 1) for x in (0, 1)])
+            np.testing.assert_allclose(frame.raw(), planes, atol=1e-5)
 
     def test_metadata_of_the_folder_is_used(self, restore, demosaicing, tmp_path) -> None:
         raw_folder(tmp_path / "raw", "RGGB", 40, 48)
@@ -347,7 +349,8 @@ class TestMistakes:
         assert refusal(copy, simulate="low").startswith(f"{copy}/003.png: found 003.jpg beside it")
 
     def test_pictures_where_mosaics_are_expected(self, refusal, raw, clip) -> None:
-        assert refusal(clip).startswith(f"{clip}/camera.yml: ")
+        expected = "pictures without camera.yml; describe the camera of Bayer mosaics there, "
+        assert refusal(clip) == f"{clip}: {expected}or degrade ordinary pictures with --simulate"
         for number, view in enumerate(views(3, 40, 48)):
             write_picture(raw / f"{number:04d}.png", view.astype(np.uint16) * 257)
         assert refusal(raw) == f"{raw}/0000.png: found 3 channels, expected a Bayer mosaic of one channel"

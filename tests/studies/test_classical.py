@@ -1,24 +1,24 @@
 import pytest
 import torch
 
-from twostagealign.data import BurstBatch, degrade_by_protocol
-from twostagealign.isp import PROTOCOL_LEVELS
+from twostagealign.data import PROTOCOL_NOISE, Burst, ClipInMemory, NoiseLevel, read_burst
 from twostagealign.restoration.quality import develop, measure
 from twostagealign.studies.classical import demosaicked, noise_level, non_local_means
 
 
 @pytest.fixture
-def flat_burst() -> BurstBatch:
+def flat_burst() -> Burst:
     """Three frames that differ: two flat fields with an edge between them, in the reference brighter than elsewhere."""
     frames = torch.full((3, 3, 64, 80), 60, dtype=torch.uint8)
     frames[1] += 60
     frames[1, 0, :, 40:] += 50
-    return degrade_by_protocol(frames, *PROTOCOL_LEVELS["high"], [1, 2, 3])
+    return read_burst(ClipInMemory("flat", frames, PROTOCOL_NOISE["high"]), range(3))
 
 
-def test_demosaicked_is_the_reference_frame_developed(flat_burst: BurstBatch) -> None:
-    clean = BurstBatch(flat_burst.clean_raw, flat_burst.noise_map, flat_burst.camera)
-    target = develop(flat_burst.target[0], flat_burst.camera)
+def test_demosaicked_is_the_reference_frame_developed(flat_burst: Burst) -> None:
+    pictures = torch.stack([frame.clean for frame in flat_burst.frames])
+    clean = read_burst(ClipInMemory("clean", pictures, NoiseLevel("none", 0.0, 0.0)), range(3))
+    target = develop(flat_burst.target(), flat_burst.camera)
     found = demosaicked(clean)
     assert found.shape == (3, 64, 80)
     away = torch.ones(80, dtype=torch.bool)
@@ -26,15 +26,15 @@ def test_demosaicked_is_the_reference_frame_developed(flat_burst: BurstBatch) ->
     torch.testing.assert_close(found[..., away], target[..., away], atol=1e-4, rtol=0)
 
 
-def test_noise_level_is_that_of_the_developed_picture(flat_burst: BurstBatch) -> None:
-    target = develop(flat_burst.target[0], flat_burst.camera)
+def test_noise_level_is_that_of_the_developed_picture(flat_burst: Burst) -> None:
+    target = develop(flat_burst.target(), flat_burst.camera)
     true = (demosaicked(flat_burst) - target).std(dim=(1, 2))
     torch.testing.assert_close(noise_level(flat_burst), true, rtol=0.1, atol=0)
     assert true.max() > 1.5 * true.min()  # one number for all channels would not do
 
 
-def test_non_local_means_removes_most_of_the_noise(flat_burst: BurstBatch) -> None:
-    target = develop(flat_burst.target[0], flat_burst.camera)
+def test_non_local_means_removes_most_of_the_noise(flat_burst: Burst) -> None:
+    target = develop(flat_burst.target(), flat_burst.camera)
     noisy = demosaicked(flat_burst)
     smoothed = non_local_means(noisy, noise_level(flat_burst))
     before, after = measure(noisy, target), measure(smoothed, target)

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import torch
 
-from twostagealign.data import degrade_by_protocol
-from twostagealign.isp import PROTOCOL_LEVELS, demosaic, process, protocol_camera, tone_curve
+from twostagealign.data import PROTOCOL_NOISE, ClipInMemory, read_burst
+from twostagealign.isp import demosaic, process, protocol_camera, tone_curve
 from twostagealign.restoration.frame import RestoredFrame
 from twostagealign.restoration.quality import develop, measure
 from twostagealign.restoration.tiling import Tiling
@@ -55,33 +55,33 @@ def read(path):
 
 def test_validation_follows_the_test_protocol(tmp_path, make_restorer, bursts, seen) -> None:
     calls, truths = seen
-    noise, tiling = PROTOCOL_LEVELS["low"], Tiling(16, 4, 16)
-    expected = [degrade_by_protocol(frames, *noise, [1, 2, 3]) for frames in bursts]
-    truths += [burst.target[0] for burst in expected]
+    noise, tiling = PROTOCOL_NOISE["low"], Tiling(16, 4, 16)
+    expected = [read_burst(ClipInMemory("", frames, noise), range(3)) for frames in bursts]
+    truths += [burst.target() for burst in expected]
     found = validate(make_restorer(), bursts, noise, tiling, tmp_path / "new", 2, Ranks(), never)
     assert [(quality.index, quality.clip) for quality in found] == [(0, "clip0"), (1, "clip1"), (2, "clip2")]
     assert len(calls) == 3
     for quality, burst, (lq, noise_map, used) in zip(found, expected, calls, strict=True):
-        assert torch.equal(lq, burst.lq[0])
-        assert torch.equal(noise_map, burst.noise_map[0])
+        assert torch.equal(lq, burst.stack()[0])
+        assert torch.equal(noise_map, burst.stack()[1])
         assert used == tiling
-        target = develop(burst.target[0], protocol_camera())
-        expected_quality = measure(develop(0.9 * burst.target[0], protocol_camera()), target)
+        target = develop(burst.target(), protocol_camera())
+        expected_quality = measure(develop(0.9 * burst.target(), protocol_camera()), target)
         assert (quality.psnr, quality.ssim) == (expected_quality.psnr, expected_quality.ssim)
         assert 20 < quality.psnr < 40
 
 
 def test_validation_shows_noisy_restored_and_true_side_by_side(tmp_path, make_restorer, bursts, seen) -> None:
-    noise = PROTOCOL_LEVELS["high"]
-    expected = [degrade_by_protocol(frames, *noise, [1, 2, 3]) for frames in bursts]
-    seen[1].extend(burst.target[0] for burst in expected)
+    noise = PROTOCOL_NOISE["high"]
+    expected = [read_burst(ClipInMemory("", frames, noise), range(3)) for frames in bursts]
+    seen[1].extend(burst.target() for burst in expected)
     folder = tmp_path / "new" / "1000"
     validate(make_restorer(), bursts, noise, Tiling(16, 4, 16), folder, 2, Ranks(), never)
     assert sorted(path.name for path in folder.iterdir()) == ["000.png", "001.png"]
     for index in range(2):
         views = np.split(read(folder / f"{index:03d}.png"), 3, axis=1)
-        truth = expected[index].target[0]
-        linear = (demosaic(expected[index].lq[0, 1]), 0.9 * truth, truth)
+        truth = expected[index].target()
+        linear = (demosaic(expected[index].reference.raw()), 0.9 * truth, truth)
         for view, image in zip(views, linear, strict=True):
             srgb = tone_curve(process(image[None], protocol_camera())[0])
             np.testing.assert_allclose(view, 255 * srgb.permute(1, 2, 0), atol=0.51)
@@ -91,7 +91,7 @@ def test_validation_without_pictures_writes_nothing(tmp_path, make_restorer, bur
     """With the network itself: twice the same numbers, and the restorer stays as it is."""
     restorer = make_restorer()
     results = [
-        validate(restorer, bursts[:1], PROTOCOL_LEVELS["high"], Tiling(16, 4, 16), tmp_path / "new", 0, Ranks(), never)
+        validate(restorer, bursts[:1], PROTOCOL_NOISE["high"], Tiling(16, 4, 16), tmp_path / "new", 0, Ranks(), never)
         for _ in range(2)
     ]
     assert results[0] == results[1]
@@ -101,7 +101,7 @@ def test_validation_without_pictures_writes_nothing(tmp_path, make_restorer, bur
 
 
 def test_the_bursts_are_shared_out_without_duplicates(tmp_path, make_restorer, bursts) -> None:
-    restorer, options = make_restorer(), (PROTOCOL_LEVELS["high"], Tiling(16, 4, 16), tmp_path / "new", 0)
+    restorer, options = make_restorer(), (PROTOCOL_NOISE["high"], Tiling(16, 4, 16), tmp_path / "new", 0)
     whole = validate(restorer, bursts, *options, Ranks(), never)
 
     class Rank(Ranks):
@@ -115,6 +115,6 @@ def test_the_bursts_are_shared_out_without_duplicates(tmp_path, make_restorer, b
 
 def test_a_stop_leaves_out_the_rest(tmp_path, make_restorer, bursts) -> None:
     answers = iter([None, "SIGTERM"])
-    options = (PROTOCOL_LEVELS["high"], Tiling(16, 4, 16), tmp_path / "new", 0)
+    options = (PROTOCOL_NOISE["high"], Tiling(16, 4, 16), tmp_path / "new", 0)
     found = validate(make_restorer(), bursts, *options, Ranks(), lambda: next(answers))
     assert [quality.index for quality in found] == [0]

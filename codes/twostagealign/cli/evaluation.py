@@ -4,9 +4,8 @@ import math
 from pathlib import Path
 
 from twostagealign.cli.arguments import Parser, bounded
-from twostagealign.data.evaluation_set import NoiseLevel
+from twostagealign.data import PROTOCOL_NOISE, NoiseLevel
 from twostagealign.evaluation.protocol import Request
-from twostagealign.isp import PROTOCOL_LEVELS
 from twostagealign.models.checkpoint import find_checkpoint
 from twostagealign.options.evaluation import load_evaluation_options
 from twostagealign.restoration.tiling import Tiling
@@ -81,16 +80,16 @@ def parse_noise(text: str, source: str) -> list[NoiseLevel]:
         >>> parse_noise("0.01,0.02", "--noise")
         [NoiseLevel(name='shot0.01_read0.02', shot=0.01, read=0.02)]
     """
-    names = list(PROTOCOL_LEVELS) if text == "both" else [text]
-    if all(name in PROTOCOL_LEVELS for name in names):
-        return [NoiseLevel(name, *PROTOCOL_LEVELS[name]) for name in names]
+    names = list(PROTOCOL_NOISE) if text == "both" else [text]
+    if all(name in PROTOCOL_NOISE for name in names):
+        return [PROTOCOL_NOISE[name] for name in names]
     try:
         shot, read = (float(number) for number in text.split(","))
     except ValueError:
         shot = math.nan
         read = math.nan
     if not (0 <= shot < 1 and 0 <= read < 1):
-        expected = f"{', '.join(PROTOCOL_LEVELS)}, both or SHOT,READ, two numbers in [0, 1)"
+        expected = f"{', '.join(PROTOCOL_NOISE)}, both or SHOT,READ, two numbers in [0, 1)"
         raise UserError(f"{source}: found {text!r}, expected {expected}")
     return [NoiseLevel(f"shot{shot:g}_read{read:g}", shot, read)]
 

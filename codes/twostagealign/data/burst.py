@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -125,17 +125,38 @@ class Burst:
         raw, noise = zip(*(frame.read() for frame in self.frames), strict=True)
         return torch.stack(raw), torch.stack(noise)
 
-    def target(self) -> Tensor | None:
+    @property
+    def has_target(self) -> bool:
+        """Whether the ground truth is known; that of a real camera is not."""
+        return self.reference.clean is not None
+
+    def target(self) -> Tensor:
         """Ground truth of the reference frame.
 
         Returns:
-            Clean linear camera RGB, (3, 2H, 2W), float32; None for a burst of a real camera.
+            Clean linear camera RGB, (3, 2H, 2W), float32.
+
+        Raises:
+            ValueError: it is not known.
         """
-        clean = self.reference.clean
-        if clean is None:
-            return None
-        bands = [unprocess(band[None].float().div_(255), self.camera)[0] for band in clean.split(BAND, dim=1)]
-        return torch.cat(bands, dim=1)
+        if self.reference.clean is None:
+            raise ValueError("burst: the ground truth of its reference frame is not known")
+        return torch.cat(list(linear_bands(self.reference.clean, self.camera)), dim=1)
+
+
+def linear_bands(picture: Tensor, camera: Camera) -> Iterator[Tensor]:
+    """Unprocess a picture in bands of `BAND` rows, which bounds the memory of intermediate results.
+
+    Args:
+        picture: sRGB, (3, height, width) uint8.
+        camera: colour metadata, a batch of one.
+
+    Yields:
+        Linear camera RGB, (3, at most BAND, width), float32 in [0, 1], from top to bottom.
+    """
+    camera = camera.to(device=picture.device)
+    for band in picture.split(BAND, dim=1):
+        yield unprocess(band[None].float().div_(255), camera)[0]
 
 
 @dataclass(frozen=True)
@@ -155,8 +176,3 @@ class BurstBatch:
     camera: Camera
     target: Tensor | None = None
     clean_raw: Tensor | None = None
-
-    def burst(self, index: int = 0) -> Burst:
-        """One burst of the batch, without its ground truth."""
-        frames = [RawFrame(*planes) for planes in zip(self.lq[index], self.noise_map[index], strict=True)]
-        return Burst(frames, self.camera[index])

@@ -1,4 +1,4 @@
-"""From clean sRGB frames to noisy raw bursts, batched and on any device.
+"""From clean sRGB frames to noisy raw frames: batches for training, single frames of the test protocol.
 
 Source: Brooks et al., "Unprocessing Images for Learned Raw Denoising", CVPR 2019.
 """
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from twostagealign.data.burst import BurstBatch
+from twostagealign.data.burst import BurstBatch, NoiseLevel, RawFrame, linear_bands
 from twostagealign.isp import (
-    Camera,
+    PROTOCOL_LEVELS,
     add_noise,
     join_cameras,
     mosaic,
@@ -24,10 +24,8 @@ from twostagealign.isp import (
     unprocess,
 )
 
-
-def _unprocess_frames(frames: Tensor, camera: Camera) -> Tensor:
-    """Clean uint8 sRGB (B, N, 3, 2H, 2W) to linear camera RGB of the same shape, float32 in [0, 1]."""
-    return unprocess(frames.float().div_(255), camera)
+PROTOCOL_NOISE = {name: NoiseLevel(name, *level) for name, level in PROTOCOL_LEVELS.items()}
+"""Noise levels of the test protocol, by name."""
 
 
 def degrade(frames: Tensor, seeds: Sequence[int]) -> BurstBatch:
@@ -45,7 +43,7 @@ def degrade(frames: Tensor, seeds: Sequence[int]) -> BurstBatch:
     camera = join_cameras([random_camera(1, draw) for draw in draws]).to(device=frames.device)
     levels = [random_noise_levels(1, draw) for draw in draws]
     shot, read = (torch.cat(level).to(frames.device) for level in zip(*levels, strict=True))
-    linear = _unprocess_frames(frames, camera)
+    linear = unprocess(frames.float().div_(255), camera)
     clean_raw = mosaic(linear)
     lq = torch.empty_like(clean_raw)
     for i, draw in enumerate(draws):
@@ -55,24 +53,18 @@ def degrade(frames: Tensor, seeds: Sequence[int]) -> BurstBatch:
     return BurstBatch(lq, noise_map(lq, shot, read), camera, linear[:, frames.shape[1] // 2], clean_raw)
 
 
-def degrade_by_protocol(frames: Tensor, shot: float, read: float, frame_numbers: list[int]) -> BurstBatch:
-    """Make one burst of the test protocol: fixed camera, noise that is the same in every run and on every machine.
+def degrade_by_protocol(picture: Tensor, noise: NoiseLevel, number: int) -> RawFrame:
+    """Make one frame of the test protocol: fixed camera, noise that is the same in every run and on every machine.
 
     Args:
-        frames: clean sRGB frames of one burst, uint8, (N, 3, 2H, 2W).
-        shot: shot noise, variance per unit of signal on the [0, 1] scale.
-        read: read noise, standard deviation on the [0, 1] scale.
-        frame_numbers: number of each frame in its clip, counted from 1; it seeds the frame's noise.
+        picture: clean sRGB frame, (3, 2H, 2W) uint8.
+        noise: noise level.
+        number: number of the frame in its clip, from 1; it seeds the noise.
 
     Returns:
-        The burst with a batch axis of one.
+        The noisy frame, with `picture` as its clean one.
 
     Source: Guo et al., CVPR 2022, section 4; its released test scripts.
     """
-    camera = protocol_camera().to(device=frames.device)
-    linear = _unprocess_frames(frames[None], camera)
-    clean_raw = mosaic(linear)
-    noisy = [protocol_noise(raw, shot, read, k) for raw, k in zip(clean_raw[0], frame_numbers, strict=True)]
-    lq = torch.stack(noisy)[None].clamp_(0, 1)
-    levels = (torch.tensor([value], device=frames.device) for value in (shot, read))
-    return BurstBatch(lq, noise_map(lq, *levels), camera, linear[:, len(frames) // 2], clean_raw)
+    raw = torch.cat([mosaic(band) for band in linear_bands(picture, protocol_camera())], dim=1)
+    return RawFrame(protocol_noise(raw, noise.shot, noise.read, number).clamp_(0, 1), noise, clean=picture)

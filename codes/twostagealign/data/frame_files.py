@@ -132,6 +132,26 @@ def list_folders(folder: Path, content: str) -> list[str]:
     return folders
 
 
+def unique_names(paths: Sequence[Path]) -> list[str]:
+    """Names of frames, which results are written under.
+
+    Args:
+        paths: the frames.
+
+    Returns:
+        Names of the files without suffixes.
+
+    Raises:
+        UserError: two frames have one name.
+    """
+    named: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in named:
+            raise UserError(f"{path}: found {named[path.stem].name} beside it, expected one frame of each name")
+        named[path.stem] = path
+    return list(named)
+
+
 def is_raw(path: Path) -> bool:
     """Whether a file is a camera's raw file, by its suffix."""
     return path.suffix.lower() in RAW_SUFFIXES

@@ -1,13 +1,12 @@
 """The restoration and the measures of one frame of an evaluation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 from torch import Tensor
 
-from twostagealign.data import burst
-from twostagealign.data.evaluation_set import RawFrame
+from twostagealign.data import Burst
 from twostagealign.evaluation.candidates import Candidate
 from twostagealign.evaluation.frame_pictures import write_frame_pictures
 from twostagealign.evaluation.jobs import Job
@@ -28,7 +27,7 @@ Lpips = Callable[[Tensor, Tensor], float]
 def evaluate_frame(
     candidate: Candidate,
     job: Job,
-    frames: Sequence[RawFrame],
+    burst: Burst,
     tiling: Tiling,
     lpips: Lpips | None,
     stem: Path,
@@ -40,7 +39,7 @@ def evaluate_frame(
     Args:
         candidate: what restores it.
         job: what to restore.
-        frames: the burst.
+        burst: the frames.
         tiling: sizes of the tiles.
         lpips: measures LPIPS, if it can be.
         stem: path of its pictures up to what tells them apart.
@@ -54,9 +53,7 @@ def evaluate_frame(
         UserError: the result is not finite, or the pictures cannot be written.
     """
     clip = job.clip
-    reference = frames[len(frames) // 2]
-    raw_frames = [burst.RawFrame(frame.raw, job.noise) for frame in frames]
-    restored = restore_frame(candidate.restorer, burst.Burst(raw_frames, clip.camera), tiling, progress)
+    restored = restore_frame(candidate.restorer, burst, tiling, progress)
     give_back_memory()
     if not restored.image.isfinite().all():
         raise UserError(
@@ -65,9 +62,7 @@ def evaluate_frame(
         )
     device = next(candidate.restorer.parameters()).device
     srgb = develop(restored.image, clip.camera)
-    linear = clip.target(reference)
-    truth = None if linear is None else develop(linear, clip.camera)
-    del linear
+    truth = develop(burst.target(), clip.camera) if burst.has_target else None
     pictures = None
     if job.with_pictures:
         shifts = Shifts(
@@ -77,7 +72,7 @@ def evaluate_frame(
             origins=restored.origins.tolist(),
             shifts=restored.shifts.tolist(),
         )
-        noisy = develop(demosaic(reference.raw), clip.camera)
+        noisy = develop(demosaic(burst.reference.raw()), clip.camera)
         pictures = write_frame_pictures(stem, root, noisy, srgb, truth, shifts)
     return FrameResult(
         **_measures(srgb, truth, lpips),

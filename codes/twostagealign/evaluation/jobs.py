@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
-from twostagealign.data import frame_window
-from twostagealign.data.evaluation_set import EvaluationClip, EvaluationSet, NoiseLevel
+from twostagealign.data import FrameSequence, NoiseLevel, frame_window
+from twostagealign.data.evaluation_set import EvaluationSet
 from twostagealign.evaluation.results import Skipped
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.ranks import Ranks
@@ -18,15 +18,13 @@ class Job:
     """A frame to restore.
 
     Attributes:
-        clip: that it is part of.
+        clip: clip that it is part of.
         window: indices of the frames of its burst.
-        noise: level.
         with_pictures: whether its pictures are to be written.
     """
 
-    clip: EvaluationClip
+    clip: FrameSequence
     window: list[int]
-    noise: NoiseLevel
     with_pictures: bool
 
     @property
@@ -70,21 +68,22 @@ def choose_clips(clips: Sequence[str], usual: Sequence[str] | None, wanted: Sequ
         for clip in wanted:
             if clip not in clips:
                 raise UserError(f"--clips: found {clip!r}, expected some of {there}")
-        return sorted(set(wanted))
+        return [clip for clip in clips if clip in wanted]
     chosen = [clip for clip in clips if usual is None or clip in usual]
     if not chosen:
         raise UserError(f"--data: found the clips {there}, expected some of {', '.join(usual)} (or choose by --clips)")
     return chosen
 
 
-def open_clips(
-    dataset: EvaluationSet, names: Sequence[str], skip_bad: bool
-) -> tuple[list[EvaluationClip], list[Skipped]]:
+def open_sequences(
+    dataset: EvaluationSet, names: Sequence[str], noise: NoiseLevel | None, skip_bad: bool
+) -> tuple[list[FrameSequence], list[Skipped]]:
     """Open clips.
 
     Args:
-        dataset: that holds them.
-        names: of the clips.
+        dataset: data set that contains them.
+        names: names of the clips.
+        noise: noise level; None where the frames have noise.
         skip_bad: leave out what cannot be opened.
 
     Returns:
@@ -93,10 +92,11 @@ def open_clips(
     Raises:
         UserError: a clip cannot be used, or none can.
     """
-    clips, skipped = [], []
+    clips: list[FrameSequence] = []
+    skipped: list[Skipped] = []
     for name in names:
         try:
-            clips.append(dataset.open(name))
+            clips.append(dataset.open(name, noise))
         except UserError as error:
             if not skip_bad:
                 raise
@@ -107,8 +107,7 @@ def open_clips(
 
 
 def plan_jobs(
-    clips: Sequence[EvaluationClip],
-    noise: NoiseLevel | None,
+    clips: Sequence[FrameSequence],
     frames: int,
     limit: int | None,
     pictures: int,
@@ -116,14 +115,13 @@ def plan_jobs(
     """List the frames to restore.
 
     Args:
-        clips: of the data set.
-        noise: level; None where the frames have noise of their own.
+        clips: clips of the data set, at one noise level.
         frames: length of a burst.
         limit: frames per clip, the first ones; None: all.
         pictures: of how many frames per clip pictures are written; they are spread evenly.
 
     Returns:
-        All frames at that noise level, clip by clip.
+        All frames, clip by clip.
     """
     jobs = []
     for clip in clips:
@@ -131,7 +129,7 @@ def plan_jobs(
         shown = {references[(2 * k + 1) * len(references) // (2 * pictures)] for k in range(pictures)}
         for index in references:
             window = frame_window(index, len(clip.frames), frames)
-            jobs.append(Job(clip, window, noise or clip.noise, index in shown))
+            jobs.append(Job(clip, window, index in shown))
     return jobs
 
 
@@ -162,7 +160,7 @@ def check_files(jobs: Sequence[Job], ranks: Ranks, workers: int) -> None:
 def describe_gaps(
     expected: Sequence[str],
     length: int | None,
-    clips: Sequence[EvaluationClip],
+    clips: Sequence[FrameSequence],
     limit: int | None,
     skipped: Sequence[Skipped],
 ) -> list[str]:

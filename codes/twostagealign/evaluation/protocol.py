@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from twostagealign.data.evaluation_set import NoiseLevel, RawFrame
+from twostagealign.data import Burst, NoiseLevel, RawFrame
 from twostagealign.data.read_ahead import read_ahead
 from twostagealign.evaluation.bootstrap import compare
 from twostagealign.evaluation.candidates import Candidate, load_candidates
 from twostagealign.evaluation.frames import evaluate_frame
-from twostagealign.evaluation.jobs import Job, check_files, choose_clips, describe_gaps, open_clips, plan_jobs
+from twostagealign.evaluation.jobs import Job, check_files, choose_clips, describe_gaps, open_sequences, plan_jobs
 from twostagealign.evaluation.report import write_report
 from twostagealign.evaluation.results import (
     SCHEMA_VERSION,
@@ -32,7 +32,7 @@ from twostagealign.options.evaluation import FROM_CODE, EvaluationOptions
 from twostagealign.options.registry import EVALUATION_SETS, check
 from twostagealign.restoration.tiling import Tiling, count_tiles
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import output_folder
+from twostagealign.runtime.files import check_output_folder, output_folder
 from twostagealign.runtime.locks import folder_lock
 from twostagealign.runtime.memory import give_back_memory
 from twostagealign.runtime.ranks import Ranks, join_ranks
@@ -109,12 +109,12 @@ class _Evaluation:
         dataset = EVALUATION_SETS[options.dataset.type](request.data, options.frames, **arguments)
         self.available = dataset.clips
         names = choose_clips(dataset.clips, options.clips, request.clips)
-        self.clips, self.skipped = open_clips(dataset, names, request.skip_bad)
-        self._check_clips()
-        self.jobs = {
-            noise: plan_jobs(self.clips, noise, options.frames, request.limit, request.save_images)
-            for noise in request.noise or [None]
-        }
+        self._check_noise(dataset.has_noise)
+        self.jobs: dict[NoiseLevel | None, list[Job]] = {}
+        for noise in request.noise or [None]:
+            self.clips, self.skipped = open_sequences(dataset, names, noise, request.skip_bad)
+            self.jobs[noise] = plan_jobs(self.clips, options.frames, request.limit, request.save_images)
+        self._check_sizes()
         self.device = ranks.device(request.device)
         self.candidates = load_candidates(
             request.checkpoints,
@@ -126,18 +126,22 @@ class _Evaluation:
             request.tiling.patch + 2 * request.tiling.halo,
         )
         self.lpips = load_lpips(self.device)
+        self.folder = ResultsFolder(request.results / (request.name or self._usual_name()))
+        check_output_folder(self.folder.path)
         if not request.skip_bad:
             check_files(next(iter(self.jobs.values())), ranks, request.workers)
-        self.folder = ResultsFolder(request.results / (request.name or self._usual_name()))
         self.evaluation = ranks.broadcast(identity_digest(self._identity()))
 
-    def _check_clips(self) -> None:
+    def _check_noise(self, has_noise: bool) -> None:
+        noise = self.request.noise
+        if has_noise != (noise is None):
+            found = "none" if noise is None else ", ".join(level.name for level in noise)
+            expected = "none, the frames have noise of their own" if has_noise else "high, low, both or SHOT,READ"
+            raise UserError(f"--noise: found {found}, expected {expected}")
+
+    def _check_sizes(self) -> None:
         request = self.request
         for clip in self.clips:
-            if (clip.noise is None) == (request.noise is None):
-                found = "none" if request.noise is None else ", ".join(level.name for level in request.noise)
-                expected = "none, the frames have noise of their own" if clip.noise else "high, low, both or SHOT,READ"
-                raise UserError(f"--noise: found {found}, expected {expected}")
             if not request.tiling.inclusive_search and min(clip.size) <= request.tiling.patch:
                 height, width = clip.size
                 raise UserError(
@@ -187,7 +191,7 @@ class _Evaluation:
         return self.folder.path, results
 
     def _file(self, candidate: Candidate, job: Job) -> Path:
-        return self.folder.frame_file(candidate.description.label, job.noise.name, job.clip.name, job.frame)
+        return self.folder.frame_file(candidate.description.label, job.clip.noise.name, job.clip.name, job.frame)
 
     def _finished(self, candidate: Candidate, job: Job) -> FrameResult | None:
         file = self._file(candidate, job)
@@ -197,23 +201,22 @@ class _Evaluation:
         """Restore the frames that are not finished yet."""
         jobs = [job for job in jobs if not self._finished(candidate, job)]
         clips = {job.clip.name: job.clip for job in jobs}
-        noise = {job.clip.name: job.noise for job in jobs}
 
         def load(key: tuple[str, int]) -> RawFrame:
             clip, index = key
-            frame = clips[clip].read(index, noise[clip])
+            frame = clips[clip].read(index)
             give_back_memory()
             return frame
 
         requests = [[(job.clip.name, index) for index in job.window] for job in jobs]
         bursts = read_ahead(requests, load, self.request.workers)
         tiles = sum(count_tiles(job.clip.size, self.request.tiling) for job in jobs)
-        label = f"{candidate.description.label}, {jobs[0].noise.name}" if jobs else ""
+        label = f"{candidate.description.label}, {jobs[0].clip.noise.name}" if jobs else ""
         hidden = self.ranks.rank != 0 or not jobs
         with tqdm(total=tiles, desc=label, unit="tile", dynamic_ncols=True, disable=hidden) as progress:
             for job, futures in zip(jobs, bursts, strict=True):
                 try:
-                    frames = [future.result() for future in futures]
+                    burst = Burst([future.result() for future in futures], job.clip.camera)
                 except UserError as error:
                     if not self.request.skip_bad:
                         raise
@@ -223,7 +226,7 @@ class _Evaluation:
                 file = self._file(candidate, job)
                 output_folder(file.parent)
                 args = (self.request.tiling, self.lpips, file.with_suffix(""), self.folder.path, progress.update)
-                self.folder.write_frame(file, self.evaluation, evaluate_frame(candidate, job, frames, *args))
+                self.folder.write_frame(file, self.evaluation, evaluate_frame(candidate, job, burst, *args))
 
     def _collect(self) -> Results:
         """Put the records of all ranks together."""
@@ -236,7 +239,7 @@ class _Evaluation:
                 frames[label] = self._records(candidate, jobs)
                 runs[label, noise] = self._summarise(label, noise, frames[label])
             for other in labels[1:]:
-                comparisons += compare(jobs[0].noise.name, labels[0], other, frames)
+                comparisons += compare(jobs[0].clip.noise.name, labels[0], other, frames)
         clips = options.paper.clips if options.paper else self.available
         count = options.paper.frames if options.paper else None
         notes = describe_gaps(clips, count, self.clips, request.limit, self.skipped)

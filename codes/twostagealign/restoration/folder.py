@@ -1,21 +1,29 @@
 """From a folder with a burst to restored pictures in another folder."""
 
 import json
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from twostagealign.data import BurstBatch, Clip, degrade_by_protocol, frame_window, read_raw_folder, write_picture
-from twostagealign.data.burst import Burst, Levels, NoiseLevel, RawFrame
-from twostagealign.isp import PROTOCOL_LEVELS
+from twostagealign.data import (
+    PROTOCOL_NOISE,
+    Burst,
+    FrameSequence,
+    frame_window,
+    open_clip,
+    open_raw_folder,
+    read_bursts,
+    write_picture,
+)
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import open_restorer
 from twostagealign.restoration.frame import restore_strips
@@ -29,95 +37,7 @@ from twostagealign.runtime.memory import give_back_memory
 WINDOW = 5
 """Frames that restore one picture unless the user says otherwise, as in the paper."""
 
-_LEAST_MEASURED = 12
-"""Smallest even side of a picture that holds the window of SSIM."""
-
-
-class Source(Protocol):
-    """A folder of consecutive frames, from which bursts can be taken."""
-
-    names: Sequence[str]
-
-    def read(self, index: int) -> Tensor:
-        """One frame as it is stored."""
-
-    def burst(self, indices: Sequence[int]) -> Burst:
-        """The burst of these frames; the reference is in the middle."""
-
-    def finish(self, picture: np.ndarray) -> np.ndarray:
-        """What of a restored picture was photographed, upright."""
-
-
-class SimulatedSource:
-    """Ordinary pictures, degraded by the test protocol.
-
-    Args:
-        folder: of the clip.
-        noise: shot and read noise.
-    """
-
-    def __init__(self, folder: Path, noise: tuple[float, float]) -> None:
-        self.clip = Clip(folder)
-        height, width = self.clip.height, self.clip.width
-        if min(height, width) < _LEAST_MEASURED:
-            least = f"{_LEAST_MEASURED}x{_LEAST_MEASURED}"
-            raise UserError(f"{folder}: found frames of {width}x{height} pixels, expected at least {least} to measure")
-        self.names = _names(self.clip.paths)
-        self.noise = noise
-
-    def read(self, index: int) -> Tensor:
-        """One picture, (3, 2H, 2W) uint8."""
-        return self.clip[index]
-
-    def burst(self, indices: Sequence[int]) -> Burst:
-        """The burst of these frames, with its ground truth."""
-        degraded, pictures = self.degrade(indices), self.clip.frames(indices)
-        noise = NoiseLevel("protocol", *self.noise)
-        frames = [RawFrame(raw, noise, clean=clean) for raw, clean in zip(degraded.lq[0], pictures, strict=True)]
-        return Burst(frames, degraded.camera)
-
-    def degrade(self, indices: Sequence[int]) -> BurstBatch:
-        """Unprocess, mosaic and add the noise that belongs to each frame's place in the clip."""
-        return degrade_by_protocol(self.clip.frames(indices), *self.noise, [index + 1 for index in indices])
-
-    def finish(self, picture: np.ndarray) -> np.ndarray:
-        """Everything: the clip's frames have even sides."""
-        return picture
-
-
-class RawSource:
-    """Frames of a real camera, of any size and colour filter order.
-
-    Args:
-        folder: raw files, or mosaics and camera.yml.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.raw = read_raw_folder(folder)
-        self.names = _names(self.raw.paths)
-
-    def read(self, index: int) -> Tensor:
-        """Raw planes of one mosaic, uint8 or uint16."""
-        return self.raw.planes(index)
-
-    def burst(self, indices: Sequence[int]) -> Burst:
-        """Raw planes of the mosaics, with the noise that the camera is said to have."""
-        noise = NoiseLevel("camera", self.raw.shot, self.raw.read)
-        levels = Levels(self.raw.black_level, self.raw.white_level)
-        return Burst([RawFrame(self.raw.planes(index), noise, levels) for index in indices], self.raw.camera)
-
-    def finish(self, picture: np.ndarray) -> np.ndarray:
-        """Without the mirrored rows and columns that made whole cells of the mosaic."""
-        return self.raw.finish(picture)
-
-
-def _names(paths: Sequence[Path]) -> list[str]:
-    named: dict[str, Path] = {}
-    for path in paths:
-        if path.stem in named:
-            raise UserError(f"{path}: found {named[path.stem].name} beside it, expected one frame of each name")
-        named[path.stem] = path
-    return list(named)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -154,7 +74,9 @@ def restore_burst(
     Returns:
         The picture.
     """
-    pictures, levels, colours = [], [], []
+    pictures: list[np.ndarray] = []
+    levels: list[np.ndarray] = []
+    colours: list[Tensor] = []
 
     def take(strip: Tensor) -> None:
         give_back_memory()  # what the network has left: the strip needs some, too
@@ -162,7 +84,7 @@ def restore_burst(
         pictures.append(picture(srgb))
         if linear:
             levels.append(strip.clamp(0, 1).mul(65535).round().permute(1, 2, 0).numpy().astype("uint16"))
-        if burst.reference.clean is not None:
+        if burst.has_target:
             colours.append(srgb)
         give_back_memory()
 
@@ -187,14 +109,15 @@ def restore_folder(
     device: str = "auto",
     dtype: str = "auto",
     tiling: Tiling | None = None,
-) -> dict:
+) -> dict[str, Any]:
     """Restore one frame of a folder, or all, and write each picture as soon as it is done.
 
     Writes NAME.png (8-bit sRGB with the tone curve), on request NAME_linear.png (16-bit linear camera RGB), and, where
     the ground truth is known, metrics.json.
 
     Args:
-        input: folder of raw files, of Bayer mosaics with camera.yml, or of ordinary pictures for `simulate`.
+        input: folder of raw files, of Bayer mosaics with camera.yml, or of ordinary pictures for `simulate`; or one
+            such file, which is restored alone.
         output: folder for the results.
         checkpoint: weights; see `open_restorer`.
         features_checkpoint: weights of the feature net, where `checkpoint` does not hold them.
@@ -214,38 +137,19 @@ def restore_folder(
         UserError: an input cannot be used or the output cannot be written.
     """
     tiling = tiling or Tiling()
-    source = SimulatedSource(input, PROTOCOL_LEVELS[simulate]) if simulate else RawSource(input)
-    count = len(source.names)
-    if frames is not None and not 1 <= frames <= count:
-        raise UserError(f"--frames: found {frames}, expected 1 to {count}, the number of frames in {input}")
-    if reference is not None and not 0 <= reference < count:
-        raise UserError(f"--reference: found {reference}, expected 0 to {count - 1}, the frames in {input}")
-    if output.resolve() == input.resolve():
+    sequence = open_input(input, simulate)
+    windows = _choose_windows(sequence, input, frames, reference, sliding)
+    if output.resolve() == (input.parent if input.is_file() else input).resolve():
         raise UserError(f"{output}: found the input folder, expected another one for the results")
-    length = frames or min(WINDOW, count)
-    references = range(count) if sliding else [count // 2 if reference is None else reference]
-    windows = {index: frame_window(index, count, length) for index in references}
     place = pick_device(device)
     restorer = open_restorer(checkpoint, features_checkpoint).to(place)
     restorer.network.to(pick_dtype(dtype, place))
-    for index in sorted(set().union(*windows.values())):
-        source.read(index)  # a damaged frame is found before anything is written
+    for index in sorted(set().union(*windows)):
+        sequence.check(index)  # a damaged frame is found before anything is written
     output_folder(output)
 
-    measures = []
     start = time.perf_counter()
-    with tqdm(total=0, unit="tile", desc="restoring", dynamic_ncols=True) as progress:
-        for index, window in windows.items():
-            burst = source.burst(window)
-            progress.total = len(windows) * count_tiles(burst.size, tiling)
-            restored = restore_burst(restorer, burst, tiling, linear, progress.update)
-            name = source.names[index]
-            write_picture(output / f"{name}.png", source.finish(restored.picture))
-            if linear:
-                write_picture(output / f"{name}_linear.png", source.finish(restored.linear))
-            target = burst.target()
-            if target is not None:
-                measures.append({"name": name, **asdict(measure(restored.srgb, develop(target, burst.camera)))})
+    measures = restore_sequence(restorer, sequence, windows, output, tiling, linear)
     if not measures:
         return {}
     result = {
@@ -253,7 +157,7 @@ def restore_folder(
         "mean": {key: fmean(entry[key] for entry in measures) for key in ("psnr", "ssim")},
         "noise": simulate,
         "checkpoint": str(checkpoint),
-        "window": length,
+        "window": len(windows[0]),
         "tiling": asdict(tiling),
         "seconds": round(time.perf_counter() - start, 3),
     }
@@ -262,7 +166,78 @@ def restore_folder(
     return result
 
 
-def restoration_table(result: dict) -> str:
+def open_input(path: Path, simulate: str | None) -> FrameSequence:
+    """Open the input of a restoration.
+
+    Args:
+        path: folder of frames, or a single frame, which is restored alone.
+        simulate: noise level of the test protocol for ordinary pictures; None for raw files and mosaics.
+
+    Returns:
+        The frames.
+
+    Raises:
+        UserError: they cannot be used.
+    """
+    if path.is_file():
+        logger.warning("%s: restored from this frame alone; give its folder to restore it from a burst", path)
+    return open_clip(path, PROTOCOL_NOISE[simulate]) if simulate else open_raw_folder(path)
+
+
+def _choose_windows(
+    sequence: FrameSequence, input: Path, frames: int | None, reference: int | None, sliding: bool
+) -> list[list[int]]:
+    """Choose the frames of every burst, and check the options that say which."""
+    count = len(sequence.frames)
+    if frames is not None and not 1 <= frames <= count:
+        raise UserError(f"--frames: found {frames}, expected 1 to {count}, the number of frames in {input}")
+    if reference is not None and not 0 <= reference < count:
+        raise UserError(f"--reference: found {reference}, expected 0 to {count - 1}, the frames in {input}")
+    length = frames or min(WINDOW, count)
+    references = range(count) if sliding else [count // 2 if reference is None else reference]
+    return [frame_window(index, count, length) for index in references]
+
+
+def restore_sequence(
+    restorer: TwoStageRestorer,
+    sequence: FrameSequence,
+    windows: Sequence[Sequence[int]],
+    output: Path,
+    tiling: Tiling,
+    linear: bool = False,
+) -> list[dict[str, Any]]:
+    """Restore bursts of a sequence, and write each picture as soon as it is done.
+
+    Args:
+        restorer: in evaluation mode, on the device to work on.
+        sequence: the frames; each one is read once for neighbouring windows.
+        windows: for each burst, the indices of its frames.
+        output: folder for NAME.png and, if asked for, NAME_linear.png.
+        tiling: sizes of the tiles.
+        linear: also write 16-bit linear camera RGB.
+
+    Returns:
+        For each burst with ground truth: name, psnr and ssim.
+
+    Raises:
+        UserError: a frame cannot be read or a picture cannot be written.
+    """
+    measures = []
+    total = len(windows) * count_tiles(sequence.size, tiling)
+    with tqdm(total=total, unit="tile", desc="restoring", dynamic_ncols=True) as progress:
+        for window, burst in zip(windows, read_bursts(sequence, windows), strict=True):
+            name = sequence.frames[window[len(window) // 2]]
+            restored = restore_burst(restorer, burst, tiling, linear, progress.update)
+            write_picture(output / f"{name}.png", sequence.finish(restored.picture))
+            if restored.linear is not None:
+                write_picture(output / f"{name}_linear.png", sequence.finish(restored.linear))
+            if restored.srgb is not None:
+                truth = develop(burst.target(), burst.camera)
+                measures.append({"name": name, **asdict(measure(restored.srgb, truth))})
+    return measures
+
+
+def restoration_table(result: dict[str, Any]) -> str:
     """The measures as lines for the screen."""
     rows = [*result["frames"], {"name": "mean", **result["mean"]}]
     width = max(len(row["name"]) for row in rows)

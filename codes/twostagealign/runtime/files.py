@@ -186,6 +186,23 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def check_output_folder(path: Path) -> None:
+    """Check that a folder can be written to, or created, without creating it.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        UserError: it cannot.
+    """
+    try:
+        existing = next(folder for folder in (path.absolute(), *path.absolute().parents) if os.path.lexists(folder))
+        with tempfile.TemporaryFile(dir=existing) as trial:
+            trial.write(b"trial")
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}, expected a folder that can be written to") from error
+
+
 def output_folder(path: Path) -> Path:
     """Create a folder, with its parents, and make sure that files can be written there.
 

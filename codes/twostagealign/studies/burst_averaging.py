@@ -5,11 +5,13 @@ Asia 2016, sections 4 and 5. The coarse search here goes from frame to frame, as
 alignment; the last search ends at whole raw pixels.
 """
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from twostagealign.data import BurstBatch
+from twostagealign.data import Burst, RawFrame
 from twostagealign.matching import hard_match
 
 TILE = 32
@@ -25,18 +27,19 @@ motion 16 gains 0.1 to 0.4 dB over 8, and 32 up to 0.2 dB more; but what moves b
 
 
 @torch.inference_mode()
-def block_matched_average(burst: BurstBatch, search_window: int = 48) -> BurstBatch:
+def block_matched_average(burst: Burst, search_window: int = 48) -> Burst:
     """Average a burst into one raw frame.
 
     Args:
-        burst: a batch of one, of any number of frames and any size.
+        burst: any number of frames of any size.
         search_window: width of the window that a tile is searched in from frame to frame, raw pixels, a multiple of 16.
 
     Returns:
-        A burst of one frame: the reference frame with less noise, and how much is left of it. Camera and target are
-        those of `burst`.
+        A burst of one frame: the reference frame with less noise, and how much is left of it. Camera and ground
+        truth are those of `burst`.
     """
-    frames, variances = burst.lq[0], burst.noise_map[0].square()
+    frames, noise_maps = burst.stack()
+    variances = noise_maps.square()
     reference, size = len(frames) // 2, frames.shape[-2:]
     # Every pixel of the frame then lies in two tiles along each axis.
     border = (STEP, STEP + -size[1] % STEP, STEP, STEP + -size[0] % STEP)
@@ -51,9 +54,8 @@ def block_matched_average(burst: BurstBatch, search_window: int = 48) -> BurstBa
     pieces = torch.cat([merged, share[:, :, None, None].expand_as(merged)], dim=1)
     whole = _put_together(pieces, len(rows), len(columns))[:, STEP:, STEP:][:, : size[0], : size[1]]
     average, share = whole.split(4)
-    return BurstBatch(
-        average[None, None], (variances[reference] * share).sqrt()[None, None], burst.camera, burst.target
-    )
+    left = (variances[reference] * share).sqrt()
+    return replace(burst, frames=[RawFrame(average, left, clean=burst.reference.clean)])
 
 
 def _find_tiles(frames: Tensor, origins: Tensor, search_window: int) -> Tensor:

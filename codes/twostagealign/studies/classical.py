@@ -4,7 +4,7 @@ import torch
 from skimage.restoration import denoise_nl_means
 from torch import Tensor
 
-from twostagealign.data import BurstBatch
+from twostagealign.data import Burst
 from twostagealign.isp import demosaic
 from twostagealign.restoration.quality import develop
 
@@ -16,23 +16,23 @@ PATCH_DISTANCE = 7
 CUT_OFF = 0.9
 
 
-def demosaicked(burst: BurstBatch) -> Tensor:
+def demosaicked(burst: Burst) -> Tensor:
     """Interpolate the reference frame to full colour and develop it.
 
     Args:
-        burst: a batch of one.
+        burst: the frames; only the reference frame is used.
 
     Returns:
         sRGB, (3, 2H, 2W), in [0, 1], on the CPU, as noisy as the frame.
     """
-    return develop(demosaic(burst.lq[0, burst.lq.shape[1] // 2]), burst.camera)
+    return develop(demosaic(burst.reference.raw()), burst.camera)
 
 
-def denoised(burst: BurstBatch) -> Tensor:
+def denoised(burst: Burst) -> Tensor:
     """Interpolate the reference frame to full colour, develop it and denoise it by non-local means.
 
     Args:
-        burst: a batch of one.
+        burst: the frames; only the reference frame is used.
 
     Returns:
         sRGB, (3, 2H, 2W), in [0, 1], on the CPU.
@@ -40,21 +40,20 @@ def denoised(burst: BurstBatch) -> Tensor:
     return non_local_means(demosaicked(burst), noise_level(burst))
 
 
-def noise_level(burst: BurstBatch, seed: int = 0) -> Tensor:
+def noise_level(burst: Burst, seed: int = 0) -> Tensor:
     """Find how strong the noise of the reference frame is in `demosaicked`, by adding as much once more.
 
     The noise map says it for the raw samples; interpolation, white balance, colour matrix and gamma change it from
     channel to channel.
 
     Args:
-        burst: a batch of one.
+        burst: the frames; only the reference frame is used.
         seed: of the noise that is added.
 
     Returns:
         Standard deviation per channel, (3,), on the CPU.
     """
-    reference = burst.lq.shape[1] // 2
-    raw, deviation = (maps[0, reference].cpu() for maps in (burst.lq, burst.noise_map))
+    raw, deviation = (planes.cpu() for planes in burst.reference.read())
     added = deviation * torch.randn(raw.shape, generator=torch.Generator().manual_seed(seed))
     return (develop(demosaic(raw + added), burst.camera) - demosaicked(burst)).std(dim=(1, 2))
 

@@ -4,30 +4,34 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
+from torch import Tensor
 from tqdm import tqdm
 
 from twostagealign.data import (
-    BurstBatch,
+    PROTOCOL_NOISE,
+    Burst,
+    ClipInMemory,
     bundled_picture,
     burst_from_picture,
-    degrade_by_protocol,
     frame_window,
+    open_clip,
+    read_burst,
     write_picture,
 )
-from twostagealign.isp import PROTOCOL_LEVELS
 from twostagealign.models.checkpoint import open_restorer
-from twostagealign.restoration.folder import WINDOW, SimulatedSource
+from twostagealign.restoration.folder import WINDOW
 from twostagealign.restoration.frame import restore_frame
-from twostagealign.restoration.quality import develop, measure, picture
+from twostagealign.restoration.quality import Quality, develop, measure, picture
 from twostagealign.restoration.tiling import Tiling, count_tiles
 from twostagealign.runtime.device import pick_device
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import output_folder, write_atomically
 from twostagealign.studies.burst_averaging import block_matched_average
 from twostagealign.studies.classical import demosaicked, denoised
-from twostagealign.studies.demo_figure import Panel, compare_offsets, draw_comparison
+from twostagealign.studies.demo_figure import Panel, TileOffsets, compare_offsets, draw_comparison
 
 SIZE = (384, 512)
 """Height and width of the frames made of a photograph, RGB pixels, even; less where the photograph is smaller."""
@@ -37,11 +41,18 @@ SPEED = (16.0, 24.0)
 
 @dataclass(frozen=True)
 class _Subject:
-    """What is restored: its name, how its frames move, the burst, and the true motion, (N, 2), where it is known."""
+    """What is restored.
+
+    Attributes:
+        name: name of the picture in titles.
+        motion: description of how the frames move.
+        burst: the frames.
+        shifts: true motion, (N, 2) [y, x] in raw pixels; None where it is not known.
+    """
 
     name: str
     motion: str
-    burst: BurstBatch
+    burst: Burst
     shifts: np.ndarray | None = None
 
 
@@ -53,7 +64,7 @@ def run_demo(
     noise: str = "high",
     device: str = "auto",
     seed: int = 0,
-) -> dict:
+) -> dict[str, Any]:
     """Make a burst, restore it, and write pictures and measures.
 
     Writes noisy.png, restored.png, ground_truth.png, comparison.png and metrics.json.
@@ -63,12 +74,12 @@ def run_demo(
         checkpoint: weights; see `open_restorer`.
         source: the photograph, one of `data.BUNDLED`, that a camera moves over.
         clip: folder of consecutive pictures; their middle one is restored instead, from five of them.
-        noise: a noise level of the test protocol.
-        device: auto, cpu or cuda; of the network.
-        seed: of the camera's walk over the photograph, 0 or more.
+        noise: name of a noise level of the test protocol.
+        device: device of the network: auto, cpu or cuda.
+        seed: seed of the camera's walk over the photograph, 0 or more.
 
     Returns:
-        What metrics.json holds; shifts are [y, x] in raw pixels.
+        Content of metrics.json; shifts are [y, x] in raw pixels.
 
     Raises:
         UserError: an argument or file cannot be used or the output cannot be written.
@@ -79,31 +90,20 @@ def run_demo(
     subject = _clip(clip, noise) if clip else _photograph(source, noise, seed)
     restorer = open_restorer(checkpoint).to(pick_device(device))
     output_folder(output)
-    burst = subject.burst
-    target = develop(burst.target[0], burst.camera)
 
     tiling = Tiling()
-    with tqdm(total=count_tiles(burst.lq.shape[-2:], tiling) + 3, unit="step", dynamic_ncols=True) as progress:
+    burst = subject.burst
+    truth = develop(burst.target(), burst.camera)
+    with tqdm(total=count_tiles(burst.size, tiling) + 3, unit="step", dynamic_ncols=True) as progress:
         progress.set_description("restoring")
-        restored = restore_frame(restorer, burst.burst(), tiling, progress.update)
-        methods = {"demosaicking": demosaicked(burst)}
-        progress.set_description("non-local means")
-        methods["demosaicking + non-local means"] = denoised(burst)
-        progress.update()
-        progress.set_description("burst average")
-        methods["burst average + non-local means"] = denoised(block_matched_average(burst))
-        progress.update()
-        progress.set_description("drawing")
+        restored = restore_frame(restorer, burst, tiling, progress.update)
+        methods = _baselines(burst, progress)
         methods["TwoStageAlign"] = develop(restored.image, burst.camera)
-        quality = {name: measure(srgb, target) for name, srgb in methods.items()}
+        quality = {name: measure(srgb, truth) for name, srgb in methods.items()}
         offsets = None if subject.shifts is None else compare_offsets(restored, subject.shifts, tiling.patch)
-        files = {"noisy": methods["demosaicking"], "restored": methods["TwoStageAlign"], "ground_truth": target}
-        for name, srgb in files.items():
-            write_picture(output / f"{name}.png", picture(srgb))
-        panels = [Panel(name[0].upper() + name[1:], picture(srgb), quality[name]) for name, srgb in methods.items()]
-        panels.append(Panel("Ground truth", picture(target)))
-        title = f"{subject.name}, {noise} noise, {burst.lq.shape[1]} frames, {subject.motion}"
-        draw_comparison(output / "comparison.png", title, panels, offsets)
+        progress.set_description("drawing")
+        title = f"{subject.name}, {noise} noise, {len(burst.frames)} frames, {subject.motion}"
+        _write_pictures(output, title, methods, quality, truth, offsets)
         progress.update()
 
     result = {
@@ -117,7 +117,7 @@ def run_demo(
         found, visible = offsets.count_found()
         result |= {
             "seed": seed,
-            "true_shifts": subject.shifts.tolist(),
+            "true_shifts": offsets.true.tolist(),
             "matched_shifts_median": offsets.median(),
             "tiles_found": found,
             "tiles_visible": visible,
@@ -131,20 +131,48 @@ def run_demo(
 def _photograph(source: str, noise: str, seed: int) -> _Subject:
     photograph = bundled_picture(source)
     height, width = (min(wanted, side // 2 * 2) for wanted, side in zip(SIZE, photograph.shape[:2], strict=True))
-    frames, shifts = burst_from_picture(photograph, WINDOW, (height, width), SPEED, seed=seed)
-    burst = degrade_by_protocol(frames, *PROTOCOL_LEVELS[noise], list(range(1, WINDOW + 1)))
-    return _Subject(source, f"{SPEED[0]:g} to {SPEED[1]:g} raw pixels from frame to frame", burst, shifts)
+    pictures, shifts = burst_from_picture(photograph, WINDOW, (height, width), SPEED, seed=seed)
+    clip = ClipInMemory(source, pictures, PROTOCOL_NOISE[noise])
+    motion = f"{SPEED[0]:g} to {SPEED[1]:g} raw pixels from frame to frame"
+    return _Subject(source, motion, read_burst(clip, clip.references), shifts)
 
 
 def _clip(folder: Path, noise: str) -> _Subject:
-    frames = SimulatedSource(folder, PROTOCOL_LEVELS[noise])
-    count = len(frames.names)
+    clip = open_clip(folder, PROTOCOL_NOISE[noise])
+    count = len(clip.frames)
     window = frame_window(count // 2, count, min(WINDOW, count))
-    name = f"{folder.resolve().name}, frame {frames.names[count // 2]}"
-    return _Subject(name, "in their own motion", frames.degrade(window))
+    return _Subject(f"{clip.name}, frame {clip.frames[count // 2]}", "in their own motion", read_burst(clip, window))
 
 
-def demo_table(result: dict) -> str:
+def _baselines(burst: Burst, progress: "tqdm[NoReturn]") -> dict[str, Tensor]:
+    """Restore a burst by methods without a network: name -> sRGB."""
+    methods = {"demosaicking": demosaicked(burst)}
+    progress.set_description("non-local means")
+    methods["demosaicking + non-local means"] = denoised(burst)
+    progress.update()
+    progress.set_description("burst average")
+    methods["burst average + non-local means"] = denoised(block_matched_average(burst))
+    progress.update()
+    return methods
+
+
+def _write_pictures(
+    output: Path,
+    title: str,
+    methods: dict[str, Tensor],
+    quality: dict[str, Quality],
+    truth: Tensor,
+    offsets: TileOffsets | None,
+) -> None:
+    files = {"noisy": methods["demosaicking"], "restored": methods["TwoStageAlign"], "ground_truth": truth}
+    for name, srgb in files.items():
+        write_picture(output / f"{name}.png", picture(srgb))
+    panels = [Panel(name[0].upper() + name[1:], picture(srgb), quality[name]) for name, srgb in methods.items()]
+    panels.append(Panel("Ground truth", picture(truth)))
+    draw_comparison(output / "comparison.png", title, panels, offsets)
+
+
+def demo_table(result: dict[str, Any]) -> str:
     """The measures as lines for the screen."""
     width = max(map(len, result["methods"]))
     return "\n".join(

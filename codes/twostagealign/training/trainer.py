@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from twostagealign.data import check_no_overlap, degrade, write_picture
-from twostagealign.isp import PROTOCOL_LEVELS
+from twostagealign.data import PROTOCOL_NOISE, check_no_overlap, degrade, write_picture
 from twostagealign.models import TwoStageObjective, TwoStageRestorer
 from twostagealign.models.checkpoint import find_checkpoint, load_into, load_strictly, save_torch_file
 from twostagealign.options import TrainOptions
@@ -202,7 +201,7 @@ class Trainer:
         qualities = validate(
             restorer,
             self.val_set,
-            PROTOCOL_LEVELS[val.noise],
+            PROTOCOL_NOISE[val.noise],
             Tiling(search_window=val.search_window, block_matching=self.options.matching.search_window is not None),
             folder,
             val.pictures,

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from twostagealign.data import degrade_by_protocol, write_picture
+from twostagealign.data import ClipInMemory, NoiseLevel, read_burst, write_picture
 from twostagealign.isp import demosaic
 from twostagealign.models import TwoStageRestorer
 from twostagealign.restoration.frame import restore_frame
@@ -38,7 +38,7 @@ class ClipQuality:
 def validate(
     restorer: TwoStageRestorer,
     bursts: Sized,
-    noise: tuple[float, float],
+    noise: NoiseLevel,
     tiling: Tiling,
     folder: Path,
     pictures: int,
@@ -50,7 +50,7 @@ def validate(
     Args:
         restorer: in evaluation mode.
         bursts: data set of clean uint8 frames, (N, 3, 2H, 2W) each, with a method `clip(index)`, their origin.
-        noise: shot and read noise.
+        noise: noise level.
         tiling: of the restoration.
         folder: where the first pictures go, each as noisy reference, restored and ground truth side by side.
         pictures: how many.
@@ -72,14 +72,14 @@ def validate(
     ):
         if stopped():
             break
-        frames = bursts[index].to(device)
-        burst = degrade_by_protocol(frames, *noise, list(range(1, len(frames) + 1)))
-        restored = restore_frame(restorer, burst.burst(), tiling).image
-        developed, target = develop(restored, burst.camera), develop(burst.target[0], burst.camera)
+        clip = ClipInMemory(bursts.clip(index), bursts[index].to(device), noise)
+        burst = read_burst(clip, clip.references)
+        restored = restore_frame(restorer, burst, tiling).image
+        developed, target = develop(restored, burst.camera), develop(burst.target(), burst.camera)
         quality = measure(developed, target)
         found.append(ClipQuality(index, bursts.clip(index), quality.psnr, quality.ssim))
         if index < pictures:
-            noisy = develop(demosaic(burst.lq[0, len(frames) // 2]), burst.camera)
+            noisy = develop(demosaic(burst.reference.raw()), burst.camera)
             folder.mkdir(parents=True, exist_ok=True)
             write_picture(folder / f"{index:03d}.png", picture(torch.cat([noisy, developed, target], dim=2)))
     return sorted(ranks.gather(found), key=lambda quality: quality.index)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from twostagealign.data.camera.raw_files import read_samples, upright
-from twostagealign.data.camera.raw_folder import read_raw_folder
+from twostagealign.data.camera.raw_folder import open_raw_folder
 from twostagealign.data.pictures import write_picture
 from twostagealign.isp import CFA_ORDERS, rgb2cam_from_xyz2cam
 from twostagealign.restoration.folder import restore_folder
@@ -112,7 +112,7 @@ def write(tmp_path, mosaics) -> Callable[..., Path]:
 
 def refusal(folder: Path) -> str:
     with pytest.raises(UserError) as error:
-        read_raw_folder(folder)
+        open_raw_folder(folder)
     text = str(error.value)
     assert "\n" not in text
     return text.removeprefix(f"{folder}/")
@@ -121,33 +121,33 @@ def refusal(folder: Path) -> str:
 @pytest.mark.parametrize("nested", [False, True], ids=["plain", "nested"])
 @pytest.mark.parametrize("cfa", CFA_ORDERS)
 def test_is_read_like_the_mosaics_with_a_camera_file(write, mosaics, tmp_path, cfa, nested) -> None:
-    raw = read_raw_folder(write(cfa=cfa, nested=nested))
+    raw = open_raw_folder(write(cfa=cfa, nested=nested))
     colour = {"R": 0, "B": 3}
     green = iter((1, 2) if cfa.index("R") < 2 else (2, 1))  # in red rows, in blue rows
     black = [0.0] * 4
     for level, letter in zip((60, 61, 62, 63), cfa, strict=True):
         black[next(green) if letter == "G" else colour[letter]] = level
-    expected = read_raw_folder(write_mosaics(tmp_path / "mosaics", mosaics, cfa, black))
-    for name in ("height", "width", "cfa", "black_level", "white_level", "turned"):
+    expected = open_raw_folder(write_mosaics(tmp_path / "mosaics", mosaics, cfa, black))
+    for name in ("height", "width", "size", "cfa", "levels", "turned"):
         assert getattr(raw, name) == getattr(expected, name), name
-    assert (raw.shot, raw.read) == pytest.approx((expected.shot, expected.read))
+    assert (raw.noise.shot, raw.noise.read) == pytest.approx((expected.noise.shot, expected.noise.read))
     for name in ("rgb2cam", "red_gain", "blue_gain", "rgb_gain"):
         torch.testing.assert_close(getattr(raw.camera, name), getattr(expected.camera, name), rtol=2e-4, atol=2e-5)
     assert [path.name for path in raw.paths] == ["0.dng", "1.dng", "2.dng"]
     for index in range(3):
-        assert torch.equal(raw.planes(index), expected.planes(index))
+        assert torch.equal(raw.read(index).planes, expected.read(index).planes)
 
 
 def test_noise_of_all_colours_is_averaged(write) -> None:
-    raw = read_raw_folder(write(noise=(1e-3, 1e-6, 2e-3, 2e-6, 6e-3, 9e-6)))
-    assert (raw.shot, raw.read) == pytest.approx((3e-3, 4e-6**0.5))
-    assert read_raw_folder(write(noise=(1e-3, -1e-6))).read == 0  # a fit may end below zero
+    raw = open_raw_folder(write(noise=(1e-3, 1e-6, 2e-3, 2e-6, 6e-3, 9e-6)))
+    assert (raw.noise.shot, raw.noise.read) == pytest.approx((3e-3, 4e-6**0.5))
+    assert open_raw_folder(write(noise=(1e-3, -1e-6))).noise.read == 0  # a fit may end below zero
 
 
 def test_camera_file_knows_better(write) -> None:
     said = {"noise": {"shot": 5e-3, "read": 1e-2}, "xyz2cam": np.eye(3).tolist(), "rgb_gain": 1.5}
-    raw = read_raw_folder(write(said))
-    assert (raw.shot, raw.read, raw.camera.rgb_gain.item(), raw.white_level) == (5e-3, 1e-2, 1.5, 1023)
+    raw = open_raw_folder(write(said))
+    assert (raw.noise.shot, raw.noise.read, raw.camera.rgb_gain.item(), raw.levels.white) == (5e-3, 1e-2, 1.5, 1023)
     torch.testing.assert_close(raw.camera.rgb2cam, rgb2cam_from_xyz2cam(torch.eye(3)[None]))
 
 
@@ -155,7 +155,7 @@ def test_pictures_beside_raw_files_are_refused(write) -> None:
     folder = write()
     write_picture(folder / "0.png", np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(UserError, match="3 DNG and 1 PNG files, raw files mixed with pictures; remove one kind"):
-        read_raw_folder(folder)
+        open_raw_folder(folder)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_what_a_file_does_not_say_must_be_said(write, tag, message) -> None:
         "white_balance": {"red": 2.0, "blue": 1.5},
         "xyz2cam": np.array(XYZ2CAM).tolist(),
     }
-    assert len(read_raw_folder(write(said, leave_out=[tag]))) == 3
+    assert len(open_raw_folder(write(said, leave_out=[tag])).frames) == 3
 
 
 def test_mistakes(write, mosaics, capfd) -> None:
@@ -213,7 +213,7 @@ def test_damage_is_explained_if_it_is_seen(tmp_path, mosaics, data, nested) -> N
         content[start + place] = value
     path.write_bytes(content)
     with suppress(UserError):
-        read_raw_folder(tmp_path).planes(0)
+        open_raw_folder(tmp_path).read(0)
 
 
 def test_pipes_are_refused_and_do_not_block(tmp_path) -> None:
@@ -240,7 +240,7 @@ def test_a_burst_is_restored_as_its_mosaics_are_and_turned(write, mosaics, tmp_p
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_pictures_are_turned_as_exif_says(tmp_path, mosaics, orientation) -> None:
     write_dng(tmp_path / "0.dng", mosaics[0], orientation=orientation)
-    turned = read_raw_folder(tmp_path).turned
+    turned = open_raw_folder(tmp_path).turned
     picture = np.random.default_rng(1).integers(0, 256, (4, 6, 3)).astype(np.uint8)
     image = Image.fromarray(picture)
     image.getexif()[274] = orientation

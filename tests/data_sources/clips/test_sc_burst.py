@@ -33,10 +33,9 @@ def test_what_is_written_is_read(scene) -> None:
     clip = clips.open("Scene01")
     assert (clip.frames, list(clip.references), clip.size) == (["0001", "0002", "0003", "0004", "0005"], [2], (6, 8))
     for index, planes in enumerate(random_frames()):
-        frame = clip.read(index, clip.noise)
-        assert torch.equal(frame.raw, planes)
+        frame = clip.read(index)
+        assert torch.equal(frame.raw(), planes)
         assert frame.clean is None
-        assert clip.target(frame) is None
     expected = protocol_camera()
     torch.testing.assert_close(clip.camera.rgb2cam, expected.rgb2cam)
     torch.testing.assert_close(clip.camera.red_gain, expected.red_gain)
@@ -70,7 +69,7 @@ def test_structure_written_by_hand(tmp_path) -> None:
         references = np.array([[file["im"].ref] * 7 + [file["x"].ref]], dtype=h5py.ref_dtype).T
         file.create_dataset("meta/UnknownTags/Value", data=references)
     clip = SCBurstScene(folder, frames=1)
-    red, green, other_green, blue = clip.read(0, clip.noise).raw
+    red, green, other_green, blue = clip.read(0).planes
     np.testing.assert_array_equal(red, mosaic[:6:2, ::2])
     np.testing.assert_array_equal(green, mosaic[:6:2, 1::2])
     np.testing.assert_array_equal(other_green, mosaic[1:6:2, ::2])
@@ -89,7 +88,7 @@ def test_first_files_by_name_make_the_burst(scene) -> None:
 def test_values_a_little_outside_are_clamped(scene) -> None:
     with h5py.File(scene / "0001.mat", "a") as file:
         file["im"][0, :2] = [-0.01, 1.02]
-    raw = SCBurstScene(scene, frames=5).read(0, None).raw
+    raw = SCBurstScene(scene, frames=5).read(0).planes
     assert (raw[0, 0, 0], raw[2, 0, 0]) == (0, 1)
 
 
@@ -246,18 +245,18 @@ def test_sizes_are_those_of_the_data_in_the_file(scene, change, message) -> None
 
 
 def test_compressed_as_matlab_does(scene) -> None:
-    expected = SCBurstScene(scene, frames=5).read(2, None).raw
+    expected = SCBurstScene(scene, frames=5).read(2).planes
     with h5py.File(scene / MIDDLE, "a") as file:
         im = file["im"][()]
         del file["im"]
         file.create_dataset("im", data=im, chunks=(5, 7), compression="gzip", shuffle=True)
-    assert torch.equal(SCBurstScene(scene, frames=5).read(2, None).raw, expected)
+    assert torch.equal(SCBurstScene(scene, frames=5).read(2).planes, expected)
 
 
 def test_pipes_are_refused_and_do_not_block(scene) -> None:
     (scene / MIDDLE).unlink()
     os.mkfifo(scene / MIDDLE)
-    with pytest.raises(UserError, match=rf"{MIDDLE}: is a pipe"):
+    with pytest.raises(UserError, match=rf"{MIDDLE}: a pipe or a device in place of a \.mat file"):
         SCBurstScene(scene, frames=5)
 
 

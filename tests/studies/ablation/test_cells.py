@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from twostagealign.data import BurstBatch
+from twostagealign.data import Burst
 from twostagealign.restoration.quality import develop
 from twostagealign.runtime.errors import UserError
 from twostagealign.studies.ablation import scenes
@@ -34,9 +34,9 @@ class Counted(Method):
     def __init__(self, name: str, error: float, weights: str | None = None, one_frame: bool = False) -> None:
         self.__dict__["calls"] = 0
 
-        def restore(burst: BurstBatch) -> Tensor:
+        def restore(burst: Burst) -> Tensor:
             self.__dict__["calls"] += 1
-            srgb = develop(burst.target[0], burst.camera) + 5 * error
+            srgb = develop(burst.target(), burst.camera) + 5 * error
             scenes.middle(srgb).sub_(4 * error)
             return srgb
 
@@ -70,7 +70,7 @@ def test_an_interruption_loses_one_burst_at_most(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     patient = Counted("a", 0.1)
 
-    def interrupted(burst: BurstBatch) -> Tensor:
+    def interrupted(burst: Burst) -> Tensor:
         if patient.calls == 3:
             raise KeyboardInterrupt
         return demosaicked(burst)

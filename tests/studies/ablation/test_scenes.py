@@ -25,8 +25,10 @@ def clip(tmp_path: Path) -> Path:
 
 def test_noise_lies_between_the_protocols_levels() -> None:
     assert list(NOISE) == ["high", "medium", "low"]
-    for i in range(2):
-        assert NOISE["medium"][i] ** 2 == pytest.approx(PROTOCOL_LEVELS["high"][i] * PROTOCOL_LEVELS["low"][i])
+    high, medium, low = NOISE.values()
+    assert medium.shot**2 == pytest.approx(high.shot * low.shot)
+    assert medium.read**2 == pytest.approx(high.read * low.read)
+    assert {level.name: (level.shot, level.read) for level in (high, low)} == PROTOCOL_LEVELS
 
 
 def test_a_scene_is_a_photograph_that_moves_as_told() -> None:
@@ -57,8 +59,8 @@ def test_the_noise_of_a_burst_is_that_of_its_place_in_the_clip(clip: Path) -> No
     torch.testing.assert_close(early.frames()[:, 0, 0, 0].tolist(), [0, 10, 20, 30, 40])
     first, second = early.burst("low"), late.burst("low")
     # Frames 2 to 4 are in both, and the same.
-    assert torch.equal(first.lq[0, 2:], second.lq[0, :3])
-    assert first.target.shape == (1, 3, 512, 512)
+    assert torch.equal(first.stack()[0][2:], second.stack()[0][:3])
+    assert first.target().shape == (3, 512, 512)
 
 
 def test_frames_of_a_clip_are_cut_from_its_middle_on_the_grid_of_the_mosaic(clip: Path) -> None:

@@ -1,9 +1,9 @@
 """Raw bursts of a real camera: a folder of raw files, or of Bayer mosaics beside a camera.yml that describes them."""
 
 import logging
-import math
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from twostagealign.data.burst import Levels, NoiseLevel, RawFrame
 from twostagealign.data.camera.camera_file import read_camera_file
 from twostagealign.data.camera.raw_files import describe_burst, read_samples, upright
-from twostagealign.data.frame_files import CAMERA_FILE, is_raw, list_frames, warn_about_numbering
+from twostagealign.data.frame_files import CAMERA_FILE, is_raw, list_frames, unique_names, warn_about_numbering
 from twostagealign.data.pictures import (
     PICTURE_SUFFIXES,
     check_equal_sizes,
@@ -31,80 +32,56 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RawFolder:
-    """A raw burst, or a longer raw clip, whose frames are read when asked for.
+    """A `FrameSequence` of raw files or Bayer mosaics.
 
     Attributes:
-        paths: the mosaics, in natural order.
-        height: of every mosaic in raw samples; odd sides, half cells, are allowed.
-        width: of every mosaic in raw samples.
+        name: name of the folder.
+        paths: the files, in natural order.
+        height: height of every picture in raw samples; odd sides, half cells, are allowed.
+        width: width of every picture in raw samples.
         cfa: colours of the upper left 2 x 2 cell, one of `isp.CFA_ORDERS`.
-        black_level: of R, of G in red rows, of G in blue rows and of B, in stored units.
-        white_level: in stored units.
+        levels: black and white level of the samples.
         camera: colour metadata, a batch of one.
-        shot: shot noise, variance per unit of signal on the [0, 1] scale.
-        read: read noise, standard deviation on the [0, 1] scale.
-        turned: how the mosaics must be turned to be upright; see `raw_files.upright`.
+        noise: noise of the camera.
+        turned: how pictures must be turned to be upright; see `raw_files.upright`.
     """
 
-    paths: list[Path]
+    name: str
+    paths: Sequence[Path]
     height: int
     width: int
     cfa: str
-    black_level: tuple[float, float, float, float]
-    white_level: float
+    levels: Levels
     camera: Camera
-    shot: float
-    read: float
+    noise: NoiseLevel
     turned: int
 
-    def __len__(self) -> int:
-        return len(self.paths)
+    @property
+    def frames(self) -> list[str]:
+        """Names of the files, without suffixes."""
+        return [path.stem for path in self.paths]
 
-    def planes(self, index: int) -> Tensor:
-        """Frame `index` as it is stored.
+    @property
+    def references(self) -> range:
+        """All frames."""
+        return range(len(self.paths))
 
-        Returns:
-            Raw planes R, G1, G2, B, (4, H, W), uint8 or uint16: the mosaic, extended by mirrored rows and columns to
-            whole RGGB cells. `decode` makes values in [0, 1] of them.
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the raw planes, which `read` extends to whole RGGB cells."""
+        top, left = red_position(self.cfa)
+        return (top + self.height + 1) // 2, (left + self.width + 1) // 2
 
-        Raises:
-            UserError: if the mosaic cannot be read.
-        """
-        path = self.paths[index]
-        stored = read_samples(path) if is_raw(path) else read_pixels(path, cv2.IMREAD_UNCHANGED)
-        if stored.ndim != 2:
-            raise UserError(f"{path}: found {stored.shape[2]} channels, expected a Bayer mosaic of one channel")
-        if self.white_level > np.iinfo(stored.dtype).max:
-            raise UserError(
-                f"{path}: found {stored.dtype} samples, expected 16-bit ones "
-                f"as {CAMERA_FILE} says white_level {self.white_level:g}"
-            )
-        # Few operations of torch take uint16.
-        mosaic = torch.from_numpy(stored.astype(np.float32))
-        planes = pack(extend_to_rggb(mosaic[None], self.cfa))[0]
-        return torch.from_numpy(planes.numpy().astype(stored.dtype))
+    def check(self, index: int) -> None:
+        """Decode a file; UserError if it cannot be used."""
+        _read_planes(self.paths[index], self.cfa, self.levels)
 
-    def decode(self, planes: Tensor) -> Tensor:
-        """Any part of stored planes, (4, h, w), in float32: (stored - black) / (white - black), clamped to [0, 1]."""
-        return self._scale(planes).clamp_(0, 1)
-
-    def _scale(self, planes: Tensor) -> Tensor:
-        black = torch.tensor(self.black_level, device=planes.device)[:, None, None]
-        return (planes.float() - black) / (self.white_level - black)
-
-    def _with_noise_of(self, planes: Tensor) -> "RawFolder":
-        """The same, with the noise that the planes of the first frame show."""
-        try:
-            shot, read = estimate_noise(self._scale(planes))
-        except ValueError as error:
-            raise UserError(
-                f"{self.paths[0]}: {error} to estimate its noise, expected `noise` in {CAMERA_FILE}"
-            ) from error
-        logger.warning("%s: estimated noise: {shot: %.3g, read: %.3g}", self.paths[0], shot, read)
-        return replace(self, shot=shot, read=read)
+    def read(self, index: int) -> RawFrame:
+        """Read a frame. Its planes are uint8 or uint16, extended by mirrored rows and columns to whole RGGB cells."""
+        return RawFrame(_read_planes(self.paths[index], self.cfa, self.levels), self.noise, self.levels)
 
     def finish(self, picture: np.ndarray) -> np.ndarray:
-        """A picture of the size of `planes`, without the mirrored rows and columns, and upright.
+        """Cut the mirrored rows and columns off a restored picture and turn it upright.
 
         Args:
             picture: (2H, 2W) or (2H, 2W, 3).
@@ -116,49 +93,76 @@ class RawFolder:
         return upright(picture[top : top + self.height, left : left + self.width], self.turned)
 
 
-def read_raw_folder(folder: str | Path) -> RawFolder:
-    """Open a folder of raw files, or of Bayer mosaics and their camera.yml.
+def open_raw_folder(path: str | Path) -> RawFolder:
+    """Open a folder of raw files, or of Bayer mosaics and their camera.yml, or a single such file.
 
     Args:
-        folder: contains raw files of one camera, of which the first one's levels, colours and noise are taken; or
-            mosaics, PNG or TIFF of one channel, of 8 or 16 bits, all of one size, and camera.yml, as `camera_file`
-            describes it. With raw files, camera.yml needs only what they do not say, or what it knows better. Noise
-            that is given nowhere is estimated, with a warning.
+        path: folder that contains raw files of one camera, of which the first one's levels, colours and noise are
+            taken; or mosaics, PNG or TIFF of one channel, of 8 or 16 bits, all of one size, and camera.yml, as
+            `camera_file` describes it. With raw files, camera.yml needs only what they do not say, or what it knows
+            better. Noise that is given nowhere is estimated, with a warning. Or one such file.
 
     Returns:
-        The burst; its first mosaic has been read, the others are read when asked for.
+        The frames; the first one has been read, the others are read when asked for.
 
     Raises:
-        UserError: if the folder, camera.yml or the mosaics are missing, if camera.yml is not as described, if the
-            mosaics differ in size or are smaller than 2 x 2, or if the first one cannot be read or, where its noise
-            has to be estimated, does not show it.
+        UserError: the folder, camera.yml or the frames are missing, camera.yml is not as described, frames differ in
+            size, are smaller than 2 x 2 or two have one name, or the first one cannot be read or, where its noise has
+            to be estimated, does not show it.
     """
-    folder = Path(folder)
-    paths = list_frames(folder)
+    path = Path(path)
+    folder, paths = (path.parent, [path]) if path.is_file() else (path, list_frames(path))
     warn_about_numbering(paths)
     if is_raw(paths[0]):
         burst = describe_burst(paths)
         described = read_camera_file(folder / CAMERA_FILE, burst.camera, raw_file=paths[0])
         height, width, turned = burst.height, burst.width, burst.turned
     else:
+        if not os.path.lexists(folder / CAMERA_FILE):
+            raise UserError(
+                f"{path}: pictures without {CAMERA_FILE}; describe the camera of Bayer mosaics there, "
+                "or degrade ordinary pictures with --simulate"
+            )
         described = read_camera_file(folder / CAMERA_FILE)
         (height, width), turned = check_equal_sizes(paths, stored_size), 0
     if min(height, width) < 2:
         raise UserError(f"{paths[0]}: found {width}x{height} samples, expected at least 2x2")
-    raw = RawFolder(
-        paths=paths,
-        height=height,
-        width=width,
-        cfa=described.cfa,
-        black_level=described.black_level,
-        white_level=described.white_level,
-        camera=described.camera,
-        shot=described.noise.shot if described.noise else math.nan,
-        read=described.noise.read if described.noise else math.nan,
-        turned=turned,
-    )
-    first = raw.planes(0)  # a folder of the wrong kind of pictures is refused here, not in the middle of the work
-    return raw if described.noise else raw._with_noise_of(first)
+    levels = Levels(described.black_level, described.white_level)
+    # A folder of the wrong kind of pictures is refused here, not in the middle of the work.
+    first = _read_planes(paths[0], described.cfa, levels)
+    unique_names(paths)
+    if described.noise:
+        noise = NoiseLevel("camera", described.noise.shot, described.noise.read)
+    else:
+        noise = _estimated_noise(paths[0], levels.scale(first))
+    name = path.stem if path.is_file() else path.resolve().name
+    return RawFolder(name, paths, height, width, described.cfa, levels, described.camera, noise, turned)
+
+
+def _read_planes(path: Path, cfa: str, levels: Levels) -> Tensor:
+    """Raw planes of a mosaic as they are stored, (4, H, W), extended to whole RGGB cells."""
+    stored = read_samples(path) if is_raw(path) else read_pixels(path, cv2.IMREAD_UNCHANGED)
+    if stored.ndim != 2:
+        raise UserError(f"{path}: found {stored.shape[2]} channels, expected a Bayer mosaic of one channel")
+    if levels.white > np.iinfo(stored.dtype).max:
+        raise UserError(
+            f"{path}: found {stored.dtype} samples, expected 16-bit ones "
+            f"as {CAMERA_FILE} says white_level {levels.white:g}"
+        )
+    # Few operations of torch take uint16.
+    mosaic = torch.from_numpy(stored.astype(np.float32))
+    planes = pack(extend_to_rggb(mosaic[None], cfa))[0]
+    return torch.from_numpy(planes.numpy().astype(stored.dtype))
+
+
+def _estimated_noise(path: Path, planes: Tensor) -> NoiseLevel:
+    """Noise that scaled planes (4, H, W) show."""
+    try:
+        shot, read = estimate_noise(planes)
+    except ValueError as error:
+        raise UserError(f"{path}: {error} to estimate its noise, expected `noise` in {CAMERA_FILE}") from error
+    logger.warning("%s: estimated noise: {shot: %.3g, read: %.3g}", path, shot, read)
+    return NoiseLevel("camera", shot, read)
 
 
 def write_raw_folder(
@@ -171,7 +175,7 @@ def write_raw_folder(
     black_level: Sequence[float] = (0, 0, 0, 0),
     white_level: int = 65535,
 ) -> None:
-    """Write a raw burst as 16-bit PNG mosaics and a camera.yml, as `read_raw_folder` reads it.
+    """Write a raw burst as 16-bit PNG mosaics and a camera.yml, as `open_raw_folder` reads it.
 
     Args:
         folder: is made if need be; must not hold pictures yet.

@@ -1,118 +1,165 @@
-"""Clips: folders of consecutive ordinary pictures, and the window of frames around each of them."""
+"""Clips: consecutive ordinary pictures, in a folder or in memory, degraded by the test protocol as they are read."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from twostagealign.data.frame_files import list_pictures, warn_about_numbering
+from twostagealign.data.burst import NoiseLevel, RawFrame
+from twostagealign.data.degradation import degrade_by_protocol
+from twostagealign.data.frame_files import list_pictures, unique_names, warn_about_numbering
 from twostagealign.data.pictures import check_equal_sizes, read_picture
+from twostagealign.isp import Camera, protocol_camera
 from twostagealign.runtime.errors import UserError
 
-PADDINGS = ("replicate", "reflection", "new_info", "circle")
+LEAST_SIDE = 12
+"""Smallest even side of a picture that holds the window of SSIM, RGB pixels."""
 
 
-def frame_window(center: int, count: int, frames: int, padding: str = "new_info") -> list[int]:
-    """Choose the frames of a clip that make the burst around one of them.
-
-    Where the window leaves the clip, the missing frames are
-
-    - "replicate": the first or the last frame of the clip again,
-    - "reflection": the clip mirrored at that frame,
-    - "new_info": the frames that follow the window on its other side, the outermost first, so that none appears twice,
-    - "circle": the same frames in the order of the clip.
-
-    Args:
-        center: index of the reference frame, from 0.
-        count: number of frames in the clip.
-        frames: length N of the window; where it is even, it reaches one frame further back than ahead.
-        padding: one of `PADDINGS`.
-
-    Returns:
-        N indices; the reference frame is entry N // 2.
-
-    Raises:
-        ValueError: if an argument is out of its range, or the clip is too short for this window and padding.
-
-    Example:
-        >>> frame_window(0, count=7, frames=5)
-        [4, 3, 0, 1, 2]
-    """
-    if padding not in PADDINGS:
-        raise ValueError(f"padding: found {padding!r}, expected one of {', '.join(PADDINGS)}")
-    if frames < 1:
-        raise ValueError(f"frames: found {frames}, expected at least 1")
-    if not 0 <= center < count:
-        raise ValueError(f"center: found {center}, expected 0 to {count - 1}, an index into {count} frames")
-    back, ahead = frames // 2, frames - 1 - frames // 2
-    needed = {"replicate": 1, "reflection": back + 1, "new_info": frames, "circle": frames}[padding]
-    if count < needed:
-        raise ValueError(
-            f"count: found a clip of {count} frames, expected at least {needed} "
-            f"for a window of {frames} with padding {padding!r}; 'replicate' works with any clip"
-        )
-    last = count - 1
-
-    def inside(i: int) -> int:
-        if 0 <= i <= last:
-            return i
-        if padding == "replicate":
-            return 0 if i < 0 else last
-        if padding == "reflection":
-            return -i if i < 0 else 2 * last - i
-        if padding == "new_info":
-            return center + ahead - i if i < 0 else center - back - (i - last)
-        return i + frames if i < 0 else i - frames
-
-    return [inside(i) for i in range(center - back, center + ahead + 1)]
-
-
+@dataclass(frozen=True)
 class Clip:
-    """Consecutive pictures of a folder, in natural order, read when asked for.
-
-    A last row or column that makes a side odd is cut off: a Bayer mosaic has even sides.
-
-    Args:
-        folder: the folder of pictures, all of one size.
+    """A `FrameSequence` of picture files. Pictures of odd size lose their last row or column.
 
     Attributes:
+        name: name of the clip.
         paths: the picture files.
-        height: of every frame in RGB pixels, even.
-        width: of every frame in RGB pixels, even.
+        picture_size: height and width that every picture must have, RGB pixels.
+        noise: noise level that the frames are given.
 
-    Raises:
-        UserError: if there is no such folder, no picture in it, a picture of another size than the first, one that is
-            not a picture, or pictures with a side of less than two pixels; later, if a picture cannot be read.
+    Source: Guo et al., CVPR 2022, section 4; its released test scripts.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.paths = list_pictures(folder)
-        warn_about_numbering(self.paths)
-        check_equal_sizes(self.paths)
-        height, width = read_picture(self.paths[0]).shape[:2]
-        if min(height, width) < 2:
-            raise UserError(f"{self.paths[0]}: found {width}x{height} pixels, expected at least 2x2")
-        self.height, self.width = height // 2 * 2, width // 2 * 2
+    name: str
+    paths: Sequence[Path]
+    picture_size: tuple[int, int]
+    noise: NoiseLevel
 
-    def __len__(self) -> int:
-        return len(self.paths)
+    @property
+    def frames(self) -> list[str]:
+        """Names of the pictures."""
+        return [path.stem for path in self.paths]
 
-    def __getitem__(self, index: int) -> Tensor:
-        """Frame `index` as RGB, (3, height, width) uint8."""
-        picture = read_picture(self.paths[index])
-        return torch.from_numpy(picture[: self.height, : self.width]).permute(2, 0, 1).contiguous()
+    @property
+    def references(self) -> range:
+        """All frames."""
+        return range(len(self.paths))
 
-    def frames(self, indices: Sequence[int]) -> Tensor:
-        """Several frames as RGB, (N, 3, height, width) uint8.
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the raw planes."""
+        height, width = self.picture_size
+        return height // 2, width // 2
+
+    @property
+    def camera(self) -> Camera:
+        """Camera of the test protocol."""
+        return protocol_camera()
+
+    def picture(self, index: int) -> Tensor:
+        """Read a clean picture.
 
         Args:
-            indices: which, such as from `frame_window`.
+            index: index of the frame.
 
         Returns:
-            The frames in that order.
+            sRGB, (3, 2H, 2W) uint8.
 
         Raises:
-            UserError: if a picture cannot be read.
+            UserError: the file cannot be read, or its size is another one.
         """
-        return torch.stack([self[index] for index in indices])
+        path = self.paths[index]
+        picture = read_picture(path)
+        if picture.shape[:2] != self.picture_size:
+            found, expected = (f"{width}x{height}" for height, width in (picture.shape[:2], self.picture_size))
+            raise UserError(f"{path}: found {found} pixels, expected {expected} as in the other frames")
+        height, width = self.size
+        return torch.from_numpy(picture[: 2 * height, : 2 * width]).permute(2, 0, 1).contiguous()
+
+    def check(self, index: int) -> None:
+        """Read a picture; UserError if it cannot be used."""
+        self.picture(index)
+
+    def read(self, index: int) -> RawFrame:
+        """Read and degrade a picture. Its noise belongs to its place in the clip."""
+        return degrade_by_protocol(self.picture(index), self.noise, index + 1)
+
+    def finish(self, picture: np.ndarray) -> np.ndarray:
+        """Return the picture as it is."""
+        return picture
+
+
+@dataclass(frozen=True)
+class ClipInMemory:
+    """A `FrameSequence` of pictures in memory.
+
+    Attributes:
+        name: name of the clip.
+        pictures: clean sRGB, (N, 3, 2H, 2W) uint8.
+        noise: noise level that the frames are given.
+        first_number: number of the first picture in its clip, from 1; the numbers seed the noise.
+    """
+
+    name: str
+    pictures: Tensor
+    noise: NoiseLevel
+    first_number: int = 1
+
+    @property
+    def frames(self) -> list[str]:
+        """Numbers of the pictures."""
+        return [str(self.first_number + index) for index in self.references]
+
+    @property
+    def references(self) -> range:
+        """All frames."""
+        return range(len(self.pictures))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the raw planes."""
+        height, width = self.pictures.shape[-2:]
+        return height // 2, width // 2
+
+    @property
+    def camera(self) -> Camera:
+        """Camera of the test protocol."""
+        return protocol_camera()
+
+    def check(self, index: int) -> None:
+        """Do nothing; pictures in memory can be used."""
+
+    def read(self, index: int) -> RawFrame:
+        """Degrade a picture."""
+        return degrade_by_protocol(self.pictures[index], self.noise, self.first_number + index)
+
+    def finish(self, picture: np.ndarray) -> np.ndarray:
+        """Return the picture as it is."""
+        return picture
+
+
+def open_clip(path: str | Path, noise: NoiseLevel) -> Clip:
+    """Open a folder of consecutive pictures, or a single picture.
+
+    Args:
+        path: the folder, whose pictures are taken in natural order; or a picture file.
+        noise: noise level that the frames are given.
+
+    Returns:
+        The clip; pictures are read when asked for.
+
+    Raises:
+        UserError: there is no such folder or no picture in it; pictures differ in size, are too small, or two have one
+            name.
+    """
+    path = Path(path)
+    paths = [path] if path.is_file() else list_pictures(path)
+    warn_about_numbering(paths)
+    unique_names(paths)
+    height, width = check_equal_sizes(paths)
+    if min(height, width) < LEAST_SIDE:
+        least = f"{LEAST_SIDE}x{LEAST_SIDE}"
+        raise UserError(f"{path}: found frames of {width}x{height} pixels, expected at least {least} to measure")
+    return Clip(path.stem if path.is_file() else path.resolve().name, paths, (height, width), noise)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from twostagealign.data.clips.clip import frame_window
 from twostagealign.data.clips.clip_source import ClipSource, open_clips
+from twostagealign.data.sequence import frame_window
 from twostagealign.runtime.bounds import Count, Frames, PathOrText, Seed, Side
 from twostagealign.runtime.errors import UserError
 

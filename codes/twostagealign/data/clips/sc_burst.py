@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from twostagealign.data.burst import NoiseLevel, RawFrame
 from twostagealign.data.clips.mat_file import MatFile
-from twostagealign.data.evaluation_set import NoiseLevel, RawFrame
 from twostagealign.data.frame_files import list_files, list_folders
 from twostagealign.isp import Camera, pack, rgb2cam_from_xyz2cam
 from twostagealign.runtime.errors import UserError
@@ -33,36 +33,41 @@ class SCBurst:
     """A folder with a folder per scene, each with the frames of one burst.
 
     Args:
-        folder: of the scenes.
-        frames: length of a burst; of a scene, that many files are used, the first in natural order.
+        folder: contains the scenes.
+        frames: length of a burst: the number of files used of a scene, the first ones in natural order.
 
     Attributes:
-        clips: names of all scenes, sorted.
+        clips: names of all scenes, in natural order.
+        has_noise: True; frames have the noise of the camera.
 
     Raises:
         UserError: there is no such folder or no scene in it.
     """
 
+    has_noise = True
+
     def __init__(self, folder: Path, frames: int) -> None:
         self.folder, self.frames = folder, frames
         self.clips = list_folders(folder, "a folder per scene, such as Scene01")
 
-    def open(self, clip: str) -> "SCBurstScene":
+    def open(self, clip: str, noise: NoiseLevel | None = None) -> "SCBurstScene":
         """Open a scene; see `SCBurstScene`."""
+        if noise is not None:
+            raise ValueError(f"noise: found {noise.name}, expected None, since the frames have noise")
         return SCBurstScene(self.folder / clip, self.frames)
 
 
 class SCBurstScene:
-    """One burst. Its middle frame can be restored; there is no ground truth.
+    """A `FrameSequence` of one burst. Its middle frame can be restored; there is no ground truth.
 
     Mosaics with odd sides lose their last row or column.
 
     Args:
-        folder: holds the .mat files.
+        folder: contains the .mat files.
         frames: length of the burst.
 
     Attributes:
-        See `EvaluationClip`.
+        See `FrameSequence`.
 
     Raises:
         UserError: there are too few files, or the middle one cannot be used.
@@ -84,10 +89,10 @@ class SCBurstScene:
 
     def check(self, index: int) -> None:
         """Read a file; UserError if it cannot be used."""
-        self.read(index, self.noise)
+        self.read(index)
 
-    def read(self, index: int, noise: NoiseLevel) -> RawFrame:
-        """Read frame `index`, whose noise is that of the camera."""
+    def read(self, index: int) -> RawFrame:
+        """Read a frame."""
         with _File(self.paths[index]) as file:
             mosaic = file.mosaic()
         height, width = self.size
@@ -95,11 +100,11 @@ class SCBurstScene:
             found = f"a mosaic of {mosaic.shape[1]}x{mosaic.shape[0]}"
             middle = self.paths[self.references[0]].name
             raise UserError(f"{self.paths[index]}: found {found}, expected {2 * width}x{2 * height} as in {middle}")
-        return RawFrame(pack(torch.from_numpy(mosaic[: 2 * height, : 2 * width])).clamp_(0, 1), None)
+        return RawFrame(pack(torch.from_numpy(mosaic[: 2 * height, : 2 * width])).clamp_(0, 1), self.noise)
 
-    def target(self, frame: RawFrame) -> None:
-        """There is none."""
-        return None
+    def finish(self, picture: np.ndarray) -> np.ndarray:
+        """Return the picture as it is."""
+        return picture
 
 
 class _File(MatFile):

@@ -64,7 +64,7 @@ def measure_all(methods: Sequence[Method], scenes: Sequence[AblationScene], path
             if not missing:
                 continue
             burst = scene.burst(noise)
-            target = middle(develop(burst.target[0], burst.camera))
+            target = middle(develop(burst.target(), burst.camera))
             for method in missing:
                 progress.set_description(f"{scene.picture}, {noise} noise, {method.name}")
                 quality = _known(cells.values(), method, scene, noise)
@@ -81,7 +81,7 @@ def measure_all(methods: Sequence[Method], scenes: Sequence[AblationScene], path
                 )
                 cells[_key(cell)] = cell
                 progress.update()
-            content = {"frame_side": SIZE, "measured_side": MEASURED, "noise": NOISE, "cells": list(cells.values())}
+            content = {**_measured_on(), "cells": list(cells.values())}
             write_record(path, Measurements(**content))
     return [cells[key] for key in keys]
 
@@ -102,6 +102,12 @@ def _key_of(method: Method, scene: AblationScene, noise: str) -> tuple[str | int
     return method.name, scene.group, scene.picture, scene.shift, noise
 
 
+def _measured_on() -> dict[str, object]:
+    """Frames and noise levels, as results.json describes them."""
+    noise = {name: (level.shot, level.read) for name, level in NOISE.items()}
+    return {"frame_side": SIZE, "measured_side": MEASURED, "noise": noise}
+
+
 def _read_cells(path: Path) -> list[Cell]:
     if not path.exists():
         return []
@@ -112,7 +118,7 @@ def _read_cells(path: Path) -> list[Cell]:
         raise UserError(
             f"{path}: {reason}, expected the results of an ablation; --output names another folder"
         ) from error
-    if (found.frame_side, found.measured_side, found.noise) != (SIZE, MEASURED, NOISE):
+    if found.model_dump(exclude={"cells"}) != _measured_on():
         raise UserError(
             f"{path}: measured on other frames or noise levels, expected the same; --output names another folder"
         )

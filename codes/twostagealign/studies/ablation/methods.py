@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from twostagealign.data import BurstBatch
+from twostagealign.data import Burst
 from twostagealign.models.checkpoint import find_checkpoint, load_weights, open_restorer
 from twostagealign.options import load_options
 from twostagealign.restoration.frame import restore_frame
@@ -49,7 +49,7 @@ class Method:
     """
 
     name: str
-    restore: Callable[[BurstBatch], Tensor]
+    restore: Callable[[Burst], Tensor]
     weights: str | None = None
     training: str | None = None
     one_frame: bool = False
@@ -108,16 +108,14 @@ def shipped(checkpoint: str = "tiny") -> list[Method]:
 
 def _by_network(
     path: Path, block_matching: bool = True, refine: bool = True, reference_alone: bool = False
-) -> Callable[[BurstBatch], Tensor]:
+) -> Callable[[Burst], Tensor]:
     """How a burst is restored by the network of a checkpoint; `refine` where the checkpoint says so too."""
     restorer = open_restorer(path).to(pick_device("auto"))
     restorer.refine &= refine
     tiling = Tiling(block_matching=block_matching)
 
-    def restore(burst: BurstBatch) -> Tensor:
-        seen = burst.burst()
-        if reference_alone:
-            seen = replace(seen, frames=[seen.reference])
+    def restore(burst: Burst) -> Tensor:
+        seen = replace(burst, frames=[burst.reference]) if reference_alone else burst
         return develop(restore_frame(restorer, seen, tiling).image, burst.camera)
 
     return restore

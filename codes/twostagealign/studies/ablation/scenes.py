@@ -7,10 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from twostagealign.data import BurstBatch, Clip, bundled_picture, burst_from_picture, degrade_by_protocol, read_picture
-from twostagealign.isp import PROTOCOL_LEVELS
+from twostagealign.data import (
+    PROTOCOL_NOISE,
+    Burst,
+    ClipInMemory,
+    NoiseLevel,
+    bundled_picture,
+    burst_from_picture,
+    open_clip,
+    read_burst,
+    read_picture,
+)
 from twostagealign.runtime.errors import UserError
 
 FRAMES = 5
@@ -27,11 +37,11 @@ BUNDLED, CLIP, OWN_MOTION = "bundled pictures", "pictures of the clip", "the cli
 """Groups of scenes; tables show the means over them."""
 
 NOISE = {
-    "high": PROTOCOL_LEVELS["high"],
-    "medium": (4e-3, 2e-4**0.5),
-    "low": PROTOCOL_LEVELS["low"],
+    "high": PROTOCOL_NOISE["high"],
+    "medium": NoiseLevel("medium", 4e-3, 2e-4**0.5),
+    "low": PROTOCOL_NOISE["low"],
 }
-"""Shot and read noise: the levels of the test protocol, and their geometric mean."""
+"""Noise levels of the test protocol, and their geometric mean."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +62,10 @@ class AblationScene:
     frames: Callable[[], Tensor]
     first_number: int = 1
 
-    def burst(self, noise: str) -> BurstBatch:
+    def burst(self, noise: str) -> Burst:
         """Degrade the frames by the test protocol, at one of the levels `NOISE`."""
-        numbers = range(self.first_number, self.first_number + FRAMES)
-        return degrade_by_protocol(self.frames(), *NOISE[noise], list(numbers))
+        clip = ClipInMemory(self.picture, self.frames(), NOISE[noise], self.first_number)
+        return read_burst(clip, clip.references)
 
 
 def middle(image: Tensor) -> Tensor:
@@ -76,26 +86,29 @@ def clip_scenes(folder: Path) -> list[AblationScene]:
     """Some frames of a clip at all shifts, and bursts of its own motion.
 
     Args:
-        folder: consecutive pictures, in the order of their names.
+        folder: consecutive pictures, in natural order.
 
     Raises:
         UserError: there are too few, they are too small, or cannot be read.
     """
-    clip = Clip(folder)
-    if len(clip) < FRAMES or min(clip.height, clip.width) < SIZE:
-        found = f"{len(clip)} pictures of {clip.width}x{clip.height}"
+    clip = open_clip(folder, NOISE["high"])  # only its clean pictures are used
+    count = len(clip.paths)
+    height, width = (2 * side for side in clip.size)
+    if count < FRAMES or min(height, width) < SIZE:
+        found = f"{count} pictures of {width}x{height}"
         raise UserError(f"{folder}: found {found}, expected at least {FRAMES} of {SIZE}x{SIZE}")
-    names = [f"{folder.resolve().name}/{path.stem}" for path in clip.paths]
+    names = [f"{folder.resolve().name}/{name}" for name in clip.frames]
     scenes: list[AblationScene] = []
-    for number, index in enumerate(_spread(0, len(clip) - 1, CLIP_PICTURES)):
+    for number, index in enumerate(_spread(0, count - 1, CLIP_PICTURES)):
         path = clip.paths[index]
         scenes += _in_motion(CLIP, names[index], lambda path=path: read_picture(path), len(PICTURES) + number)
-    top, left = (clip.height - SIZE) // 4 * 2, (clip.width - SIZE) // 4 * 2
-    for index in _spread(FRAMES // 2, len(clip) - 1 - FRAMES // 2, CLIP_BURSTS):
+    top, left = (height - SIZE) // 4 * 2, (width - SIZE) // 4 * 2
+    for index in _spread(FRAMES // 2, count - 1 - FRAMES // 2, CLIP_BURSTS):
         first = index - FRAMES // 2
 
         def frames(first: int = first) -> Tensor:
-            return clip.frames(range(first, first + FRAMES))[..., top : top + SIZE, left : left + SIZE]
+            pictures = [clip.picture(index) for index in range(first, first + FRAMES)]
+            return torch.stack(pictures)[..., top : top + SIZE, left : left + SIZE]
 
         scenes.append(AblationScene(OWN_MOTION, names[index], None, frames, first + 1))
     return scenes

@@ -1,0 +1,158 @@
+"""Sequences of raw frames, the windows of frames that are restored together, and bursts read from them."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from twostagealign.data.burst import Burst, NoiseLevel, RawFrame
+from twostagealign.data.read_ahead import read_ahead
+from twostagealign.isp import Camera
+
+PADDINGS = ("replicate", "reflection", "new_info", "circle")
+
+
+class FrameSequence(Protocol):
+    """Consecutive raw frames of one size: a clip degraded by the test protocol, a scene, or a folder of raw files."""
+
+    @property
+    def name(self) -> str:
+        """Name of the sequence."""
+        ...
+
+    @property
+    def frames(self) -> Sequence[str]:
+        """Names of the frames."""
+        ...
+
+    @property
+    def references(self) -> Sequence[int]:
+        """Indices of the frames that can be restored."""
+        ...
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the raw planes."""
+        ...
+
+    @property
+    def camera(self) -> Camera:
+        """Colour metadata, a batch of one."""
+        ...
+
+    @property
+    def noise(self) -> NoiseLevel:
+        """Noise of the frames."""
+        ...
+
+    def check(self, index: int) -> None:
+        """Read the file of a frame.
+
+        Raises:
+            UserError: the file cannot be used.
+        """
+        ...
+
+    def read(self, index: int) -> RawFrame:
+        """Read a frame. Called from several threads.
+
+        Raises:
+            UserError: its file cannot be used.
+        """
+        ...
+
+    def finish(self, picture: np.ndarray) -> np.ndarray:
+        """Crop and turn a restored picture, (2H, 2W) or (2H, 2W, 3), to what was photographed."""
+        ...
+
+
+def read_burst(sequence: FrameSequence, window: Sequence[int]) -> Burst:
+    """Read a burst.
+
+    Args:
+        sequence: the frames.
+        window: indices of the frames of the burst, such as from `frame_window`.
+
+    Returns:
+        The burst; a frame that is in the window twice is read once.
+
+    Raises:
+        UserError: a file cannot be used.
+    """
+    frames = {index: sequence.read(index) for index in dict.fromkeys(window)}
+    return Burst([frames[index] for index in window], sequence.camera)
+
+
+def read_bursts(sequence: FrameSequence, windows: Sequence[Sequence[int]], workers: int = 1) -> Iterator[Burst]:
+    """Read the bursts of consecutive windows, each one while the burst before it is being worked on.
+
+    A frame that neighbouring windows share is read once. Frames of two windows at most are in memory.
+
+    Args:
+        sequence: the frames.
+        windows: for each burst, the indices of its frames.
+        workers: number of threads that read; 0: no frame is read before its burst's turn.
+
+    Yields:
+        The bursts.
+
+    Raises:
+        UserError: a file cannot be used.
+    """
+    for frames in read_ahead(windows, sequence.read, workers):
+        yield Burst([frame.result() for frame in frames], sequence.camera)
+
+
+def frame_window(center: int, count: int, frames: int, padding: str = "new_info") -> list[int]:
+    """Choose the frames of a clip that make the burst around one of them.
+
+    Where the window leaves the clip, the missing frames are
+
+    - "replicate": the first or the last frame of the clip again,
+    - "reflection": the clip mirrored at that frame,
+    - "new_info": the frames that follow the window on its other side, the outermost first, so that none appears twice,
+    - "circle": the same frames in the order of the clip.
+
+    Args:
+        center: index of the reference frame, from 0.
+        count: number of frames in the clip.
+        frames: length N of the window; where it is even, it reaches one frame further back than ahead.
+        padding: one of `PADDINGS`.
+
+    Returns:
+        N indices; the reference frame is entry N // 2.
+
+    Raises:
+        ValueError: if an argument is out of its range, or the clip is too short for this window and padding.
+
+    Example:
+        >>> frame_window(0, count=7, frames=5)
+        [4, 3, 0, 1, 2]
+    """
+    if padding not in PADDINGS:
+        raise ValueError(f"padding: found {padding!r}, expected one of {', '.join(PADDINGS)}")
+    if frames < 1:
+        raise ValueError(f"frames: found {frames}, expected at least 1")
+    if not 0 <= center < count:
+        raise ValueError(f"center: found {center}, expected 0 to {count - 1}, an index into {count} frames")
+    back, ahead = frames // 2, frames - 1 - frames // 2
+    needed = {"replicate": 1, "reflection": back + 1, "new_info": frames, "circle": frames}[padding]
+    if count < needed:
+        raise ValueError(
+            f"count: found a clip of {count} frames, expected at least {needed} "
+            f"for a window of {frames} with padding {padding!r}; 'replicate' works with any clip"
+        )
+    last = count - 1
+
+    def inside(i: int) -> int:
+        if 0 <= i <= last:
+            return i
+        if padding == "replicate":
+            return 0 if i < 0 else last
+        if padding == "reflection":
+            return -i if i < 0 else 2 * last - i
+        if padding == "new_info":
+            return center + ahead - i if i < 0 else center - back - (i - last)
+        return i + frames if i < 0 else i - frames
+
+    return [inside(i) for i in range(center - back, center + ahead + 1)]
