@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from twostagealign.archs import infer_network_arguments
+from twostagealign.archs import infer_network
 from twostagealign.cli.arguments import Parser
 from twostagealign.cli.run import run
 from twostagealign.models.checkpoint import find_checkpoint, load_weights, open_restorer, save_weights
@@ -22,7 +22,7 @@ def main() -> None:
     state = {name: value.to(getattr(torch, options.dtype)) for name, value in restorer.state_dict().items()}
     _, metadata = load_weights(options.checkpoint)
     if not metadata:  # released weights
-        network = {"type": "TwoStageNet", **infer_network_arguments(restorer.network.state_dict())}
+        network = infer_network(restorer.network.state_dict())
         metadata = {"network": network, "features": {"type": "LowResolutionFeatures"}}
     save_weights(options.output, state, metadata)
     print(f"written to {options.output} ({options.output.stat().st_size / 1e6:.2f} MB)")

@@ -11,14 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from twostagealign.archs import (
+    GCPNet,
     LowResolutionFeatures,
     TwoStageNet,
     from_released,
     to_released,
 )
+from twostagealign.archs.released import Released
 from twostagealign.cli.arguments import Parser
 from twostagealign.cli.run import run
 from twostagealign.data import PADDINGS, frame_window
@@ -147,7 +149,7 @@ def check_network_gradients(golden: Arrays, path: Path) -> Pairs:
     with torch.enable_grad():
         output = network(weights["lq"].double(), weights["noise_map"].double(), interpolation=True)
         charbonnier(output, torch.zeros_like(output)).backward()
-    norms = to_released("network", {name: value.grad.norm() for name, value in network.named_parameters()})
+    norms = to_released("TwoStageNet", {name: value.grad.norm() for name, value in network.named_parameters()})
     yield "parameters", sorted(norms), sorted(golden)
     found, expected = (torch.stack([values[name] for name in golden]) for values in (norms, golden))
     yield "gradient norms", found, expected
@@ -155,6 +157,12 @@ def check_network_gradients(golden: Arrays, path: Path) -> Pairs:
     # whole set, and each norm must be within 1 %.
     off = (found - expected).abs() > 1e-2 * expected
     yield "norms off by over 1 %", [name for name, bad in zip(golden, off.tolist(), strict=True) if bad], []
+
+
+def check_gcp_net(golden: Arrays) -> Pairs:
+    network = GCPNet(int(golden["nf"]), int(golden["groups"]), frames=golden["lq"].shape[1])
+    network.load_state_dict(from_released(golden.below("state/"))[1])
+    yield "output", network(golden["lq"], golden["noise_map"]), golden["output"]
 
 
 def check_losses(golden: Arrays) -> Pairs:
@@ -193,16 +201,20 @@ def check_frame_windows(path: Path) -> Pairs:
         yield str(entry), frame_window(**entry), indices
 
 
-RELEASED = {"600000_G.pth": ("network", TwoStageNet), "600000_DSNet.pth": ("features", LowResolutionFeatures)}
-"""Released files whose names are known here, and what they hold."""
+RELEASED: dict[str, tuple[Released, type[nn.Module]]] = {
+    "600000_G.pth": ("TwoStageNet", TwoStageNet),
+    "600000_DSNet.pth": ("LowResolutionFeatures", LowResolutionFeatures),
+    "GCP-Net 600000_G.pth": ("GCPNet", GCPNet),
+}
+"""Released files whose weight names are known here, and the class that each belongs to."""
 
 
 def check_released_keys(path: Path) -> Pairs:
     files = json.loads(path.read_text(encoding="utf-8"))
-    for file, (kind, network) in RELEASED.items():
+    for file, (name, network) in RELEASED.items():
         with torch.device("meta"):  # only names and shapes matter
-            ours = to_released(kind, network().state_dict())
-        yield file, {name: list(value.shape) for name, value in ours.items()}, dict(files[file])
+            ours = to_released(name, network().state_dict())
+        yield file, {key: list(value.shape) for key, value in ours.items()}, dict(files[file])
 
 
 def other_entries(path: Path) -> list[str]:
@@ -218,6 +230,7 @@ ARRAY_CHECKS: dict[str, Callable[[Arrays], Pairs]] = {
     "downsampler.npz": check_downsampler,
     "block_matching.npz": check_block_matching,
     "network_nf8.npz": check_network,
+    "gcpnet_nf8.npz": check_gcp_net,
     "losses.npz": check_losses,
     "lr_schedule.npz": check_lr_schedule,
     "metrics.npz": check_metrics,

@@ -95,8 +95,8 @@ class TestRestore:
 
     def test_released_checkpoints(self, call, arguments, make_restorer, tmp_path) -> None:
         restorer = make_restorer(channels=16)
-        for kind in ("network", "features"):
-            torch.save(to_released(kind, getattr(restorer, kind).state_dict()), tmp_path / f"{kind}.pth")
+        for name, module in restorer.named_children():
+            torch.save(to_released(type(module).__name__, module.state_dict()), tmp_path / f"{name}.pth")
         paths = ["--checkpoint", tmp_path / "network.pth", "--features-checkpoint", tmp_path / "features.pth"]
         assert call("restore.py", *arguments, *paths)[0] == 0
 

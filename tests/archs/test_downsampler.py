@@ -17,8 +17,8 @@ def same_random_numbers_every_time() -> None:
 def test_equals_reference_numbers() -> None:
     numbers = {name: torch.from_numpy(array) for name, array in np.load(DATA / "downsampler.npz").items()}
     weights = {name.removeprefix("state/"): array for name, array in numbers.items() if name.startswith("state/")}
-    kind, state = from_released(weights)
-    assert kind == "features"
+    name, state = from_released(weights)
+    assert name == "LowResolutionFeatures"
     net = LowResolutionFeatures()
     net.load_state_dict(state)
     with torch.no_grad():

@@ -59,7 +59,7 @@ def test_equals_reference_numbers_and_gradients_in_training(net: TwoStageNet, nu
     output = net.train()(numbers["lq"], numbers["noise_map"], interpolation=True)
     assert_agrees(output.detach(), numbers["output_train"])
     torch.sqrt(output**2 + 1e-6).sum().backward()
-    norms = to_released("network", {name: parameter.grad.norm() for name, parameter in net.named_parameters()})
+    norms = to_released("TwoStageNet", {name: parameter.grad.norm() for name, parameter in net.named_parameters()})
     expected = np.load(DATA / "network_nf8_grad.npz")
     assert set(norms) == set(expected)
     for name, norm in norms.items():

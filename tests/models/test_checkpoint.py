@@ -44,7 +44,8 @@ def assert_equal(state, expected) -> None:
 
 
 def released(restorer, kind: str, prefix: str = "") -> dict[str, torch.Tensor]:
-    state = to_released(kind, getattr(restorer, kind).state_dict())
+    module = getattr(restorer, kind)
+    state = to_released(type(module).__name__, module.state_dict())
     assert any(name.startswith(("ConvBGRU.", "simple_block.")) for name in state)
     return {prefix + name: tensor for name, tensor in state.items()}
 

@@ -1,19 +1,22 @@
-"""The networks: what is computed, with which weights."""
+"""The networks and the blocks that they share."""
 
 from twostagealign.archs.bigru import BidirectionalGRU
 from twostagealign.archs.blocks import AttentionBlock, SimpleBlock, initialise
 from twostagealign.archs.downsampler import LowResolutionFeatures
+from twostagealign.archs.frames import FrameFeatures
+from twostagealign.archs.gcp_net import GCPNet
 from twostagealign.archs.pcd_align import ModulatedDeformConv, PCDAlignment
 from twostagealign.archs.reconstruction import ReconstructionUNet
-from twostagealign.archs.released import from_released, infer_network_arguments, is_released, to_released
+from twostagealign.archs.released import from_released, infer_network, is_released, to_released
 from twostagealign.archs.single_frame import SingleFrameNet
-from twostagealign.archs.two_stage import FrameFeatures, TwoStageNet
+from twostagealign.archs.two_stage import TwoStageNet
 from twostagealign.archs.widening import widen
 
 __all__ = [
     "AttentionBlock",
     "BidirectionalGRU",
     "FrameFeatures",
+    "GCPNet",
     "LowResolutionFeatures",
     "ModulatedDeformConv",
     "PCDAlignment",
@@ -22,7 +25,7 @@ __all__ = [
     "SingleFrameNet",
     "TwoStageNet",
     "from_released",
-    "infer_network_arguments",
+    "infer_network",
     "initialise",
     "is_released",
     "to_released",

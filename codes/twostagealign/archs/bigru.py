@@ -28,28 +28,28 @@ class ConvGRUCell(nn.Module):
         """Take a step.
 
         Args:
-            hidden: states before, (S * B, nf, H, W), or None for zero, of which no convolution is needed.
-            frames: what they see, (B, nf, H, W): the states are S sets, each of which sees the same frames.
+            hidden: states before the step, S sets of them, (S * B, nf, H, W); None: zero, which saves convolutions.
+            frames: input of the step, (B, nf, H, W); every set of states gets the same input.
 
         Returns:
-            States after, (S * B, nf, H, W), or (B, nf, H, W) from zero.
+            States after the step, (S * B, nf, H, W), or (B, nf, H, W) from None.
         """
         gates = [self.update, self.candidate] if hidden is None else [self.update, self.reset, self.candidate]
         weight = torch.cat([gate.weight[:, self.nf :] for gate in gates])
-        read = F.conv2d(frames, weight, torch.cat([gate.bias for gate in gates]), padding=1)
-        *read_gates, read_candidate = read.tensor_split(len(gates), dim=1)
+        seen = F.conv2d(frames, weight, torch.cat([gate.bias for gate in gates if gate.bias is not None]), padding=1)
+        *seen_gates, seen_candidate = seen.tensor_split(len(gates), dim=1)
         if hidden is None:
-            return torch.sigmoid(read_gates[0]) * torch.tanh(read_candidate)
+            return torch.sigmoid(seen_gates[0]) * torch.tanh(seen_candidate)
 
-        def combine(weight: Tensor, state: Tensor, read: Tensor) -> Tensor:
-            """Add what each set of states contributes to what was read from the frames."""
+        def combine(weight: Tensor, state: Tensor, seen: Tensor) -> Tensor:
+            """Add the convolution of each set of states to that of the input."""
             output = F.conv2d(state, weight[:, : self.nf], padding=1)
-            output.unflatten(0, (-1, len(frames))).add_(read)
+            output.unflatten(0, (-1, len(frames))).add_(seen)
             return output
 
         both = torch.cat((self.update.weight, self.reset.weight))
-        update, reset = combine(both, hidden, read[:, : 2 * self.nf]).sigmoid_().chunk(2, dim=1)
-        candidate = combine(self.candidate.weight, reset * hidden, read_candidate).tanh_()
+        update, reset = combine(both, hidden, seen[:, : 2 * self.nf]).sigmoid_().chunk(2, dim=1)
+        candidate = combine(self.candidate.weight, reset * hidden, seen_candidate).tanh_()
         return torch.lerp(hidden, candidate, update)
 
 
@@ -83,8 +83,8 @@ class BidirectionalGRU(nn.Module):
         """
         batch, number = frames.shape[:2]
         reference = number // 2
-        # One step takes both directions, (2B, nf, H, W), to halve the number of calls. The forward one of an even
-        # number of frames has a step more, which it takes alone.
+        # One step takes both directions, (2B, nf, H, W), to halve the number of calls. With an even number of frames,
+        # the forward direction has one step more, which it takes alone.
         pairs = [(i, number - number % 2 - i) for i in range(1 - number % 2, reference)]
         hidden: Tensor | None = None
         for step in [(0,)] * (1 - number % 2) + pairs:
@@ -99,5 +99,5 @@ class BidirectionalGRU(nn.Module):
 
 
 def _for_each(hidden: Tensor | None, states: int) -> Tensor | None:
-    """Let the direction that has not started yet, if one has, start from zero."""
+    """Extend states (B, ...) of one direction by zeros for the other direction, if ``states`` is 2B."""
     return hidden if hidden is None or len(hidden) == states else torch.cat((hidden, torch.zeros_like(hidden)))

@@ -1,14 +1,28 @@
-"""The convolution blocks that the networks are made of, and how their weights start."""
+"""Convolution blocks that the networks share, and how their weights start."""
+
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-SLOPE = 0.1  # of every LeakyReLU
+SLOPE = 0.1
+"""Negative slope of every LeakyReLU."""
+
+Modulation = tuple[Tensor, Tensor]
+"""Scale and shift of features, each of their shape."""
+
+
+def modulate(features: Tensor, modulation: Modulation) -> Tensor:
+    """Multiply features by the scale and add the shift."""
+    scale, shift = modulation
+    return torch.addcmul(shift, features, scale)
 
 
 class SimpleBlock(nn.Sequential):
     """``depth`` 3x3 convolutions with LeakyReLU between them; only the first one has a bias.
+
+    Maps (B, in_channels, H, W) to (B, out_channels, H, W).
 
     Args:
         depth: number of convolutions, at least 2.
@@ -18,9 +32,6 @@ class SimpleBlock(nn.Sequential):
 
     Raises:
         ValueError: if ``depth`` is less than 2.
-
-    Shape:
-        (B, in_channels, H, W) -> (B, out_channels, H, W).
     """
 
     def __init__(self, depth: int, in_channels: int, mid_channels: int, out_channels: int) -> None:
@@ -35,6 +46,11 @@ class SimpleBlock(nn.Sequential):
         layers += [nn.LeakyReLU(SLOPE, inplace=True), nn.Conv2d(mid_channels, out_channels, 3, padding=1, bias=False)]
         super().__init__(*layers)
 
+    @property
+    def last(self) -> nn.Conv2d:
+        """The last convolution."""
+        return cast(nn.Conv2d, self[-1])
+
 
 class AttentionBlock(nn.Module):
     """Three residual refinements, then a gate per channel and a gate per pixel, both added to the identity.
@@ -42,11 +58,8 @@ class AttentionBlock(nn.Module):
     Args:
         channels: channels of input and output, even.
 
-    Shape:
-        (B, channels, H, W) -> the same.
-
     Source:
-        Guo et al., CVPR 2022, section 3.3 (the block of GCP-Net, IEEE TIP 2021).
+        Guo et al., IEEE TIP 2021, section III (GCP-Net); Guo et al., CVPR 2022, section 3.3.
     """
 
     def __init__(self, channels: int) -> None:
@@ -60,10 +73,21 @@ class AttentionBlock(nn.Module):
         self.excite = nn.Conv2d(channels // 2, channels, 1)
         self.spatial = PixelGate(channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Refine and gate, (B, channels, H, W) -> the same."""
+    def forward(self, x: Tensor, modulation: Modulation | None = None) -> Tensor:
+        """Refine and gate.
+
+        Args:
+            x: features, (B, channels, H, W).
+            modulation: scale and shift of the first convolution's output, each (B, channels, H, W).
+
+        Returns:
+            Features of the same shape.
+        """
+        squared = self.square(x)
+        if modulation is not None:
+            squared = modulate(squared, modulation)
         # Sums go into the fresh output of a convolution, which no gradient needs: new memory costs more than adding.
-        x = self.extract(self.activation(self.square(x))).add_(x)
+        x = self.extract(self.activation(squared)).add_(x)
         x = self.refine1(x).add_(x)
         x = self.refine2(x).add_(x)
         mean = x.mean(dim=(2, 3), keepdim=True)
@@ -73,14 +97,13 @@ class AttentionBlock(nn.Module):
 
 
 class PixelGate(nn.Conv2d):
-    """A 7x7 convolution to a single channel.
+    """A 7x7 convolution to a single channel, (B, channels, H, W) -> (B, 1, H, W).
 
     Args:
         channels: channels of the input.
-
-    Shape:
-        (B, channels, H, W) -> (B, 1, H, W).
     """
+
+    bias: Tensor
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, 1, 7, padding=3)
@@ -89,10 +112,75 @@ class PixelGate(nn.Conv2d):
         """Convolve."""
         if x.is_cuda:
             return super().forward(x)
-        # One output channel would use one lane of a processor's vectors. So each of the seven columns of the kernel
-        # makes a channel of its own, and pixel x of the result is the sum of pixels x + k of channels k.
+        # One output channel would use one lane of the CPU's vectors. Instead, each of the seven columns of the kernel
+        # makes a channel, and pixel x of the result is the sum of pixels x + k of channels k.
         columns = F.conv2d(x, self.weight.permute(3, 1, 2, 0), padding=3)
         return columns.unfold(-1, 7, 1).diagonal(dim1=1, dim2=-1).sum(-1).unsqueeze(1) + self.bias
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with a ReLU between them, added to the identity.
+
+    The weights start small, at a tenth of He initialisation, so that deep stacks start close to the identity.
+
+    Args:
+        channels: channels of input and output.
+
+    Source:
+        Wang et al., "EDVR", CVPR Workshops 2019 (from Lim et al., "EDSR", CVPR Workshops 2017).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        initialise(self)
+        for layer in (self.first, self.second):
+            nn.init.kaiming_normal_(layer.weight)
+            layer.weight.data.mul_(0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Refine, (B, channels, H, W) -> the same shape."""
+        return self.second(F.relu(self.first(x))) + x
+
+
+def halving_block(channels: int) -> nn.Sequential:
+    """Two 3x3 convolutions, each with a LeakyReLU; the first one halves height and width."""
+    return nn.Sequential(
+        nn.Conv2d(channels, channels, 3, stride=2, padding=1),
+        nn.LeakyReLU(SLOPE, inplace=True),
+        nn.Conv2d(channels, channels, 3, padding=1),
+        nn.LeakyReLU(SLOPE, inplace=True),
+    )
+
+
+def double(x: Tensor) -> Tensor:
+    """Double height and width by bilinear interpolation."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def check_width(nf: int, groups: int = 1) -> None:
+    """Check a network's number of channels.
+
+    Raises:
+        ValueError: ``groups`` is not positive, or ``nf`` is not a positive even multiple of it.
+    """
+    if groups <= 0:
+        raise ValueError(f"groups is {groups}, expected a positive number")
+    if nf <= 0 or nf % 2 or nf % groups:
+        kind = "number" if groups == 1 else f"multiple of groups = {groups}"
+        raise ValueError(f"nf is {nf}, expected a positive even {kind}")
+
+
+def is_delta(initialisation: str) -> bool:
+    """Whether a network's ``initialisation`` is "delta_orthogonal".
+
+    Raises:
+        ValueError: it is not "orthogonal" either.
+    """
+    if initialisation not in ("orthogonal", "delta_orthogonal"):
+        raise ValueError(f"initialisation is {initialisation!r}, expected 'orthogonal' or 'delta_orthogonal'")
+    return initialisation == "delta_orthogonal"
 
 
 def initialise(module: nn.Module) -> None:
@@ -110,14 +198,14 @@ def initialise(module: nn.Module) -> None:
 
 @torch.no_grad()
 def initialise_delta_orthogonal(module: nn.Module) -> None:
-    """Let every pixel pass ``module`` unmixed with its neighbours at the start of a training.
+    """Start training with layers that do not mix a pixel with its neighbours.
 
-    The 3x3 convolutions of stride 1 get an orthogonal matrix in the middle of their kernels and zeros around it, and
-    the last convolution of every refinement in an `AttentionBlock` zeros. Orthogonal kernels blur a picture a little
-    more in every layer, and a short training is over before it has learnt to undo that.
+    The 3x3 convolutions of stride 1 get an orthogonal matrix at the centre of their kernels and zeros around it. The
+    last convolution of every refinement in an `AttentionBlock` gets zeros. Orthogonal kernels blur the image a little
+    in every layer, which a short training does not unlearn.
 
     Args:
-        module: changed in place; other convolutions and biases stay as they are.
+        module: changed in place; other convolutions and all biases stay as they are.
 
     Source:
         Xiao et al., "Dynamical Isometry and a Mean Field Theory of CNNs", ICML 2018, section 2.4; Goyal et al.,
@@ -129,5 +217,5 @@ def initialise_delta_orthogonal(module: nn.Module) -> None:
             nn.init.orthogonal_(layer.weight[:, :, 1, 1])
     for block in module.modules():
         if isinstance(block, AttentionBlock):
-            for last in (block.extract, block.refine1[-1], block.refine2[-1]):
+            for last in (block.extract, block.refine1.last, block.refine2.last):
                 nn.init.zeros_(last.weight)

@@ -1,4 +1,4 @@
-"""The small network whose features block matching compares."""
+"""The small network that computes the features for block matching."""
 
 from torch import Tensor, nn
 
@@ -39,10 +39,10 @@ class LowResolutionFeatures(nn.Module):
             raw: noisy raw planes in [0, 1], (..., 4, H, W); H and W multiples of 4.
 
         Returns:
-            (..., channels, H / 4, W / 4), each channel of each frame with mean 0 and variance 1.
+            Features, (..., channels, H / 4, W / 4); each channel of each frame has mean 0 and variance 1.
 
         Raises:
-            ValueError: if ``raw`` has not four planes, or a side that 4 does not divide.
+            ValueError: ``raw`` does not have four planes, or H or W is not a multiple of 4.
         """
         if raw.dim() < 3 or raw.shape[-3] != 4 or raw.shape[-2] % self.scale or raw.shape[-1] % self.scale:
             raise ValueError(

@@ -1,9 +1,9 @@
-"""From fused features to the picture: a three-level U-Net at twice the size of a raw plane."""
+"""From fused features to linear RGB: a three-level U-Net at twice the size of a raw plane."""
 
 import torch
 from torch import Tensor, nn
 
-from twostagealign.archs.blocks import AttentionBlock, SimpleBlock, initialise
+from twostagealign.archs.blocks import AttentionBlock, Modulation, SimpleBlock, initialise, modulate
 
 
 class ReconstructionUNet(nn.Module):
@@ -33,19 +33,23 @@ class ReconstructionUNet(nn.Module):
         initialise(self)
 
     def start_at_zero(self) -> None:
-        """Let the result be zero until the last layer has learnt something."""
-        nn.init.zeros_(self.decoder1[-1].weight)
+        """Start training with a result of zero."""
+        nn.init.zeros_(self.decoder1.last.weight)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, modulation: Modulation | None = None) -> Tensor:
         """Reconstruct.
 
         Args:
-            features: (B, nf, H, W); H and W even.
+            features: fused features, (B, nf, H, W); H and W even.
+            modulation: scale and shift of the upsampled features, (B, nf, 2H, 2W) each.
 
         Returns:
             Linear camera RGB, (B, 3, 2H, 2W).
         """
-        level1 = self.encoder1(self.upsample(features))
+        full_size = self.upsample(features)
+        if modulation is not None:
+            full_size = modulate(full_size, modulation)
+        level1 = self.encoder1(full_size)
         level2 = self.encoder2(self.down1(level1))
         level3 = self.bottleneck(self.down2(level2))
         level2 = self.decoder2(torch.cat((self.up2(level3), level2), dim=1))

@@ -1,34 +1,33 @@
-"""What one frame gives: the features and the reconstruction of `TwoStageNet`, without the burst."""
+"""The single-frame network: features and reconstruction of `TwoStageNet`, without the burst."""
 
 from torch import Tensor, nn
 
-from twostagealign.archs.blocks import initialise_delta_orthogonal
+from twostagealign.archs.blocks import check_width, initialise_delta_orthogonal, is_delta
+from twostagealign.archs.frames import FrameFeatures, as_images, check_burst, starting_point
 from twostagealign.archs.reconstruction import ReconstructionUNet
-from twostagealign.archs.two_stage import FrameFeatures, as_images, check_burst, is_delta, starting_point
 from twostagealign.runtime.bounds import Channels
 
 
 class SingleFrameNet(nn.Module):
-    """Restore the reference frame of a raw burst from itself alone: what a burst is worth is measured against it.
+    """Restore the reference frame of a raw burst from that frame alone: the baseline for burst networks.
 
-    Its weights have the names that they have in `TwoStageNet`, whose training may start from them.
+    The weights have the same names as in `TwoStageNet`, whose training may start from them.
 
     Args:
         nf: number of feature channels; positive and even.
-        residual: as in `TwoStageNet`.
-        initialisation: as in `TwoStageNet`.
+        residual: add the result to the demosaicked reference frame; False: produce the whole picture.
+        initialisation: "orthogonal" or "delta_orthogonal"; see `initialise_delta_orthogonal`.
 
     Attributes:
-        nf: as above.
+        nf: number of feature channels.
 
     Raises:
-        ValueError: if ``nf`` is unfit or the initialisation unknown.
+        ValueError: ``nf`` is invalid, or the initialisation unknown.
     """
 
     def __init__(self, nf: Channels = 64, residual: bool = False, initialisation: str = "orthogonal") -> None:
         super().__init__()
-        if nf <= 0 or nf % 2:
-            raise ValueError(f"nf is {nf}, expected a positive even number")
+        check_width(nf)
         self.nf = nf
         self.features = FrameFeatures(nf)
         self.reconstruction = ReconstructionUNet(nf)
@@ -44,13 +43,13 @@ class SingleFrameNet(nn.Module):
         Args:
             lq: noisy raw planes (R, G1, G2, B) in [0, 1], (B, N, 4, H, W).
             noise_map: standard deviation of the noise of every value, the shape of ``lq``.
-            interpolation: without effect: there is no branch that the neighbours alone lead to.
+            interpolation: no effect: this network has no interpolation branch.
 
         Returns:
             Linear camera RGB, (B, 3, 2H, 2W).
 
         Raises:
-            ValueError: if a shape is not the expected one.
+            ValueError: a shape is not the expected one.
         """
         check_burst(lq, noise_map)
         height, width = lq.shape[-2:]
@@ -58,5 +57,5 @@ class SingleFrameNet(nn.Module):
         images = as_images(lq[:, reference], noise_map[:, reference])
         picture = self.reconstruction(self.features(images))
         if self.residual:
-            picture = picture + starting_point(images[:, None, :4], interpolation=False)
+            picture = picture + starting_point(images[:, None, :4])
         return picture[..., : 2 * height, : 2 * width]

@@ -1,4 +1,4 @@
-"""Wider networks that start as what a narrower one has learnt."""
+"""Wider networks that start from the weights of a narrower one."""
 
 from collections.abc import Mapping
 
@@ -8,17 +8,17 @@ from torch import Tensor, nn
 
 @torch.no_grad()
 def widen(wide: nn.Module, narrow: Mapping[str, Tensor]) -> None:
-    """Let a network compute what a narrower one of the same kind computes.
+    """Set a network's weights so that it computes the same as a narrower one of the same class.
 
-    Channel k of a of the narrow network becomes channel k * b // a of b. The channels between them keep the weights
-    that ``wide`` has; the old ones do not look at them, until a training makes them do so.
+    A layer with a channels in the narrow network and b in the wide one maps channel k to channel k * b // a. The new
+    channels between them keep the weights of ``wide``. Mapped channels ignore the new ones until training changes that.
 
     Args:
-        wide: changed in place. Its layers have fan-in and fan-out at least as large as the narrow network's.
+        wide: network, changed in place; each of its layers is at least as wide as the narrow network's.
         narrow: state dict of the narrower network.
 
     Raises:
-        ValueError: if the entries are not those of ``wide``, or one is not narrower or equal in each of its sizes.
+        ValueError: the entries are not those of ``wide``, or an entry is larger than that of ``wide``.
 
     Source:
         Chen et al., "Net2Net: Accelerating Learning via Knowledge Transfer", ICLR 2016 (the idea; its new channels are

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from twostagealign.archs import from_released, infer_network_arguments, is_released, widen
+from twostagealign.archs import from_released, infer_network, is_released, widen
 from twostagealign.models import TwoStageRestorer
 from twostagealign.options.registry import FEATURES, NETWORKS, build
 from twostagealign.runtime.errors import UserError
@@ -199,8 +199,8 @@ def load_into(restorer: TwoStageRestorer, path: Path, strict: bool = True, narro
     state, _ = load_weights(path)
     module: nn.Module = restorer
     if is_released(state):
-        kind, state = from_released(state)
-        module = getattr(restorer, kind)
+        name, state = from_released(state)
+        module = restorer.features if name in FEATURES else restorer.network
     if narrower:
         try:
             return widen(module, state)
@@ -230,16 +230,16 @@ def open_restorer(path: Path, features_path: Path | None = None, averaged: bool 
         UserError: a file cannot be read, does not fit, lacks its metadata, or one is missing.
     """
     state, metadata = load_weights(path, averaged)
-    network: dict[str, Any] = {"type": "TwoStageNet"}
+    network: dict[str, Any] = {}
     features: dict[str, Any] = {"type": "LowResolutionFeatures"}
     released = is_released(state)
     if released:
-        kind, state = from_released(state)
-        if kind != "network":
+        name, state = from_released(state)
+        if name in FEATURES:
             raise UserError(f"{path}: holds the feature net only, which is to be given as the features checkpoint")
         if features_path is None:
             raise UserError(f"{path}: holds the network only; the checkpoint of the feature net must be given too")
-        network |= _network_arguments(state, path)
+        network = _infer_network(state, path)
     elif features_path is not None:
         raise UserError(f"{features_path}: not needed, {path} holds its own feature net")
     elif {"network", "features"} <= metadata.keys():
@@ -254,7 +254,7 @@ def open_restorer(path: Path, features_path: Path | None = None, averaged: bool 
     if released:
         load_strictly(restorer.network, state, path)
         state, _ = load_weights(features_path)
-        if not is_released(state) or from_released(state)[0] != "features":
+        if not is_released(state) or from_released(state)[0] not in FEATURES:
             raise UserError(f"{features_path}: holds no released feature net, expected the one that belongs to {path}")
         load_strictly(restorer.features, from_released(state)[1], features_path)
     else:
@@ -262,8 +262,8 @@ def open_restorer(path: Path, features_path: Path | None = None, averaged: bool 
     return restorer.eval().requires_grad_(False)
 
 
-def _network_arguments(state: Mapping[str, Tensor], path: Path) -> dict[str, int]:
+def _infer_network(state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
     try:
-        return infer_network_arguments(state)
+        return infer_network(state)
     except (ValueError, IndexError) as error:
         raise UserError(f"{path}: {error}") from error

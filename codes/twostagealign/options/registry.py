@@ -10,9 +10,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import nn
 from torch.utils.data import Dataset
 
-from twostagealign.archs.downsampler import LowResolutionFeatures
-from twostagealign.archs.single_frame import SingleFrameNet
-from twostagealign.archs.two_stage import TwoStageNet
+from twostagealign.archs import GCPNet, LowResolutionFeatures, SingleFrameNet, TwoStageNet
 from twostagealign.data.clips.clip_sets import ClipSet
 from twostagealign.data.clips.reds import REDS
 from twostagealign.data.clips.sc_burst import SCBurst
@@ -22,7 +20,11 @@ from twostagealign.options.schema import Node
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.validation import a_value_of, argument_error, one_of, quote
 
-NETWORKS: dict[str, type[nn.Module]] = {"TwoStageNet": TwoStageNet, "SingleFrameNet": SingleFrameNet}
+NETWORKS: dict[str, type[nn.Module]] = {
+    "TwoStageNet": TwoStageNet,
+    "SingleFrameNet": SingleFrameNet,
+    "GCPNet": GCPNet,
+}
 FEATURES: dict[str, type[nn.Module]] = {"LowResolutionFeatures": LowResolutionFeatures}
 DATASETS: dict[str, type[Dataset]] = {"REDS": REDS, "StillsInMotion": StillsInMotion}
 EVALUATION_SETS: dict[str, type[EvaluationSet]] = {"ClipSet": ClipSet, "SCBurst": SCBurst}

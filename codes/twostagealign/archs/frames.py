@@ -1,0 +1,102 @@
+"""From a raw burst to the features of its frames: what every network starts with."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from twostagealign.archs.blocks import AttentionBlock, Modulation, SimpleBlock, initialise
+from twostagealign.isp import demosaic
+
+
+def check_burst(lq: Tensor, noise_map: Tensor, frames: int | None = None) -> None:
+    """Check the shapes of a network's inputs.
+
+    Args:
+        lq: raw bursts, (B, N, 4, H, W).
+        noise_map: noise map of the same shape.
+        frames: number of frames that the network was made for; None: any.
+
+    Raises:
+        ValueError: a shape is not the expected one.
+    """
+    if lq.dim() != 5 or lq.shape[2] != 4:
+        raise ValueError(f"lq has shape {tuple(lq.shape)}, expected (B, N, 4, H, W)")
+    if noise_map.shape != lq.shape:
+        raise ValueError(f"noise_map has shape {tuple(noise_map.shape)}, expected that of lq, {tuple(lq.shape)}")
+    if frames is not None and lq.shape[1] != frames:
+        raise ValueError(f"lq has {lq.shape[1]} frames, but this network was made for {frames}")
+
+
+def as_images(lq: Tensor, noise_map: Tensor, multiple: int = 4) -> Tensor:
+    """Lay out the frames of raw bursts for the convolutions.
+
+    Args:
+        lq: raw bursts, (B, N, 4, H, W).
+        noise_map: noise map of the same shape.
+        multiple: H and W are extended to multiples of this number by repeating the last row and column.
+
+    Returns:
+        Frames and noise maps, (B * N, 8, H, W) with the extended H and W.
+    """
+    height, width = lq.shape[-2:]
+    # With the channels of a pixel side by side, convolutions need no rearranging of their inputs and outputs. The
+    # layout passes from layer to layer; weights keep theirs.
+    images = torch.cat((lq, noise_map), dim=2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    if height % multiple or width % multiple:
+        images = F.pad(images, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+    return images
+
+
+class FrameFeatures(nn.Module):
+    """Features of one raw frame and its noise map.
+
+    Args:
+        nf: number of feature channels, even.
+    """
+
+    def __init__(self, nf: int) -> None:
+        super().__init__()
+        self.stem = SimpleBlock(5, 8, nf, nf)
+        self.attention1 = AttentionBlock(nf)
+        self.attention2 = AttentionBlock(nf)
+        self.attention3 = AttentionBlock(nf)
+        self.attention4 = AttentionBlock(nf)
+        initialise(self)
+
+    def forward(self, images: Tensor, modulations: Sequence[Modulation | None] = (None,) * 4) -> Tensor:
+        """Compute features.
+
+        Args:
+            images: frames and noise maps, (B, 8, H, W).
+            modulations: scale and shift for each of the four attention blocks.
+
+        Returns:
+            Features, (B, nf, H, W).
+        """
+        features = self.stem(images)
+        blocks = (self.attention1, self.attention2, self.attention3, self.attention4)
+        for block, modulation in zip(blocks, modulations, strict=True):
+            features = block(features, modulation)
+        return features
+
+
+def starting_point(lq: Tensor, interpolation: bool = False) -> Tensor:
+    """Demosaic what a residual network adds its result to.
+
+    Args:
+        lq: raw bursts, (B, N, 4, H, W).
+        interpolation: stack the demosaicked mean of the other frames after the demosaicked reference frame.
+
+    Returns:
+        Linear camera RGB, (B, 3, 2H, 2W) or (2B, 3, 2H, 2W).
+    """
+    before, reference, after = lq.tensor_split((lq.shape[1] // 2, lq.shape[1] // 2 + 1), dim=1)
+    planes = reference[:, 0]
+    if interpolation:
+        others = torch.cat((before, after), dim=1)
+        planes = torch.cat((planes, others.sum(dim=1) / max(1, others.shape[1])))
+    # The picture keeps the precision of the raw values under autocast.
+    with torch.autocast(lq.device.type, enabled=False):
+        return demosaic(planes)
