@@ -8,7 +8,7 @@ from twostagealign.cli.arguments import Parser
 from twostagealign.cli.run import run
 from twostagealign.options import load_options
 from twostagealign.runtime.ranks import join_ranks
-from twostagealign.training.trainer import Trainer, was_restarted
+from twostagealign.training.build import build_trainer, was_restarted
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
         logging.basicConfig(level=logging.INFO if ranks.rank == 0 else logging.ERROR, format="%(message)s")
         options = load_options(arguments.opt, arguments.force_yml)
         resume = ranks.any(arguments.auto_resume or was_restarted())
-        Trainer(options, resume, ranks).run()
+        build_trainer(options, resume, ranks).run()
 
 
 if __name__ == "__main__":

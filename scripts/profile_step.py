@@ -5,7 +5,6 @@ python scripts/profile_step.py restoration --checkpoint tiny
 """
 
 import argparse
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,8 +25,7 @@ from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.bounds import Count, Frames, Side
 from twostagealign.runtime.device import pick_device
 from twostagealign.studies.benchmarks.subjects import burst
-from twostagealign.training.batches import Batch
-from twostagealign.training.trainer import Trainer
+from twostagealign.training.build import build_trainer
 
 TINY = Path(__file__).parents[1] / "options" / "train" / "two_stage_tiny.yml"
 STAGE = "stage: "
@@ -66,13 +64,10 @@ def stages(restorer: TwoStageRestorer) -> Iterator[None]:
 
 
 def training_step(arguments: argparse.Namespace) -> tuple[TwoStageRestorer, Callable[[], object]]:
-    """Return a restorer and a training step on a batch that is already loaded."""
-    with tempfile.TemporaryDirectory() as workplace:
-        overrides = [f"path:experiments_root={workplace}", "logger:tensorboard=false"]
-        trainer = Trainer(load_options(arguments.opt, overrides))
-    numbers = list(range(trainer.options.train.batch_size))
-    batch = Batch(torch.stack([trainer.train_set[number] for number in numbers]).to(trainer.device), numbers)
-    return trainer.restorer, lambda: trainer.step([batch], 0)
+    """Return a restorer and a training step on batches that are already loaded."""
+    trainer = build_trainer(load_options(arguments.opt))
+    batches = next(trainer.bursts.steps(first=0, number=1))
+    return trainer.restorer, lambda: trainer.step(batches, 0)
 
 
 def restoration(arguments: argparse.Namespace) -> tuple[TwoStageRestorer, Callable[[], object]]:

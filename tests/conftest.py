@@ -22,8 +22,9 @@ network: {{type: TwoStageNet, nf: 8, groups: 4}}
 features: {{type: LowResolutionFeatures, channels: 8}}
 matching: {{search_window: 16, final_temperature_from: 4}}
 datasets:
-  train: {{type: StillsInMotion, source: skimage, frames: 3, size: 48, max_shift: 6, seed: 1, length: 1000}}
-  val: {{type: StillsInMotion, source: skimage, frames: 3, size: 48, max_shift: 4, seed: 2, length: 1}}
+  train: {{type: StillsInMotion, source: skimage, exclude: [coffee], frames: 3, size: 48, max_shift: 6, seed: 1}}
+  val: {{type: StillsInMotion, source: skimage, include: [coffee], frames: 3, size: 48, max_shift: 4, seed: 2,
+    length: 1}}
 train:
   total_iter: 6
   batch_size: 2

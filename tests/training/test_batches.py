@@ -5,13 +5,13 @@ from itertools import islice
 import pytest
 import torch
 
-from twostagealign.data import StillsInMotion
+from twostagealign.data import StillsInMotion, StillsOnDevice
 from twostagealign.options import load_options
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import REPOSITORY
 from twostagealign.runtime.ranks import Ranks
 from twostagealign.training.batches import training_batches
-from twostagealign.training.trainer import Trainer
+from twostagealign.training.build import build_trainer
 
 ALONE = Ranks()
 LENGTH = 20
@@ -77,8 +77,8 @@ def test_the_experiment_for_a_gpu_makes_a_step_on_a_cpu(tmp_path) -> None:
         "datasets:val:length=1",
         "datasets:val:size=64",
     ]
-    trainer = Trainer(load_options(REPOSITORY / "options/train/two_stage_base.yml", small))
-    assert trainer.train_set.on_device
+    trainer = build_trainer(load_options(REPOSITORY / "options/train/two_stage_base.yml", small))
+    assert isinstance(trainer.bursts.dataset.on_device(torch.device("cpu")), StillsOnDevice)
     trainer.run()
-    assert (trainer.iteration, trainer.bursts, trainer.skipped) == (1, 2, 0)
+    assert (trainer.progress.iteration, trainer.progress.bursts, trainer.progress.skipped) == (1, 2, 0)
     assert (tmp_path / "two_stage_base/training_states/1.state").is_file()

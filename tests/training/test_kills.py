@@ -12,22 +12,23 @@ import pytest
 import torch
 
 from twostagealign.options import load_options
+from twostagealign.training.build import build_trainer
 from twostagealign.training.experiment import Experiment
-from twostagealign.training.trainer import Trainer
 
 OPTIONS = ["train:scheduler:periods=[4, 996]", "logger:checkpoint_every=3", "val:every=7", "logger:keep_checkpoints=2"]
 
 
 def train(path: Path, name: str, iterations: int) -> None:
     torch.set_num_threads(1)
-    Trainer(load_options(path, [f"name={name}", f"train:total_iter={iterations}", *OPTIONS]), resume=True).run()
+    options = load_options(path, [f"name={name}", f"train:total_iter={iterations}", *OPTIONS])
+    build_trainer(options, resume=True).run()
 
 
 def run_and_kill(path: Path, iterations: int, kills: int) -> int:
     """Train in processes of which the first ones are killed; returns how many were killed while they wrote."""
     # The server imports once, also what training imports as it goes; what it forks starts at once.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["twostagealign.training.trainer", "torch._dynamo", "scipy.stats"])
+    context.set_forkserver_preload(["twostagealign.training.build", "torch._dynamo", "scipy.stats"])
     states = path.parent / "experiments" / "killed" / "training_states"
     chance = random.Random(0)
     writing = 0
@@ -58,13 +59,13 @@ def check(path: Path, iterations: int, kills: int) -> None:
     writing = run_and_kill(path, iterations, kills)
     assert writing > 0
     found, expected = (
-        Experiment(path.parent / "experiments", name, keep=True).newest_state()[0] for name in ("killed", "undisturbed")
+        Experiment(path.parent / "experiments", name).newest_state()[0] for name in ("killed", "undisturbed")
     )
-    assert found["iteration"] == iterations
-    assert found["bursts"] == expected["bursts"]
+    assert found.iteration == iterations
+    assert found.bursts == expected.bursts
     for kind in ("model", "ema"):
-        for name, tensor in expected[kind].items():
-            assert torch.equal(found[kind][name], tensor), name
+        for name, tensor in getattr(expected, kind).items():
+            assert torch.equal(getattr(found, kind)[name], tensor), name
 
 
 def test_three_kills(tiny_experiment) -> None:

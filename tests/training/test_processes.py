@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from twostagealign.models.checkpoint import load_torch_file
 from twostagealign.options import load_options
-from twostagealign.training.trainer import Trainer
+from twostagealign.training.build import build_trainer
 
 CODES = Path(__file__).parents[2] / "codes"
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(CODES), "OMP_NUM_THREADS": "1"}
@@ -28,17 +28,18 @@ COMPARING = """
 import json, sys
 from pathlib import Path
 import torch
+from twostagealign.data import NoiseLevel
 from twostagealign.runtime.ranks import Ranks, join_ranks
 from twostagealign.restoration.tiling import Tiling
-from twostagealign.training.trainer import Trainer
+from twostagealign.training.build import build_trainer
 from twostagealign.training.validation import validate
 from twostagealign.options import load_options
 with join_ranks(required=True) as ranks:
     for options in json.loads(sys.argv[2]):
-        trainer = Trainer(load_options(Path(sys.argv[1]), options), ranks=ranks)
+        trainer = build_trainer(load_options(Path(sys.argv[1]), options), ranks=ranks)
         trainer.run()
-        network, noise = trainer.ema.module.eval(), (0.01, 0.02)
-        arguments = (network, trainer.val_set, noise, Tiling(search_window=16), Path("none"), 0)
+        network, noise = trainer.average.module.eval(), NoiseLevel("own", 0.01, 0.02)
+        arguments = (network, trainer.validation.bursts, noise, Tiling(search_window=16), Path("none"), 0)
         shared, alone = (validate(*arguments, processes, lambda: False) for processes in (ranks, Ranks()))
         weights = ranks.gather([torch.cat([p.detach().flatten() for p in trainer.restorer.parameters()])])
         if ranks.rank == 0:
@@ -82,7 +83,7 @@ def validation(folder: Path) -> list[float]:
 
 def test_two_processes_train_as_one_with_the_same_bursts(compared, module_experiment) -> None:
     """Weights equal on all ranks; losses and validation those of one process with twice the batch."""
-    Trainer(load_options(module_experiment, [*COMMON, "name=one"])).run()
+    build_trainer(load_options(module_experiment, [*COMMON, "name=one"])).run()
     assert compared["two"] == {"weights": [True, 2], "validation": [True, 3]}
     one, two = (module_experiment.parent / "experiments" / name for name in ("one", "two"))
     assert len(losses(one)) == 3

@@ -5,8 +5,11 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from itertools import islice, pairwise
+from statistics import fmean
 
 import cv2
 import numpy as np
@@ -14,46 +17,59 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from twostagealign.data import BUNDLED, write_picture
-from twostagealign.isp import PROTOCOL_LEVELS
-from twostagealign.models import TwoStageObjective, TwoStageRestorer
+from twostagealign.data import BUNDLED, PROTOCOL_NOISE, degrade, write_picture
 from twostagealign.models import restorer as restorer_module
 from twostagealign.models.checkpoint import load_torch_file, load_weights, open_restorer, save_weights
 from twostagealign.options import load_options
 from twostagealign.restoration import frame as tiled_restoration
+from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.ranks import Ranks
 from twostagealign.training import experiment
-from twostagealign.training import step as step_module
-from twostagealign.training import trainer as trainer_module
 from twostagealign.training.batches import burst_numbers
-from twostagealign.training.step import TrainingStep
+from twostagealign.training.build import build_trainer
+from twostagealign.training.hooks import Hooks, StepReport
 from twostagealign.training.trainer import Trainer
-from twostagealign.training.validation import ClipQuality
+from twostagealign.training.validation import validate
 
 
-def run_experiment(path, name: str, *overrides: str, resume: bool = False, stop: int | None = None):
-    """Run an experiment under a name, with further options, up to an iteration if it is to be stopped there."""
-    trainer = Trainer(load_options(path, [f"name={name}", *overrides]), resume)
-    train = trainer._train
+class Watch(Hooks):
+    """Does something after each step."""
 
-    def train_or_stop(source):
-        if trainer.iteration == stop:
+    def __init__(self, action: Callable[[Trainer, StepReport], object]) -> None:
+        self.action = action
+
+    def on_step(self, trainer: Trainer, report: StepReport) -> None:
+        self.action(trainer, report)
+
+
+def interrupt_after(iteration: int) -> Watch:
+    def action(trainer: Trainer, report: StepReport) -> None:
+        if trainer.progress.iteration == iteration:
             raise KeyboardInterrupt
-        train(source)
 
-    trainer._train = train_or_stop
-    if stop is None:
+    return Watch(action)
+
+
+def run_experiment(
+    path, name: str, *overrides: str, resume: bool = False, stop: int | None = None, hooks=(), prepare=None
+):
+    """Run an experiment under a name, with further options; interrupt it after `stop` steps.
+
+    `prepare` gets the trainer before it runs.
+    """
+    hooks = [*hooks, *([] if stop is None else [interrupt_after(stop)])]
+    trainer = build_trainer(load_options(path, [f"name={name}", *overrides]), resume, hooks=hooks)
+    if prepare:
+        prepare(trainer)
+    with nullcontext() if stop is None else pytest.raises(KeyboardInterrupt):
         trainer.run()
-    else:
-        with pytest.raises(KeyboardInterrupt):
-            trainer.run()
     return trainer.experiment
 
 
 def last_state(run) -> dict:
-    """The newest training state of an experiment."""
-    return run.newest_state()[0]
+    """The newest training state of an experiment, as it is on disk."""
+    return load_torch_file(run.states / f"{run.saved_iterations()[0]}.state")
 
 
 @pytest.fixture
@@ -99,12 +115,12 @@ def assert_same_end(found, expected) -> None:
 
 
 class TestReproducibility:
-    def test_two_runs_of_one_seed_are_the_same_and_of_another_are_not(self, train, whole, monkeypatch) -> None:
-        seeds, original = [], step_module.degrade
-        monkeypatch.setattr(step_module, "degrade", lambda frames, own: seeds.extend(own) or original(frames, own))
+    def test_two_runs_of_one_seed_are_the_same_and_of_another_are_not(self, train, whole) -> None:
+        seeds = []
+        watch = Watch(lambda trainer, report: seeds.extend(seed for batch in report.batches for seed in batch.seeds))
         torch.rand(7)  # nor does it matter what was drawn before
-        assert_same_end(train("same"), whole)
-        other = train("other", "seed=1", "train:total_iter=2")
+        assert_same_end(train("same", hooks=[watch]), whole)
+        other = train("other", "seed=1", "train:total_iter=2", hooks=[watch])
         first, second = (load_weights(run.models / "net_2.safetensors")[0] for run in (whole, other))
         assert not any(torch.equal(first[name], second[name]) for name in first if "weight" in name)
         assert len(set(seeds)) == len(seeds) == 2 * (6 + 2)  # each burst is degraded in its own way
@@ -159,16 +175,14 @@ class TestResuming:
         program = f"""
             import os, signal
             from pathlib import Path
-            from twostagealign.training.trainer import Trainer
+            from twostagealign.training.build import build_trainer
+            from twostagealign.training.hooks import Hooks
             from twostagealign.options import load_options
-            trainer = Trainer(load_options(Path({str(tiny_experiment)!r}), ["name=killed"]))
-            train = trainer._train
-            def killed(source):
-                if trainer.iteration == 5:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                train(source)
-            trainer._train = killed
-            trainer.run()
+            class Kill(Hooks):
+                def on_step(self, trainer, report):
+                    if trainer.progress.iteration == 5:
+                        os.kill(os.getpid(), signal.SIGKILL)
+            build_trainer(load_options(Path({str(tiny_experiment)!r}), ["name=killed"]), hooks=[Kill()]).run()
         """
         finished = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, check=False)
         assert finished.returncode == -signal.SIGKILL, finished.stderr
@@ -301,19 +315,13 @@ class TestWhatIsWritten:
 
 
 class TestSteps:
-    def test_a_gradient_that_is_not_finite_is_skipped(self, train, monkeypatch) -> None:
-        original = TrainingStep.__call__
+    def test_a_gradient_that_is_not_finite_is_skipped(self, train) -> None:
+        def damage(trainer: Trainer) -> None:
+            weight = trainer.restorer.network.fusion.merge.weight
+            weight.register_hook(lambda gradient: gradient * torch.nan if trainer.progress.iteration == 1 else gradient)
 
-        def step(self, batches, iteration):
-            if iteration == 1:
-                self.restorer.network.fusion.merge.weight.register_hook(lambda gradient: gradient * torch.nan)
-            if iteration == 2:
-                self.restorer.network.fusion.merge.weight._backward_hooks.clear()
-            return original(self, batches, iteration)
-
-        monkeypatch.setattr(TrainingStep, "__call__", step)
         options = ["logger:checkpoint_every=1", "logger:print_every=1", "train:total_iter=3"]
-        run = train("tiny", *options)
+        run = train("tiny", *options, prepare=damage)
         states = [load_torch_file(run.states / f"{iteration}.state") for iteration in (1, 2, 3)]
         for key in ("model", "ema"):
             assert_same(dict(states[1][key]), dict(states[0][key]))
@@ -342,51 +350,50 @@ class TestSteps:
         for name, tensor in states[0].items():
             assert torch.equal(tensor, states[1][name]) == name.startswith("features."), name
 
-    def test_what_changes_in_the_course_of_a_run(self, train, monkeypatch) -> None:
+    def test_what_changes_in_the_course_of_a_run(self, train) -> None:
         """Temperature, interpolation branch and match supervision, each from the iteration that its option names."""
         temperatures = []
-        original = TwoStageRestorer.forward
 
-        def forward(self, lq, noise_map, origins, size, search_window, temperature, *branches):
+        def note(restorer, arguments) -> None:
+            _, _, origins, size, search_window, temperature, *_ = arguments
             temperatures.append(temperature)
             assert (size, search_window, origins.unique().tolist()) == (8, 16, [8])
-            return original(self, lq, noise_map, origins, size, search_window, temperature, *branches)
 
-        monkeypatch.setattr(TwoStageRestorer, "forward", forward)
+        def prepare(trainer: Trainer) -> None:
+            trainer.restorer.register_forward_pre_hook(note)
+
         losses = ["train:losses:interpolation={until: 1}", "train:losses:match_supervision={until: 2}"]
         matching = ["matching:temperature=0.5", "matching:final_temperature=0.25", "matching:final_temperature_from=2"]
-        run = train("tiny", "train:total_iter=3", "logger:print_every=1", *losses, *matching)
+        run = train("tiny", "train:total_iter=3", "logger:print_every=1", *losses, *matching, prepare=prepare)
         assert temperatures == [0.5, 0.5, 0.25]
         lines = [line for line in (run.folder / "train.log").read_text().splitlines() if ": lr" in line]
         assert ["interpolation_linear" in line for line in lines] == [True, False, False]
         assert ["interpolation_srgb" in line for line in lines] == [True, False, False]
         assert ["match_supervision" in line for line in lines] == [True, True, False]
 
-    def test_validation_is_of_the_average_and_as_the_options_say(self, train, monkeypatch) -> None:
-        calls = []
+    def test_validation_is_of_the_average_and_as_the_options_say(self, train) -> None:
+        found = []
 
-        def validate(restorer, bursts, noise, tiling, folder, pictures, ranks, stopped):
-            calls.append((restorer.state_dict(), restorer.training, len(bursts), noise, tiling.search_window, pictures))
-            return [ClipQuality(0, "a", 20.0, 0.5), ClipQuality(1, "b", 30.0, 0.7)]
+        class Validated(Hooks):
+            def on_validation(self, trainer, qualities, folder) -> None:
+                found.append((qualities, trainer.validation.bursts, {path.name for path in folder.iterdir()}))
 
-        monkeypatch.setattr(trainer_module, "validate", validate)
-        options = ["val={every: 2, noise: low, pictures: 3, search_window: 32}", "datasets:val:length=2"]
-        run = train("tiny", "train:total_iter=2", *options)
-        ((weights, training, *rest),) = calls
-        assert_same(dict(weights), dict(last_state(run)["ema"]))
-        assert not training
-        assert rest == [2, PROTOCOL_LEVELS["low"], 32, 3]
-        assert "iteration 2: validation PSNR 25.000 dB, SSIM 0.6000" in (run.folder / "train.log").read_text()
-
-    def test_a_training_set_that_is_too_short_is_gone_through_again(self, train, monkeypatch) -> None:
-        seen = []
-        original = TrainingStep.__call__
-        monkeypatch.setattr(
-            TrainingStep,
-            "__call__",
-            lambda self, batches, i: seen.append(batches[0].frames) or original(self, batches, i),
+        options = ["val={every: 2, noise: low, pictures: 1, search_window: 32}", "datasets:val:length=2"]
+        run = train("tiny", "train:total_iter=2", *options, hooks=[Validated()])
+        ((qualities, bursts, pictures),) = found
+        restorer, tiling = open_restorer(run.models / "net_latest.safetensors"), Tiling(search_window=32)
+        expected = validate(
+            restorer, bursts, PROTOCOL_NOISE["low"], tiling, run.folder / "again", 0, Ranks(), lambda: False
         )
-        train("tiny", "datasets:train:length=2", "train:total_iter=3", "train:batch_size=1")
+        assert qualities == expected
+        assert pictures == {"000.png"}
+        psnr, ssim = (fmean(getattr(quality, name) for quality in expected) for name in ("psnr", "ssim"))
+        assert f"iteration 2: validation PSNR {psnr:.3f} dB, SSIM {ssim:.4f}" in (run.folder / "train.log").read_text()
+
+    def test_a_training_set_that_is_too_short_is_gone_through_again(self, train) -> None:
+        seen = []
+        watch = Watch(lambda trainer, report: seen.append(report.batches[0].frames))
+        train("tiny", "datasets:train:length=2", "train:total_iter=3", "train:batch_size=1", hooks=[watch])
         assert torch.equal(seen[2], seen[0])
         assert not torch.equal(seen[1], seen[0])
 
@@ -424,39 +431,47 @@ class TestSteps:
             train, "slim", *options
         )
 
-    def test_without_matching(self, train, monkeypatch) -> None:
+    def test_without_matching(self, train) -> None:
         """The feature net stays as it is, no term speaks of it, and validation leaves stage one out too."""
-        tilings = []
-        original = trainer_module.validate
-        monkeypatch.setattr(
-            trainer_module, "validate", lambda *arguments: tilings.append(arguments[3]) or original(*arguments)
+        trainers = []
+        run = train(
+            "tiny",
+            "matching:search_window=null",
+            "datasets:train:size=32",
+            "train:total_iter=2",
+            prepare=trainers.append,
         )
-        run = train("tiny", "matching:search_window=null", "datasets:train:size=32", "train:total_iter=2")
-        assert not any(tiling.block_matching for tiling in tilings)
+        assert not trainers[0].validation.tiling.block_matching
         assert "one_hot" not in (run.folder / "train.log").read_text()
         before = train("other", "matching:search_window=null", "train:total_iter=1", "train:optimizer:lr=1e-12")
         models = last_state(run)["model"], last_state(before)["model"]
         changed = {name.split(".")[0] for name in models[0] if not torch.equal(models[0][name], models[1][name])}
         assert changed == {"network"}
         losses = "train:losses={linear: 0, srgb: 0}"
-        assert "found no weight above 0" in message_of(train, "none", "matching:search_window=null", losses)
+        assert "no weight is above 0" in message_of(train, "none", "matching:search_window=null", losses)
 
-    def test_patches_off_the_centre(self, train, monkeypatch) -> None:
+    def test_patches_off_the_centre(self, train) -> None:
         """From the iteration on that is named; a resumed run draws the same."""
         found = {}
-        original = TwoStageObjective.__call__
 
-        def call(self, prediction, match, burst, origins, size, scale, iteration):
-            found.setdefault(iteration, []).append(origins.flatten(1).tolist())
-            return original(self, prediction, match, burst, origins, size, scale, iteration)
+        class StopWhenSaved(Hooks):
+            def on_checkpoint(self, trainer: Trainer) -> None:
+                if trainer.progress.iteration == 4:
+                    raise KeyboardInterrupt
 
-        monkeypatch.setattr(TwoStageObjective, "__call__", call)
-        anywhere = "train:off_centre={probability: 1, since: 1}"
-        train("tiny", anywhere, "train:total_iter=9", "logger:checkpoint_every=1", stop=4)
-        train("tiny", anywhere, "train:total_iter=9", "logger:checkpoint_every=1", resume=True)
-        assert found[0] == [[[8, 8]] * 2]
+        def prepare(trainer: Trainer) -> None:
+            def note(restorer, arguments) -> None:
+                found.setdefault(trainer.progress.iteration, []).append(arguments[2].flatten(1).tolist())
+
+            trainer.restorer.register_forward_pre_hook(note)
+
+        options = ["train:off_centre={probability: 1, since: 1}", "train:total_iter=9", "logger:checkpoint_every=1"]
+        with pytest.raises(KeyboardInterrupt):
+            train("tiny", *options, hooks=[StopWhenSaved()], prepare=prepare)
+        train("tiny", *options, resume=True, prepare=prepare)
+        train("other", *options, prepare=prepare)
+        assert found[0] == [[[8, 8]] * 2] * 2
         assert {side for i in range(1, 9) for corner in found[i][0] for side in corner} == {0, 4, 8, 12, 16}
-        train("other", anywhere, "train:total_iter=9")
         assert all(once == again for once, again in found.values())
 
     def test_patches_found_to_the_pixel(self, train, monkeypatch) -> None:
@@ -564,26 +579,24 @@ class TestRates:
 
 
 class TestGuard:
-    def test_ten_steps_in_a_row_without_a_finite_loss_stop_the_run(self, train, tmp_path, monkeypatch) -> None:
-        original = TwoStageObjective.__call__
+    def test_ten_steps_in_a_row_without_a_finite_loss_stop_the_run(self, train, tmp_path) -> None:
+        def prepare(trainer: Trainer) -> None:
+            def damage(restorer, arguments, output):
+                return (output[0] * torch.nan, output[1]) if trainer.progress.iteration >= 3 else output
 
-        def broken(self, *arguments):
-            terms = original(self, *arguments)
-            return {name: term * torch.nan for name, term in terms.items()} if arguments[-1] >= 3 else terms
+            trainer.restorer.register_forward_hook(damage)
 
-        monkeypatch.setattr(TwoStageObjective, "__call__", broken)
-        message = message_of(train, "tiny", "train:total_iter=30")
+        message = message_of(train, "tiny", "train:total_iter=30", prepare=prepare)
         folder = tmp_path / "experiments" / "tiny" / "bad_bursts" / "13_rank0"
-        assert message.startswith("iteration 13: found no finite loss and gradient in 10 steps in a row")
+        assert message.startswith("iteration 13: 10 consecutive non-finite steps; stopping")
         assert message.endswith(str(folder))
         assert {path.name for path in folder.iterdir()} == {"batch0.pt", "batch0_burst0.png", "batch0_burst1.png"}
         saved = load_torch_file(folder / "batch0.pt")
-        burst = step_module.degrade(saved["frames"], saved["seeds"])
+        burst = degrade(saved["frames"], saved["seeds"])
         assert torch.equal(burst.lq, saved["lq"])
         assert not math.isfinite(saved["loss"])
         shown = cv2.imread(str(folder / "batch0_burst1.png"))[..., ::-1]
         assert (shown == saved["frames"][1, 1].permute(1, 2, 0).numpy()).all()
-        monkeypatch.undo()
         # Nothing of these steps has reached the weights: the last checkpoint, of iteration 12, goes on.
         resumed = train("tiny", "train:total_iter=14", resume=True)
         assert last_state(resumed)["skipped"] == 9
@@ -601,18 +614,13 @@ class TestGuard:
 
 class TestSignals:
     @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
-    def test_the_run_saves_and_returns(self, train, whole, tiny_experiment, monkeypatch, name) -> None:
-        original = TrainingStep.__call__
-
-        def step(self, batches, iteration):
-            if iteration == 2:
+    def test_the_run_saves_and_returns(self, train, whole, name) -> None:
+        def send(trainer: Trainer, report: StepReport) -> None:
+            if trainer.progress.iteration == 3:
                 signal.raise_signal(signal.Signals[name])
-            return original(self, batches, iteration)
 
         before = signal.getsignal(signal.Signals[name])
-        monkeypatch.setattr(TrainingStep, "__call__", step)
-        run = train("stopped", "val:every=3")  # the stop comes before this validation
-        monkeypatch.undo()
+        run = train("stopped", "val:every=3", hooks=[Watch(send)])  # the stop comes before this validation
         assert signal.getsignal(signal.Signals[name]) == before
         assert run.saved_iterations() == [3, 2]
         assert f"iteration 3: saved and stopped by {name}" in (run.folder / "train.log").read_text()
@@ -621,14 +629,11 @@ class TestSignals:
         assert "iteration 3: validation" in (run.folder / "train.log").read_text()
         assert_same_end(resumed, whole)
 
-    def test_a_stop_in_validation_cuts_it_short(self, train, monkeypatch) -> None:
-        def validate(*arguments):
-            signal.raise_signal(signal.SIGTERM)
-            assert arguments[-1]() == "SIGTERM"
-            return []
+    def test_a_stop_in_validation_cuts_it_short(self, train) -> None:
+        def prepare(trainer: Trainer) -> None:
+            trainer.average.module.features.register_forward_pre_hook(lambda *_: signal.raise_signal(signal.SIGTERM))
 
-        monkeypatch.setattr(trainer_module, "validate", validate)
-        run = train("stopped", "val:every=1")
+        run = train("stopped", "val:every=1", "datasets:val:length=2", prepare=prepare)
         assert run.saved_iterations() == [1]
         assert last_state(run)["validated"] == 0
 
@@ -643,7 +648,7 @@ class TestMistakes:
         node = f"type: REDS, source: {tmp_path}/clips, frames: 3, size: 48"
         last = f"datasets:val={{{node}, clips: ['001'], augment: false}}"
         message = message_of(train, "tiny", f"datasets:train={{{node}, exclude: []}}", last)
-        assert "found validation clips 001 among the training clips" in message
+        assert message.startswith(f"datasets.val: 001 of {tmp_path}/clips are in the training set ")
         train("tiny", f"datasets:train={{{node}, exclude: ['001']}}", last, "train:total_iter=1")
 
     def test_compilation_without_a_compiler(self, train, monkeypatch, tmp_path) -> None:
@@ -653,7 +658,7 @@ class TestMistakes:
 
     def test_a_loss_that_ends_before_the_run_does(self, train) -> None:
         losses = "train:losses={linear: 0, srgb: 0, one_hot: 0, match_supervision: {until: 5}}"
-        expected = "train.losses: found no weight above 0 up to train.total_iter, expected one"
+        expected = "train.losses: no weight is above 0 up to train.total_iter; give one"
         assert message_of(train, "tiny", losses) == expected
 
     @pytest.mark.parametrize(
@@ -664,7 +669,7 @@ class TestMistakes:
             ("datasets:train:size=50", "datasets.train.size: found 50x50, expected multiples of 8 RGB pixels"),
             (
                 "train:losses={linear: 0, srgb: 0, match_supervision: {weight: 0}, one_hot: 0}",
-                "train.losses: found no weight above 0 up to train.total_iter",
+                "train.losses: no weight is above 0 up to train.total_iter",
             ),
         ],
     )

@@ -5,7 +5,7 @@ from twostagealign.archs.blocks import AttentionBlock, SimpleBlock, initialise
 from twostagealign.archs.downsampler import LowResolutionFeatures
 from twostagealign.archs.frames import FrameFeatures
 from twostagealign.archs.gcp_net import GCPNet
-from twostagealign.archs.pcd_align import ModulatedDeformConv, PCDAlignment
+from twostagealign.archs.pcd_align import ModulatedDeformConv, PCDAlignment, deformable_layers
 from twostagealign.archs.reconstruction import ReconstructionUNet
 from twostagealign.archs.released import from_released, infer_network, is_released, to_released
 from twostagealign.archs.single_frame import SingleFrameNet
@@ -24,6 +24,7 @@ __all__ = [
     "SimpleBlock",
     "SingleFrameNet",
     "TwoStageNet",
+    "deformable_layers",
     "from_released",
     "infer_network",
     "initialise",

@@ -239,3 +239,13 @@ class ModulatedDeformConv(nn.Conv2d):
         if self.training:
             self.mean_offset = offset.detach().abs().mean()
         return deform_conv2d(x, offset, self.weight, self.bias, padding=1, mask=torch.sigmoid(mask))
+
+
+def deformable_layers(network: nn.Module) -> dict[str, nn.Module]:
+    """Layers of a network that move their kernels, by name.
+
+    A layer of any class is one if it has an attribute `mean_offset`: mean absolute offset of its latest forward pass in
+    training mode, in pixels, None before one. Training may give such layers a learning rate of their own, and warns of
+    large offsets.
+    """
+    return {name: layer for name, layer in network.named_modules() if hasattr(layer, "mean_offset")}

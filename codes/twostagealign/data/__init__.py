@@ -4,7 +4,7 @@ from twostagealign.data.burst import Burst, BurstBatch, NoiseLevel, RawFrame
 from twostagealign.data.camera.raw_folder import RawFolder, open_raw_folder, write_raw_folder
 from twostagealign.data.clips.clip import Clip, ClipInMemory, open_clip
 from twostagealign.data.clips.clip_source import ClipSource, open_clips
-from twostagealign.data.clips.reds import REDS, check_no_overlap
+from twostagealign.data.clips.reds import REDS
 from twostagealign.data.clips.regroup import regroup
 from twostagealign.data.degradation import PROTOCOL_NOISE, degrade, degrade_by_protocol
 from twostagealign.data.frame_files import list_pictures
@@ -15,6 +15,7 @@ from twostagealign.data.stills.motion import burst_from_picture
 from twostagealign.data.stills.on_device import StillsOnDevice
 from twostagealign.data.stills.scenes import BurstPlan
 from twostagealign.data.stills.stills import StillsInMotion
+from twostagealign.data.training_set import MadeOnDevice, TrainingSet, check_no_overlap
 
 __all__ = [
     "BUNDLED",
@@ -28,11 +29,13 @@ __all__ = [
     "ClipInMemory",
     "ClipSource",
     "FrameSequence",
+    "MadeOnDevice",
     "NoiseLevel",
     "RawFolder",
     "RawFrame",
     "StillsInMotion",
     "StillsOnDevice",
+    "TrainingSet",
     "bundled_picture",
     "burst_from_picture",
     "check_no_overlap",

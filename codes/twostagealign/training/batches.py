@@ -1,4 +1,4 @@
-"""Which bursts a process trains on, and in what order."""
+"""Training batches: which bursts a process trains on, and in what order."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from twostagealign.data import BurstPlan, StillsInMotion, StillsOnDevice, read_picture
+from twostagealign.data import MadeOnDevice, TrainingSet
 from twostagealign.runtime.ranks import Ranks
+from twostagealign.training.stop import SIGNALS
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Batch:
 
     Attributes:
         frames: clean sRGB, uint8, (B, N, 3, 2H, 2W), on the device.
-        seeds: of the degradation of each burst.
+        seeds: seed of the degradation of each burst.
     """
 
     frames: Tensor
@@ -32,10 +34,10 @@ class Batch:
 
 
 def burst_numbers(first: int, size: int, ranks: Ranks) -> Iterator[range]:
-    """Numbers of the bursts in each batch of this process, without end.
+    """Numbers of the bursts in each batch of this process, endless.
 
-    The bursts of a run are numbered through: batch after batch, and within a batch of all processes rank after rank. So
-    they are the same ones in the same steps however many processes share them.
+    The bursts of a run are numbered batch after batch, and within a batch of all processes rank after rank. A step thus
+    has the same bursts, however many processes share them.
 
     Args:
         first: number of the next burst of all processes.
@@ -47,20 +49,28 @@ def burst_numbers(first: int, size: int, ranks: Ranks) -> Iterator[range]:
 
 
 def training_batches(
-    dataset: Dataset, seed: int, first: int, size: int, number: int, workers: int, device: torch.device, ranks: Ranks
+    dataset: TrainingSet,
+    seed: int,
+    first: int,
+    size: int,
+    number: int,
+    workers: int,
+    device: torch.device,
+    ranks: Ranks,
 ) -> Iterator[Batch]:
-    """Read this process's batches ahead, in other processes.
+    """Read this process's batches ahead, in worker processes.
 
-    Of `StillsInMotion(on_device=True)` only what is random is drawn there; the frames are made on the device, in this
-    process, when they are asked for.
+    If the data set makes its bursts on the device, workers only draw their plans; this process makes the frames when
+    they are asked for.
 
     Args:
-        dataset: burst i of it is a function of its own seed and of i; after its last one it begins anew.
-        seed: of the degradation; that of a burst is a function of this and of the burst's number.
+        dataset: clean bursts. Burst i is a function of the data set's own seed and of i; after the last burst the first
+            follows again.
+        seed: the seed of a burst's degradation is a function of this and of the burst's number.
         first: number of the next burst of all processes.
         size: bursts per batch and process.
-        number: of batches.
-        workers: processes that read; 0: this one.
+        number: number of batches.
+        workers: number of worker processes; 0: this process reads.
         device: where the frames are wanted.
         ranks: the processes that train.
 
@@ -75,37 +85,81 @@ def training_batches(
         # Each worker is to keep to one core. Set here and inherited: in a forked worker, OpenCV would wait for ever for
         # the threads of the parent's pool.
         cv2.setNumThreads(1)
-    if isinstance(dataset, StillsInMotion) and dataset.on_device:
-        source, collate = _Plans(dataset), list
-        frames_of = StillsOnDevice(map(read_picture, dataset.pictures), dataset.size, device)
-    else:
-        source, collate = dataset, None
-        frames_of = partial(Tensor.to, device=device, non_blocking=True)
+    made_on_device = dataset.on_device(device) if isinstance(dataset, MadeOnDevice) else None
     loader = DataLoader(
-        source,
+        _Plans(dataset) if made_on_device else dataset,
         batch_sampler=([burst % len(dataset) for burst in batch] for batch in numbers()),
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=list if made_on_device else None,
         pin_memory=device.type == "cuda",
         prefetch_factor=4 if workers else None,
         worker_init_fn=_prepare_worker,
     )
+    frames_of = made_on_device or partial(Tensor.to, device=device, non_blocking=True)
     for bursts, found in zip(numbers(), loader, strict=True):
         yield Batch(frames_of(found), [_seed_of(seed, burst) for burst in bursts])
 
 
-class _Plans(Dataset[BurstPlan]):
-    def __init__(self, bursts: StillsInMotion) -> None:
+@dataclass(frozen=True)
+class TrainingBursts:
+    """The bursts that a run trains on, step by step.
+
+    Attributes:
+        dataset: clean bursts; see `training_batches`.
+        seed: seed of all degradations.
+        batch_size: bursts per batch and process.
+        accumulate: batches per step.
+        workers: number of worker processes.
+        device: where the frames are wanted.
+        ranks: the processes that train.
+    """
+
+    dataset: TrainingSet
+    seed: int
+    batch_size: int
+    accumulate: int
+    workers: int
+    device: torch.device
+    ranks: Ranks
+
+    @property
+    def per_step(self) -> int:
+        """Bursts per step of all processes."""
+        return self.batch_size * self.accumulate * self.ranks.count
+
+    def steps(self, first: int, number: int) -> Iterator[list[Batch]]:
+        """The batches of each step of this process.
+
+        Args:
+            first: number of the next burst of all processes.
+            number: number of steps.
+        """
+        batches = training_batches(
+            self.dataset,
+            self.seed,
+            first,
+            self.batch_size,
+            number * self.accumulate,
+            self.workers,
+            self.device,
+            self.ranks,
+        )
+        for _ in range(number):
+            yield list(islice(batches, self.accumulate))
+
+
+class _Plans(Dataset[Any]):
+    def __init__(self, bursts: MadeOnDevice) -> None:
         self.bursts = bursts
 
-    def __getitem__(self, index: int) -> BurstPlan:
+    def __getitem__(self, index: int) -> Any:
         return self.bursts.plan(index)
 
 
 def _prepare_worker(_: int) -> None:
     # A signal to the whole process group is the training process's business: it saves first, then ends its workers.
-    for name in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
-        signal.signal(name, signal.SIG_IGN)
+    for number in (*SIGNALS, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _seed_of(seed: int, burst: int) -> int:

@@ -16,32 +16,39 @@ import torch
 from twostagealign.models.checkpoint import load_torch_file, save_torch_file, save_weights
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import link_or_copy, output_folder, sha256, write_atomically
+from twostagealign.training.state import TrainingState, check_state
 
 
 class Experiment:
-    """experiments/NAME with its models, training states, pictures, curves and log.
+    """experiments/NAME with its models, training states, pictures, curves and log; `open` creates it.
 
     Args:
         root: folder of all experiments.
-        name: of this one.
-        keep: go on in an existing folder. Otherwise one that exists is renamed to NAME_archived_TIME, so that nothing
-            is overwritten.
+        name: name of the experiment.
         checkpoints: how many of the newest checkpoints are kept; None: all.
-
-    Raises:
-        UserError: the folder cannot be written.
     """
 
-    def __init__(self, root: Path, name: str, keep: bool, checkpoints: int | None = None) -> None:
+    def __init__(self, root: Path, name: str, checkpoints: int | None = None) -> None:
         self.folder = root / name
         self.checkpoints = checkpoints
-        if self.folder.exists() and not keep:
-            self._archive()
-        output_folder(self.folder)
         self.models = self.folder / "models"
         self.states = self.folder / "training_states"
         self.visualization = self.folder / "visualization"
         self.tensorboard = self.folder / "tb"
+
+    def open(self, keep: bool) -> None:
+        """Create the folders.
+
+        Args:
+            keep: go on in an existing folder. Otherwise one that exists is renamed to NAME_archived_TIME, so nothing is
+                overwritten.
+
+        Raises:
+            UserError: the folder cannot be renamed or written.
+        """
+        if self.folder.exists() and not keep:
+            self._archive()
+        output_folder(self.folder)
         for folder in (self.models, self.states, self.visualization):
             folder.mkdir(exist_ok=True)
             for rest in folder.glob(".*.part"):  # of a run that was killed while it wrote
@@ -58,7 +65,7 @@ class Experiment:
 
     @contextmanager
     def log_to_file(self, logger: logging.Logger) -> Iterator[None]:
-        """Append what `logger` says, from level INFO on, to train.log."""
+        """Append the messages of `logger`, from level INFO on, to train.log."""
         handler = _LogFile(self.folder / "train.log", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s: %(message)s"))
         level = logger.level
@@ -77,10 +84,18 @@ class Experiment:
         The training state goes last: a state on disk means that its weights are there too, and its checksum, in the
         format of `sha256sum`.
 
+        Args:
+            iteration: number of the iteration.
+            weights: state dict of the restorer, for restoration.
+            metadata: metadata of the weights; see `save_weights`.
+            state: content of the training state; see `TrainingState`.
+
         Raises:
-            UserError: a file cannot be written, as on a full disk; those of earlier iterations are whole.
+            UserError: a number is not finite, or a file cannot be written, as on a full disk; the files of earlier
+                iterations are whole.
         """
         model, path = self._model(iteration), self._state(iteration)
+        check_state(state, iteration, path)
         save_weights(model, weights, metadata | {"iteration": iteration})
         link_or_copy(model, self.models / "net_latest.safetensors")
 
@@ -97,32 +112,32 @@ class Experiment:
                 file.unlink(missing_ok=True)
 
     def save_best(self, iteration: int, weights: dict[str, torch.Tensor], metadata: dict[str, Any]) -> None:
-        """Write the weights that did best in validation, in place of earlier ones."""
+        """Write the weights that were best in validation; they replace earlier ones."""
         save_weights(self.models / "net_best.safetensors", weights, metadata | {"iteration": iteration})
 
     def saved_iterations(self) -> list[int]:
-        """Iterations that there is a training state of, the newest first."""
+        """Iterations that have a training state, the newest first."""
         names = (path.stem for path in self.states.glob("*.state"))
         return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
 
-    def newest_state(self) -> tuple[dict[str, Any] | None, Path | None, list[str]]:
-        """Training state to go on from: the newest one that is whole.
+    def newest_state(self) -> tuple[TrainingState | None, Path | None, list[str]]:
+        """Training state to go on from: the newest one that can be used.
 
         Returns:
-            The state and its file, None and None if there is none; and a line for each newer one that is damaged.
+            The state and its file, None and None if there is none; and a line for each newer one that cannot be used.
 
         Raises:
-            UserError: there are training states, and all are damaged.
+            UserError: there are training states, and none can be used.
         """
         problems: list[str] = []
         for iteration in self.saved_iterations():
             path = self._state(iteration)
             try:
-                return _read_state(path), path, problems
+                return _read_state(path, iteration), path, problems
             except UserError as error:
                 problems.append(str(error))
         if problems:
-            raise UserError(f"{problems[0]}; found no older training state that is whole, expected one to go on from")
+            raise UserError(f"{problems[0]}; there is no older training state to go on from")
         return None, None, problems
 
     def _model(self, iteration: int) -> Path:
@@ -143,14 +158,11 @@ def _checksum(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def _read_state(path: Path) -> dict[str, Any]:
+def _read_state(path: Path, iteration: int) -> TrainingState:
     checksum = _checksum(path)
     expected = checksum.read_text(encoding="utf-8", errors="replace").split() if checksum.is_file() else []
     if not expected:
-        raise UserError(f"{path}: found no checksum, expected {checksum.name} beside it")
+        raise UserError(f"{path}: {checksum.name}, its checksum, is missing or empty")
     if sha256(path) != expected[0]:
         raise UserError(f"{path}: damaged ({path.stat().st_size} bytes): differs from its checksum")
-    state = load_torch_file(path)
-    if not isinstance(state, dict) or "iteration" not in state:
-        raise UserError(f"{path}: holds no training state")
-    return state
+    return check_state(load_torch_file(path), iteration, path)

@@ -1,13 +1,13 @@
-"""What a training run tells: log, curves and progress bar."""
+"""Training logs and metrics: log file, curves, progress bar."""
 
 from __future__ import annotations
 
 import json
 import logging
 import statistics
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
 
 import cv2
 import torch
@@ -15,9 +15,6 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from twostagealign.archs import ModulatedDeformConv
-from twostagealign.models import TwoStageRestorer
-from twostagealign.options import TrainOptions, dump_options
 from twostagealign.runtime.environment import environment
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import write_atomically
@@ -31,70 +28,82 @@ logger = logging.getLogger("twostagealign")
 
 
 class TrainingRecord:
-    """Gathers what the steps of all processes say; the first process writes it down.
+    """Gathers the numbers of all processes; the first process writes them down.
 
     Args:
-        options: of the experiment.
-        experiment: its folder.
-        iteration: that the run starts from.
-        restorer: whose offsets are watched.
+        experiment: the experiment's folder.
+        name: name of the experiment, shown beside the progress bar.
+        total_iter: number of steps of the whole run.
+        bursts_per_step: bursts per step of all processes.
+        patch_size: side of a training patch, raw pixels; mean offsets of more than half of it are warned of.
+        options: text of options.yml.
+        tensorboard: whether curves are written for TensorBoard.
         ranks: the processes.
     """
 
     def __init__(
         self,
-        options: TrainOptions,
         experiment: Experiment,
-        iteration: int,
-        restorer: TwoStageRestorer,
-        ranks: Ranks,
+        name: str,
+        total_iter: int,
+        bursts_per_step: int,
+        patch_size: int,
+        options: str,
+        tensorboard: bool = True,
+        ranks: Ranks | None = None,
     ) -> None:
-        self.options = options
         self.experiment = experiment
-        self.iteration = iteration
-        self.restorer = restorer
-        self.ranks = ranks
-        self.writes = ranks.rank == 0
+        self.name = name
+        self.total_iter = total_iter
+        self.bursts_per_step = bursts_per_step
+        self.patch_size = patch_size
+        self.options = options
+        self.with_tensorboard = tensorboard
+        self.ranks = ranks or Ranks()
+        self.writes = self.ranks.rank == 0
+        self.iteration = 0
         self.tensorboard: SummaryWriter | None = None
+        self.progress: tqdm | None = None
         self._results: list[StepResult] = []
         self._waited = self._worked = 0.0
 
-    def __enter__(self) -> TrainingRecord:
-        options, folder = self.options, self.experiment.folder
-        self._stack = ExitStack()
-        if self.writes:
-            self._stack.enter_context(self.experiment.log_to_file(logger))
-            _write_text(folder / "options.yml", dump_options(options))
-            where = environment() | {"processes": self.ranks.count}
-            _write_text(folder / "environment.json", json.dumps(where, indent=2) + "\n")
-            if options.logger.tensorboard:
-                self.tensorboard = SummaryWriter(self.experiment.tensorboard, purge_step=self.iteration + 1)
-                self._stack.callback(self.tensorboard.close)
-        self._stack.enter_context(logging_redirect_tqdm())
-        self.progress = self._stack.enter_context(
-            tqdm(
-                total=options.train.total_iter,
-                initial=self.iteration,
-                desc=options.name,
-                unit="it",
-                dynamic_ncols=True,
-                disable=not self.writes,
-            )
-        )
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
-
-    def add(self, iteration: int, result: StepResult, waited: float, worked: float) -> None:
-        """Take note of a step.
+    @contextmanager
+    def open(self, iteration: int) -> Iterator[None]:
+        """Open log, curves and progress bar, and write down options and environment.
 
         Args:
-            iteration: number of steps up to this one.
-            result: of the step.
-            waited: seconds that it waited for data.
+            iteration: iteration that the run starts from.
+        """
+        folder, self.iteration = self.experiment.folder, iteration
+        with ExitStack() as stack:
+            if self.writes:
+                stack.enter_context(self.experiment.log_to_file(logger))
+                _write_text(folder / "options.yml", self.options)
+                where = environment() | {"processes": self.ranks.count}
+                _write_text(folder / "environment.json", json.dumps(where, indent=2) + "\n")
+                if self.with_tensorboard:
+                    self.tensorboard = SummaryWriter(self.experiment.tensorboard, purge_step=iteration + 1)
+                    stack.callback(self.tensorboard.close)
+            stack.enter_context(logging_redirect_tqdm())
+            self.progress = stack.enter_context(
+                tqdm(
+                    total=self.total_iter,
+                    initial=iteration,
+                    desc=self.name,
+                    unit="it",
+                    dynamic_ncols=True,
+                    disable=not self.writes,
+                )
+            )
+            yield
+
+    def add(self, iteration: int, result: StepResult, waited: float, worked: float) -> None:
+        """Add a step.
+
+        Args:
+            iteration: number of steps, this one included.
+            result: numbers of the step.
+            waited: seconds that the step waited for data.
             worked: seconds that it took after that.
         """
         self.iteration = iteration
@@ -104,26 +113,28 @@ class TrainingRecord:
         if not result.finite:
             message = "iteration %d: loss or gradient is not finite, the step is skipped"
             self.say(message, iteration, level=logging.WARNING)
-        self.progress.update()
+        if self.progress:
+            self.progress.update()
 
-    def report(self, rates: dict[str, float], skipped: int) -> None:
+    def report(self, rates: dict[str, float], skipped: int, offsets: dict[str, float]) -> None:
         """Write down the means over the steps since the last report, and over all processes.
 
         Args:
-            rates: learning rates by group.
-            skipped: steps without a finite loss or gradient so far.
+            rates: learning rate of each group.
+            skipped: number of steps without a finite loss and gradient so far.
+            offsets: mean absolute offset of each deformable layer in the latest step, in pixels of its map.
         """
-        train, seconds = self.options.train, self._waited + self._worked
+        seconds = self._waited + self._worked
         finite = [result.values for result in self._results if result.finite]
         values = _means(finite) | {
-            "bursts_per_second": len(self._results) * train.batch_size * train.accumulate * self.ranks.count / seconds,
+            "bursts_per_second": len(self._results) * self.bursts_per_step / seconds,
             "data_wait": self._waited / seconds,
             "memory_gib": memory_used(torch.device("cpu")).resident / 2**30,
         }
         self._results, self._waited, self._worked = [], 0.0, 0.0
         values = _means(self.ranks.gather([values]))
         system = {name: values.pop(name) for name in ("bursts_per_second", "data_wait", "memory_gib")}
-        offsets = self._offsets()
+        self._warn_of_large(offsets)
         entries = [f"lr {rates['network']:.3g}", *(f"{name} {value:.5g}" for name, value in values.items())]
         entries += [f"offset {max(offsets.values(), default=0):.3g}", *(f"{k} {v:.3g}" for k, v in system.items())]
         self.say("iteration %d: %s", self.iteration, ", ".join(entries))
@@ -132,27 +143,21 @@ class TrainingRecord:
         self._curves({f"offset/{name}": value for name, value in offsets.items()})
         self._curves({f"system/{name}": value for name, value in system.items()} | {"system/skipped": skipped})
 
-    def _offsets(self) -> dict[str, float]:
-        """Mean |offset| of each deformable layer in the latest step, in pixels of its map; warns of large ones."""
-        found = {}
-        for name, layer in self.restorer.network.named_modules():
-            if isinstance(layer, ModulatedDeformConv) and layer.mean_offset is not None:
-                found[name] = float(layer.mean_offset)
-        for name, offset in found.items():
-            if offset > self.options.train.patch_size / 2:
+    def _warn_of_large(self, offsets: dict[str, float]) -> None:
+        for name, offset in offsets.items():
+            if offset > self.patch_size / 2:
                 message = (
                     "iteration %d: %s: the mean offset is %.0f pixels, more than half a patch: the training has "
                     "probably collapsed (go back to an older checkpoint with a lower train.optimizer.deform_lr)"
                 )
                 self.say(message, self.iteration, name, offset, level=logging.WARNING)
-        return found
 
-    def validation(self, qualities: list[ClipQuality], folder: Path) -> float:
+    def validation(self, qualities: Sequence[ClipQuality], folder: Path) -> float:
         """Write down a validation.
 
         Args:
-            qualities: of its bursts.
-            folder: where its pictures are.
+            qualities: quality of each burst.
+            folder: folder of its pictures.
 
         Returns:
             Mean PSNR, dB.

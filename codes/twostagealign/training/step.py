@@ -1,9 +1,7 @@
-"""One optimiser step."""
+"""One optimizer step."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,8 +14,6 @@ from torch.optim import Optimizer
 
 from twostagealign.data import degrade
 from twostagealign.models import TwoStageObjective, TwoStageRestorer
-from twostagealign.options import TrainOptions
-from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.ranks import Ranks
 from twostagealign.training.batches import Batch
 
@@ -26,7 +22,7 @@ AMP_DTYPES = {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class StepResult:
-    """What came of a step.
+    """Numbers of a finished step.
 
     Attributes:
         values: loss terms by name, their sum `loss`, and `gradient_norm`: means over the bursts of this process.
@@ -39,16 +35,65 @@ class StepResult:
     finite: bool
 
 
+@dataclass(frozen=True)
+class Matching:
+    """Block matching in training.
+
+    Attributes:
+        search_window: width of the window that a patch is searched in, from frame to frame, raw pixels; None: none.
+        temperature: temperature of the softmax over candidates.
+        final_temperature: temperature from iteration `final_temperature_from` on.
+        final_temperature_from: an iteration.
+    """
+
+    search_window: int | None
+    temperature: float
+    final_temperature: float
+    final_temperature_from: int
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Where the training patches lie in the crops.
+
+    Attributes:
+        size: side of a patch, raw pixels.
+        origin: top-left corner of a patch in the middle of its crop, on both axes, raw pixels.
+        scale: raw pixels per feature pixel; corners are multiples of it.
+        off_centre: share of the patches that lie anywhere in the crop.
+        off_centre_since: first iteration with such patches.
+    """
+
+    size: int
+    origin: int
+    scale: int
+    off_centre: float = 0.0
+    off_centre_since: int = 0
+
+    def corners(self, batch: Batch, iteration: int) -> Tensor:
+        """Top-left corners [y, x] of a batch's patches, (B, 1, 2), long; a function of each burst's seed."""
+        share = self.off_centre if iteration >= self.off_centre_since else 0.0
+        last = [side // 2 - self.size for side in batch.frames.shape[-2:]]
+        corners = []
+        for seed in batch.seeds:
+            draw = np.random.default_rng([seed, 1])
+            anywhere = [self.scale * int(draw.integers(most // self.scale + 1)) for most in last]
+            corners.append([anywhere if draw.random() < share else [self.origin] * 2])
+        return torch.tensor(corners)
+
+
 class TrainingStep:
     """Degrade, restore, compare, learn: on one process or several, in one batch or several.
 
     Args:
-        restorer: on its device.
-        objective: what is minimised.
-        optimizer: of the restorer's parameters.
-        options: of the experiment.
-        origin: corner of the training patch in the crops, raw pixels, where it lies in the middle.
-        frames: number of frames of a burst.
+        restorer: the networks, on their device.
+        objective: the loss.
+        optimizer: optimizer of the restorer's parameters.
+        matching: settings of block matching.
+        patches: places of the patches.
+        amp: precision of the network: "none", "bf16" or "fp16".
+        grad_clip: largest norm of the gradient; None: no clipping.
+        idle_features: whether the feature net takes no part in some steps; several processes need to know.
         ranks: the processes, which average their gradients.
     """
 
@@ -57,48 +102,41 @@ class TrainingStep:
         restorer: TwoStageRestorer,
         objective: TwoStageObjective,
         optimizer: Optimizer,
-        options: TrainOptions,
-        origin: int,
-        frames: int,
-        ranks: Ranks,
+        matching: Matching,
+        patches: Patches,
+        amp: str = "none",
+        grad_clip: float | None = None,
+        idle_features: bool = False,
+        ranks: Ranks | None = None,
     ) -> None:
         self.restorer = restorer
         self.objective = objective
         self.optimizer = optimizer
-        self.options = options
-        self.origin = origin
-        self.ranks = ranks
+        self.matching = matching
+        self.patches = patches
+        self.grad_clip = grad_clip or float("inf")
+        self.ranks = ranks or Ranks()
         self.device = next(restorer.parameters()).device
-        self.amp_dtype = AMP_DTYPES[options.train.amp]
+        self.amp_dtype = AMP_DTYPES[amp]
         # The losses are sums over pixels: their gradients are large already, so the scale begins at 1.
-        self.scaler = torch.amp.GradScaler(
-            self.device.type, init_scale=1.0, growth_interval=500, enabled=options.train.amp == "fp16"
-        )
-        if options.train.compile:
-            compilers = (os.environ.get("CXX", "g++"), "clang++")
-            if not any(map(shutil.which, compilers)):
-                raise UserError("train.compile: found no C++ compiler, expected g++ or clang++ (or one named by CXX)")
-            restorer.network.compile()
+        self.scaler = torch.amp.GradScaler(self.device.type, init_scale=1.0, growth_interval=500, enabled=amp == "fp16")
         self.model: nn.Module = restorer
-        if ranks.count > 1:
-            matching = options.matching
+        if self.ranks.count > 1:
             self.model = DistributedDataParallel(
                 restorer,
                 device_ids=[self.device.index] if self.device.type == "cuda" else None,
-                # The feature net may have no part in the training: without matching, which a burst of one frame does
-                # not need, or once the losses on the match have ended, if it learns from nothing else.
-                find_unused_parameters=frames == 1 or matching.search_window is None or matching.refine,
+                find_unused_parameters=idle_features,
             )
 
     def __call__(self, batches: Sequence[Batch], iteration: int) -> StepResult:
         """Make one step.
 
         Args:
-            batches: of this process; their gradients are averaged.
+            batches: batches of this process; their gradients are averaged.
             iteration: number of steps before this one.
 
         Returns:
-            What came of it.
+            Loss terms, and whether they and the gradient were finite.
         """
         self.restorer.train()
         self.optimizer.zero_grad(set_to_none=True)
@@ -106,19 +144,18 @@ class TrainingStep:
         for i, batch in enumerate(batches):
             # Gradients are exchanged once, when the last batch's are there.
             waits = self.ranks.count > 1 and i < len(batches) - 1
-            with self.model.no_sync() if waits else nullcontext():
+            with self.model.no_sync() if waits and isinstance(self.model, DistributedDataParallel) else nullcontext():
                 terms = self._terms(batch, iteration)
                 terms["loss"] = torch.stack(list(terms.values())).sum()
                 self.scaler.scale(terms["loss"] / len(batches)).backward()
             found.append({name: term.detach() for name, term in terms.items()})
         self.scaler.unscale_(self.optimizer)
-        limit = self.options.train.grad_clip or float("inf")
-        norm = nn.utils.clip_grad_norm_(self.restorer.parameters(), limit)
+        gradient_norm = nn.utils.clip_grad_norm_(self.restorer.parameters(), self.grad_clip)
 
         # One transfer from the device for all numbers.
         names = list(found[0])
         table = torch.stack([torch.stack([terms[name] for name in names]) for terms in found])
-        *rows, norm = [*table.tolist(), norm.item()]
+        rows, norm = table.tolist(), gradient_norm.item()
         losses = [row[names.index("loss")] for row in rows]
         values = {name: sum(row[i] for row in rows) / len(rows) for i, name in enumerate(names)}
         values["gradient_norm"] = norm
@@ -128,33 +165,20 @@ class TrainingStep:
         self.scaler.update()
         return StepResult(values, losses, finite)
 
-    def _origins(self, batch: Batch, iteration: int) -> Tensor:
-        """Corners of the patches, (B, 1, 2): in the middle, or anywhere. That of a burst is a function of its seed."""
-        train, scale = self.options.train, self.restorer.features.scale
-        share = train.off_centre.probability if iteration >= train.off_centre.since else 0.0
-        last = [side // 2 - train.patch_size for side in batch.frames.shape[-2:]]
-        corners = []
-        for seed in batch.seeds:
-            draw = np.random.default_rng([seed, 1])
-            anywhere = [scale * int(draw.integers(most // scale + 1)) for most in last]
-            corners.append([anywhere if draw.random() < share else [self.origin] * 2])
-        return torch.tensor(corners)
-
     def _terms(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
-        train, matching = self.options.train, self.options.matching
+        matching, patches = self.matching, self.patches
         burst = degrade(batch.frames, batch.seeds)
-        origins = self._origins(batch, iteration).to(self.device)
+        origins = patches.corners(batch, iteration).to(self.device)
         settled = iteration >= matching.final_temperature_from
         with torch.autocast(self.device.type, self.amp_dtype, enabled=self.amp_dtype is not None):
             prediction, match = self.model(
                 burst.lq,
                 burst.noise_map,
                 origins,
-                train.patch_size,
+                patches.size,
                 matching.search_window,
                 matching.final_temperature if settled else matching.temperature,
                 self.objective.interpolates(iteration),
                 self.objective.matches(iteration),
             )
-        scale = self.restorer.features.scale
-        return self.objective(prediction.float(), match, burst, origins, train.patch_size, scale, iteration)
+        return self.objective(prediction.float(), match, burst, origins, patches.size, patches.scale, iteration)

@@ -1,15 +1,16 @@
-"""Being asked to stop: pre-emption by a scheduler, or `kill`."""
+"""Graceful shutdown on signals: pre-emption by a scheduler, or `kill`."""
 
 from __future__ import annotations
 
 import signal
 from types import FrameType, TracebackType
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
+"""Signals that ask a run to stop; Windows has no SIGUSR1."""
 
 
 class StopRequest:
-    """Notes SIGTERM and SIGUSR1 while it is entered, instead of dying of them.
+    """Notes SIGTERM and SIGUSR1 while it is entered, instead of ending the process.
 
     Attributes:
         received: name of the first signal that came, None before one.

@@ -1,15 +1,15 @@
-"""Validation in the course of a training, shared out over its processes."""
+"""Distributed validation during training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from twostagealign.data import ClipInMemory, NoiseLevel, read_burst, write_picture
+from twostagealign.data import ClipInMemory, NoiseLevel, TrainingSet, read_burst, write_picture
 from twostagealign.isp import demosaic
 from twostagealign.models import TwoStageRestorer
 from twostagealign.restoration.frame import restore_frame
@@ -23,10 +23,10 @@ class ClipQuality:
     """Agreement of a burst's restored reference frame with its ground truth.
 
     Attributes:
-        index: of the burst in the data set.
-        clip: that it is from.
-        psnr: dB.
-        ssim: of the same pictures.
+        index: index of the burst in the data set.
+        clip: name of the clip or picture that the burst is from.
+        psnr: PSNR, dB.
+        ssim: SSIM.
     """
 
     index: int
@@ -37,7 +37,7 @@ class ClipQuality:
 
 def validate(
     restorer: TwoStageRestorer,
-    bursts: Sized,
+    bursts: TrainingSet,
     noise: NoiseLevel,
     tiling: Tiling,
     folder: Path,
@@ -48,14 +48,14 @@ def validate(
     """Restore bursts by the test protocol and measure them, each on one of the processes.
 
     Args:
-        restorer: in evaluation mode.
-        bursts: data set of clean uint8 frames, (N, 3, 2H, 2W) each, with a method `clip(index)`, their origin.
+        restorer: the networks, in evaluation mode.
+        bursts: data set of clean bursts.
         noise: noise level.
-        tiling: of the restoration.
-        folder: where the first pictures go, each as noisy reference, restored and ground truth side by side.
-        pictures: how many.
+        tiling: tiling of the restoration.
+        folder: folder for pictures of the first bursts: noisy reference, restored and ground truth side by side.
+        pictures: number of bursts that are drawn.
         ranks: the processes.
-        stopped: asked before each burst; the rest is left out if it says so.
+        stopped: asked before each burst; once it is true, the other bursts are left out.
 
     Returns:
         The quality of each burst's reference frame, in the order of the bursts, on all processes.
@@ -83,3 +83,26 @@ def validate(
             folder.mkdir(parents=True, exist_ok=True)
             write_picture(folder / f"{index:03d}.png", picture(torch.cat([noisy, developed, target], dim=2)))
     return sorted(ranks.gather(found), key=lambda quality: quality.index)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """A validation set, and how it is restored; call it to validate.
+
+    Attributes:
+        bursts: data set of clean bursts; see `validate`.
+        noise: noise level.
+        tiling: tiling of the restoration.
+        pictures: number of bursts that are drawn.
+    """
+
+    bursts: TrainingSet
+    noise: NoiseLevel
+    tiling: Tiling
+    pictures: int
+
+    def __call__(
+        self, restorer: TwoStageRestorer, folder: Path, ranks: Ranks, stopped: Callable[[], object]
+    ) -> list[ClipQuality]:
+        """Validate a restorer; see `validate`."""
+        return validate(restorer, self.bursts, self.noise, self.tiling, folder, self.pictures, ranks, stopped)

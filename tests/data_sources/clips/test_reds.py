@@ -196,7 +196,7 @@ def test_no_overlap_within_a_source(clips, store, tmp_path):
     check_no_overlap(training, StillsInMotion("skimage", size=8))
     (tmp_path / "link").symlink_to(store)
     for source in (store, tmp_path / "link", clips):
-        with pytest.raises(UserError, match=r"found validation clips 001, 003 among the training clips of .*lmdb, "):
+        with pytest.raises(UserError, match=r"^datasets\.val: 001, 003 of .* are in the training set \(.*lmdb\) too; "):
             check_no_overlap(training, REDS(source, size=8, clips=["001", "003"], augment=False))
 
 
@@ -207,7 +207,7 @@ def test_no_overlap_through_regrouping(tmp_path, make_clips):
     (validation / "003").rename(validation / "002")
     check_no_overlap(REDS(training, size=8), REDS(validation, size=8, augment=False))
     (training / "241").symlink_to(validation / "002")
-    with pytest.raises(UserError, match=r"^.*val: found validation clips 002 among the training clips of .*train, "):
+    with pytest.raises(UserError, match=r"^datasets\.val: 002 of .*/val are in the training set \(.*/train\) too; "):
         check_no_overlap(REDS(training, size=8), REDS(validation, size=8, augment=False))
 
 

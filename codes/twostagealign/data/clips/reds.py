@@ -1,14 +1,16 @@
 """REDS: bursts out of clips of video."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from twostagealign.data.clips.clip_source import ClipSource, open_clips
+from twostagealign.data.clips.clip_source import open_clips
 from twostagealign.data.sequence import frame_window
+from twostagealign.data.training_set import fingerprint
 from twostagealign.runtime.bounds import Count, Frames, PathOrText, Seed, Side
 from twostagealign.runtime.errors import UserError
 
@@ -139,6 +141,23 @@ class REDS(Dataset[Tensor]):
         """Name of the clip that burst `index` is from."""
         return self.choose(index).clip
 
+    @property
+    def origin(self) -> Path:
+        """Folder or LMDB of the clips."""
+        return self.source.path.resolve()
+
+    @property
+    def contents(self) -> list[str]:
+        """Names of the clips in use."""
+        return self.clips
+
+    def fingerprint(self, name: str) -> bytes:
+        """Digest of a clip: that of the middle of its first frame."""
+        rows, columns = (
+            slice(max(side // 2 - 64, 0), side // 2 + 64) for side in (self.source.height, self.source.width)
+        )
+        return fingerprint(self.source.read(name, 0, rows, columns))
+
     def _choose_at_random(self, index: int) -> BurstChoice:
         rng = np.random.default_rng([self.seed, index])
         clip = self.clips[rng.integers(len(self.clips))]
@@ -202,36 +221,3 @@ class REDS(Dataset[Tensor]):
                     f"{source.path}: clip {clip}: found {source.clips[clip]} frames, expected at least {needed} "
                     f"for bursts of {self.frames} at interval {interval}"
                 )
-
-
-def check_no_overlap(training: Dataset, validation: Dataset) -> None:
-    """Refuse a validation set that has clips of the training set. Data sets other than `REDS` pass.
-
-    Of one source, clips of the same name are the same. In two sources, such as the training clips in an LMDB and the
-    validation clips in folders, where 000 may be what regrouping made 240, those are that begin with the same picture.
-
-    Args:
-        training: the one data set.
-        validation: the other.
-
-    Raises:
-        UserError: if they have a clip in common.
-    """
-    if not (isinstance(training, REDS) and isinstance(validation, REDS)):
-        return
-    if training.source.path.resolve() == validation.source.path.resolve():
-        shared = sorted(set(training.clips) & set(validation.clips))
-    else:
-        known = {_first_picture(training.source, clip) for clip in training.clips}
-        shared = [clip for clip in validation.clips if _first_picture(validation.source, clip) in known]
-    if shared:
-        raise UserError(
-            f"{validation.source.path}: found validation clips {', '.join(shared)} among the training clips "
-            f"of {training.source.path}, expected none: exclude them there or choose others"
-        )
-
-
-def _first_picture(source: ClipSource, clip: str) -> bytes:
-    """The middle of the first frame, enough to tell clips apart."""
-    top, left = source.height // 2, source.width // 2
-    return source.read(clip, 0, slice(max(top - 64, 0), top + 64), slice(max(left - 64, 0), left + 64)).tobytes()

@@ -6,14 +6,18 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from twostagealign.data.frame_files import list_pictures
-from twostagealign.data.pictures import BUNDLED, PictureCache, bundled_path
+from twostagealign.data.pictures import BUNDLED, PictureCache, bundled_path, read_picture
 from twostagealign.data.stills.motion import RGB_PER_RAW, footprint, hand_held_motion, look, to_tensor
+from twostagealign.data.stills.on_device import StillsOnDevice
 from twostagealign.data.stills.scenes import BurstPlan, Foreground, MovingView, random_blob, random_colours
+from twostagealign.data.training_set import fingerprint
 from twostagealign.runtime.bounds import Count, Frames, Megabytes, PathOrText, Probability, Scale, Seed, Shift, Side
+from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import locate
 
 
@@ -43,10 +47,13 @@ class StillsInMotion(Dataset[Tensor]):
         cache_mb: how many MiB of decoded pictures each worker keeps at most.
         on_device: in training, keep all pictures decoded in the memory of the device and make the bursts of a batch
             there; see `StillsOnDevice`. A single burst is made as ever.
+        include: names of the pictures to use, without their suffixes; None: all.
+        exclude: names of pictures to leave out, without their suffixes; names that `source` does not have are ignored.
 
     Raises:
         ValueError: if an argument is out of its range.
-        UserError: if `source` is no folder of pictures; later, if a picture cannot be read.
+        UserError: if `source` is no folder of pictures, lacks one of `include`, or nothing of it is left;
+            later, if a picture cannot be read.
     """
 
     def __init__(
@@ -65,6 +72,8 @@ class StillsInMotion(Dataset[Tensor]):
         length: Count = 10_000,
         cache_mb: Megabytes = 512,
         on_device: bool = False,
+        include: list[str] | None = None,
+        exclude: list[str] | None = None,
     ) -> None:
         height, width = (size, size) if isinstance(size, int) else size
         for name, value, holds, expected in (
@@ -82,8 +91,7 @@ class StillsInMotion(Dataset[Tensor]):
         ):
             if not holds:
                 raise ValueError(f"StillsInMotion: {name}: found {value}, expected {expected}")
-        bundled = source == "skimage"
-        self.pictures = list(map(bundled_path, BUNDLED)) if bundled else list_pictures(locate(Path(source)))
+        self.pictures = _choose(source, include, exclude)
         self.frames = frames
         self.size = (height, width)
         self.max_shift = max_shift
@@ -95,7 +103,7 @@ class StillsInMotion(Dataset[Tensor]):
         self.recolour_probability = recolour_probability
         self.seed = seed
         self.length = length
-        self.on_device = on_device
+        self.makes_on_device = on_device
         self._cache = PictureCache(cache_mb * 2**20)
 
     def __len__(self) -> int:
@@ -136,6 +144,24 @@ class StillsInMotion(Dataset[Tensor]):
     def clip(self, index: int) -> str:
         """Name of the picture that burst `index` looks at."""
         return self.pictures[self.plan(index).scene.picture].stem
+
+    @property
+    def origin(self) -> Path:
+        """Folder of the pictures."""
+        return self.pictures[0].parent.resolve()
+
+    @property
+    def contents(self) -> list[str]:
+        """File names of the pictures in use."""
+        return [path.name for path in self.pictures]
+
+    def fingerprint(self, name: str) -> bytes:
+        """Digest of a picture."""
+        return fingerprint(read_picture(self.pictures[0].with_name(name)))
+
+    def on_device(self, device: torch.device) -> StillsOnDevice | None:
+        """What makes the bursts of a batch on a device, if that was asked for; reads all pictures."""
+        return StillsOnDevice(map(read_picture, self.pictures), self.size, device) if self.makes_on_device else None
 
     def _draw_scene(self, rng: np.random.Generator) -> MovingView:
         fastest = rng.uniform(0, self.max_shift)
@@ -180,3 +206,17 @@ class StillsInMotion(Dataset[Tensor]):
             texture, opacity = (x[inside][: under.shape[0], : under.shape[1]] for x in (texture, opacity))
             if under.size:
                 under[:] = cv2.blendLinear(texture, under, opacity, 1 - opacity)
+
+
+def _choose(source: str | Path, include: list[str] | None, exclude: list[str] | None) -> list[Path]:
+    folder = "skimage" if source == "skimage" else locate(Path(source))
+    paths = list(map(bundled_path, BUNDLED)) if folder == "skimage" else list_pictures(folder)
+    names = [path.stem for path in paths]
+    missing = [name for name in include or () if name not in names]
+    missing += [name for name in exclude or () if folder == "skimage" and name not in names]
+    if missing:
+        raise UserError(f"{source}: has no picture named {missing[0]}")
+    chosen = [path for path in paths if (include is None or path.stem in include) and path.stem not in (exclude or ())]
+    if not chosen:
+        raise UserError(f"{source}: include and exclude leave no picture")
+    return chosen

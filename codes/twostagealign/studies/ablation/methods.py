@@ -20,7 +20,7 @@ from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import REPOSITORY, locate, sha256
 from twostagealign.studies.burst_averaging import block_matched_average
 from twostagealign.studies.classical import demosaicked, denoised
-from twostagealign.training.trainer import Trainer
+from twostagealign.training.build import build_trainer
 
 OPTIONS = REPOSITORY / "options" / "ablation"
 """An option file for each variant."""
@@ -132,10 +132,10 @@ def train_variant(option_file: Path, source: Path) -> None:
         UserError: it cannot be trained, or was stopped by a signal.
     """
     options = load_options(option_file, [f"datasets:train:source={json.dumps(str(source))}"])
-    trainer = Trainer(options, resume=True)
+    trainer = build_trainer(options, resume=True)
     trainer.run()
-    if trainer.iteration < options.train.total_iter:
+    if trainer.progress.iteration < options.train.total_iter:
         raise UserError(
-            f"{options.name}: stopped at iteration {trainer.iteration} of {options.train.total_iter}; "
+            f"{options.name}: stopped at iteration {trainer.progress.iteration} of {options.train.total_iter}; "
             "the same command goes on from there"
         )

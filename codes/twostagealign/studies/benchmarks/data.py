@@ -16,7 +16,8 @@ from twostagealign.data.lmdb.store import Compression
 from twostagealign.options import load_options
 from twostagealign.runtime.files import REPOSITORY
 from twostagealign.studies.benchmarks.measurement import Measurement, rate
-from twostagealign.training.step import StepResult
+from twostagealign.training.build import build_trainer
+from twostagealign.training.hooks import Hooks, StepReport
 from twostagealign.training.trainer import Trainer
 
 CLIPS = 4
@@ -52,18 +53,20 @@ def training_seconds(options: Path = OPTIONS, steps: int = STEPS, warm_up: int =
             "val:pictures=0",
             "logger:tensorboard=false",
         ]
-        trainer = Trainer(load_options(options, overrides))
-        seconds: list[tuple[float, float]] = []
-        note = trainer.record.add
-
-        def add(iteration: int, result: StepResult, waited: float, worked: float) -> None:
-            seconds.append((waited, worked))
-            note(iteration, result, waited, worked)
-
-        trainer.record.add = add
-        trainer.run()
-    waited, worked = (sum(part) for part in zip(*seconds[warm_up:], strict=True))
+        watch = _StepTimes()
+        build_trainer(load_options(options, overrides), hooks=[watch]).run()
+    waited, worked = (sum(part) for part in zip(*watch.seconds[warm_up:], strict=True))
     return waited, worked
+
+
+class _StepTimes(Hooks):
+    """Seconds that each step waited for data, and worked."""
+
+    def __init__(self) -> None:
+        self.seconds: list[tuple[float, float]] = []
+
+    def on_step(self, trainer: Trainer, report: StepReport) -> None:
+        self.seconds.append((report.waited, report.worked))
 
 
 def benchmark_stores(folder: Path | None, seconds: float = 2.0) -> Iterator[Measurement]:

@@ -1,0 +1,157 @@
+"""From options to a trainer."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from twostagealign.data import PROTOCOL_NOISE, check_no_overlap
+from twostagealign.models import TwoStageObjective, TwoStageRestorer
+from twostagealign.models.checkpoint import find_checkpoint, load_into
+from twostagealign.options import TrainOptions, dump_options
+from twostagealign.options.registry import DATASETS, FEATURES, NETWORKS, build
+from twostagealign.restoration.tiling import Tiling
+from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.files import locate
+from twostagealign.runtime.ranks import Ranks
+from twostagealign.training.batches import TrainingBursts
+from twostagealign.training.experiment import Experiment
+from twostagealign.training.hooks import Hooks
+from twostagealign.training.optimizer import build_optimizer
+from twostagealign.training.record import TrainingRecord
+from twostagealign.training.schedule import CosineRestarts
+from twostagealign.training.step import Matching, Patches, TrainingStep
+from twostagealign.training.trainer import Intervals, Trainer
+from twostagealign.training.validation import Validation
+
+
+def build_trainer(
+    options: TrainOptions, resume: bool = False, ranks: Ranks | None = None, hooks: Sequence[Hooks] = ()
+) -> Trainer:
+    """Make the trainer that an option file describes. Nothing is written.
+
+    Args:
+        options: checked options.
+        resume: go on from the experiment's newest training state, if there is one.
+        ranks: the processes that train together.
+        hooks: what else happens in the course of the training.
+
+    Raises:
+        UserError: options do not fit together, or a file cannot be read.
+    """
+    ranks, train = ranks or Ranks(), options.train
+    device = ranks.device(options.device)
+    restorer = _build_restorer(options).to(device)
+    training_set, validation_set = build(DATASETS, options.datasets.train), build(DATASETS, options.datasets.val)
+    check_no_overlap(training_set, validation_set)
+    frames, _, height, width = training_set[0].shape
+    patches = _place_patches(options, restorer.features.scale, frames, height, width)
+    optimizer = build_optimizer(restorer, **train.optimizer.model_dump())
+    if train.compile:
+        compilers = (os.environ.get("CXX", "g++"), "clang++")
+        if not any(map(shutil.which, compilers)):
+            raise UserError("train.compile: found no C++ compiler, expected g++ or clang++ (or one named by CXX)")
+        restorer.network.compile()
+    window = options.matching.search_window
+    step = TrainingStep(
+        restorer,
+        _build_objective(options),
+        optimizer,
+        Matching(**options.matching.model_dump(exclude={"refine"})),
+        patches,
+        train.amp,
+        train.grad_clip,
+        # Without matching, which a burst of one frame does not need, the feature net does not take part; nor does it
+        # once the losses on the match have ended, if it learns from nothing else.
+        idle_features=frames == 1 or window is None or options.matching.refine,
+        ranks=ranks,
+    )
+    bursts = TrainingBursts(
+        training_set, options.seed, train.batch_size, train.accumulate, train.workers, device, ranks
+    )
+    tiling = Tiling(search_window=options.val.search_window, block_matching=window is not None)
+    root = locate(Path(options.path.experiments_root))
+    experiment = Experiment(root, options.name, options.logger.keep_checkpoints)
+    return Trainer(
+        restorer=restorer,
+        step=step,
+        optimizer=optimizer,
+        schedule=CosineRestarts(**train.scheduler.model_dump()),
+        decay=train.ema_decay,
+        bursts=bursts,
+        validation=Validation(validation_set, PROTOCOL_NOISE[options.val.noise], tiling, options.val.pictures),
+        experiment=experiment,
+        record=TrainingRecord(
+            experiment,
+            options.name,
+            train.total_iter,
+            bursts.per_step,
+            patches.size,
+            dump_options(options),
+            options.logger.tensorboard,
+            ranks,
+        ),
+        total_iter=train.total_iter,
+        intervals=Intervals(options.logger.print_every, options.val.every, options.logger.checkpoint_every),
+        metadata={
+            "network": options.network.node(),
+            "features": options.features.node(),
+            "refine": options.matching.refine,
+        },
+        resume=resume,
+        ranks=ranks,
+        hooks=hooks,
+    )
+
+
+def _build_restorer(options: TrainOptions) -> TwoStageRestorer:
+    torch.manual_seed(options.seed)
+    networks = build(NETWORKS, options.network), build(FEATURES, options.features)
+    restorer = TwoStageRestorer(*networks, options.matching.refine)
+    path = options.path
+    if path.pretrained:
+        load_into(restorer, find_checkpoint(path.pretrained), path.strict_load, path.widen)
+    return restorer
+
+
+def _place_patches(options: TrainOptions, scale: int, frames: int, height: int, width: int) -> Patches:
+    """A patch lies in the middle of a crop that holds all that matching can see."""
+    size, window = options.train.patch_size, options.matching.search_window or 0
+    unit = 2 * scale
+    if height % unit or width % unit:
+        raise UserError(f"datasets.train.size: found {height}x{width}, expected multiples of {unit} RGB pixels")
+    needed = 2 * (size + window * (frames // 2))
+    if min(height, width) < needed:
+        raise UserError(
+            f"datasets.train.size: found {min(height, width)}, expected at least {needed} RGB pixels: twice "
+            f"(patch_size {size} + search_window {window} * {frames // 2} frames)"
+        )
+    origin = (min(height, width) // 2 - size) // 2 // scale * scale
+    off_centre = options.train.off_centre
+    return Patches(size, origin, scale, off_centre.probability, off_centre.since)
+
+
+def _build_objective(options: TrainOptions) -> TwoStageObjective:
+    losses, total = options.train.losses, options.train.total_iter
+    supervision = losses.match_supervision
+    supervised = supervision.weight and (supervision.until is None or supervision.until >= total)
+    matching = options.matching.search_window is not None and (losses.one_hot or supervised)
+    if not (losses.linear or losses.srgb or matching):
+        raise UserError("train.losses: no weight is above 0 up to train.total_iter; give one")
+    weights = losses.model_dump()
+    for name in ("interpolation", "match_supervision"):
+        section = weights.pop(name)
+        weights |= {name: section.pop("weight")} | {f"{name}_{key}": value for key, value in section.items()}
+    return TwoStageObjective(**weights)
+
+
+def was_restarted() -> bool:
+    """Whether torchrun restarted this worker after one of the job's machines had failed, so the job must resume.
+
+    On the other machines, which only follow, this is not known.
+    """
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
