@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from twostagealign.cli.evaluation import read_request
 from twostagealign.data import bundled_picture, list_pictures, read_picture, write_picture
 from twostagealign.evaluation import candidates
 from twostagealign.evaluation.results import Results, read_results
@@ -139,3 +140,11 @@ def test_wrong_input_is_one_line_and_exit_code_2(tmp_path, clips, tiny_checkpoin
     assert message in error
     assert len(error.splitlines()) == 1
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--data", "tests/data"], ["--force_yml", "data=tests/data"]])
+def test_data_folders_are_found_from_the_repository_s_root(monkeypatch, arguments) -> None:
+    monkeypatch.chdir(REPOSITORY / "codes")
+    monkeypatch.setattr("sys.argv", ["test_REDS4.py", *arguments])
+    request = read_request("", Path("options/test/REDS4.yml"))
+    assert request.data.resolve() == REPOSITORY / "tests" / "data"

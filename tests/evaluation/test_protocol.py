@@ -446,3 +446,14 @@ def test_lpips_where_it_is_installed(tmp_path, make_request, monkeypatch) -> Non
     monkeypatch.setattr(protocol, "load_lpips", lambda device: lambda srgb, truth: float((srgb - truth).abs().mean()))
     _, results = evaluate(make_request(tmp_path, limit=1, clips=["a"]))
     assert 0 < results.runs[0].mean.all.lpips < 1
+
+
+def test_an_output_that_cannot_be_written_is_found_before_the_files_are_read(make_request, tmp_path) -> None:
+    clips = write_clips(tmp_path / "data")
+    (clips / "a" / "00000025.png").write_bytes(b"nothing")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match=r"file/.*: Not a directory, expected a folder that can be written to"):
+        evaluate(make_request(tmp_path / "file", data=clips))
+    with pytest.raises(UserError, match=r"00000025\.png"):
+        evaluate(make_request(tmp_path / "results", data=clips))
+    assert not (tmp_path / "results").exists()

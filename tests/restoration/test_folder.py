@@ -1,16 +1,21 @@
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from statistics import fmean
+from typing import ClassVar
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from twostagealign.data import (
     PROTOCOL_NOISE,
+    Clip,
+    RawFrame,
     bundled_picture,
     degrade_by_protocol,
     frame_window,
@@ -24,7 +29,7 @@ from twostagealign.isp import CFA_ORDERS, demosaic, protocol_camera, unprocess
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import open_restorer
 from twostagealign.restoration import folder as restoration
-from twostagealign.restoration.folder import restoration_table, restore_burst, restore_folder
+from twostagealign.restoration.folder import restoration_table, restore_burst, restore_folder, restore_sequence
 from twostagealign.restoration.frame import restore_frame
 from twostagealign.restoration.quality import develop, measure, picture
 from twostagealign.restoration.tiling import Tiling
@@ -206,6 +211,47 @@ class TestSimulated:
         difference = np.abs(pictures["bfloat16"] - pictures["float32"])
         assert 0 < difference.mean() < 8
 
+    def test_neighbouring_windows_share_the_frames_that_they_read(self, clip, make_restorer, tmp_path) -> None:
+        class Counted(Clip):
+            reads: ClassVar[Counter[int]] = Counter()
+
+            def read(self, index: int) -> RawFrame:
+                self.reads[index] += 1
+                return super().read(index)
+
+        opened = open_clip(clip, PROTOCOL_NOISE["low"])
+        counted = Counted(opened.name, opened.paths, opened.picture_size, opened.noise)
+        windows = [frame_window(index, 6, 5) for index in range(6)]
+        measures = restore_sequence(make_restorer(), counted, windows, tmp_path, TILING)
+        assert [entry["name"] for entry in measures] == [f"{number:03d}" for number in range(6)]
+        assert counted.reads == dict.fromkeys(range(6), 1)
+
+    def test_a_single_picture_is_restored_alone_with_a_hint(self, restore, clip, tmp_path, caplog) -> None:
+        result = restore(clip / "002.png", simulate="low")
+        assert (result["window"], [entry["name"] for entry in result["frames"]]) == (1, ["002"])
+        assert names(tmp_path / "out") == ["002.png", "metrics.json"]
+        assert "restored from this frame alone; give its folder to restore it from a burst" in caplog.text
+
+    def test_unpadded_numbers_are_counted(self, restore, tmp_path) -> None:
+        (tmp_path / "clip").mkdir()
+        for number, view in enumerate(views(11, 12, 16), start=1):
+            write_picture(tmp_path / "clip" / f"frame_{number}.png", view)
+        result = restore(tmp_path / "clip", simulate="low", frames=3)
+        assert [entry["name"] for entry in result["frames"]] == ["frame_6"]
+
+    def test_pictures_that_exif_turns(self, restore, tmp_path) -> None:
+        (tmp_path / "clip").mkdir()
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        for number, view in enumerate(views(3, 20, 24)):
+            path = tmp_path / "clip" / f"{number}.jpg"
+            if number == 2:
+                Image.fromarray(np.rot90(view).copy()).save(path, exif=exif)
+            else:
+                Image.fromarray(view).save(path)
+        restore(tmp_path / "clip", simulate="low")
+        assert read(tmp_path / "out" / "1.png").shape == (20, 24, 3)
+
     def test_what_else_is_in_the_output_folder_stays(self, restore, tmp_path) -> None:
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "notes.txt").write_text("mine")
@@ -265,6 +311,13 @@ class TestRaw:
             assert (frame.noise.shot, frame.noise.read) == (1e-4, 1e-3)
             planes = np.stack([raw[y::2, x::2] for y in (0, 1) for x in (0, 1)])
             np.testing.assert_allclose(frame.raw(), planes, atol=1e-5)
+
+    def test_a_single_mosaic_is_restored_alone_with_a_hint(self, restore, demosaicing, tmp_path, caplog) -> None:
+        truth = raw_folder(tmp_path / "raw", "GRBG", 40, 48)
+        restore(tmp_path / "raw" / "0001.png")
+        assert names(tmp_path / "out") == ["0001.png"]
+        assert psnr_of(read(tmp_path / "out" / "0001.png"), truth) > 30
+        assert "restored from this frame alone" in caplog.text
 
     def test_metadata_of_the_folder_is_used(self, restore, demosaicing, tmp_path) -> None:
         raw_folder(tmp_path / "raw", "RGGB", 40, 48)
@@ -370,6 +423,20 @@ class TestMistakes:
         with pytest.raises(UserError, match=rf"^{tmp_path}/file/out: .+, expected a folder that can be written to$"):
             restore(output="file/out", simulate="low")
         assert names(tmp_path) == ["file"]
+
+    def test_output_that_is_the_folder_of_a_single_input(self, restore, raw, tmp_path) -> None:
+        before = {path: path.read_bytes() for path in raw.iterdir()}
+        with pytest.raises(UserError, match="found the input folder, expected another one for the results"):
+            restore(raw / "0001.png", output="raw")
+        assert {path: path.read_bytes() for path in raw.iterdir()} == before
+
+    def test_a_turned_picture_of_another_size(self, refusal, copy) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        with Image.open(copy / "004.png") as image:
+            image.save(copy / "004.jpg", exif=exif)
+        (copy / "004.png").unlink()
+        assert refusal(copy, simulate="low") == f"{copy}/004.jpg: found 36x44 pixels, expected 44x36 as in 000.png"
 
     def test_output_that_is_the_input(self, restore, copy, tmp_path) -> None:
         (tmp_path / "link").symlink_to(copy)

@@ -11,6 +11,7 @@ from twostagealign.options.evaluation import load_evaluation_options
 from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.bounds import Batch, Count, CountOrZero, FolderName, Workers
 from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.files import locate
 
 
 def read_request(description: str, option_file: Path) -> Request:
@@ -43,7 +44,7 @@ def read_request(description: str, option_file: Path) -> Request:
         save_images = max(save_images, 1)
     return Request(
         options=options,
-        data=arguments.data or Path(options.data),
+        data=locate(arguments.data or Path(options.data)),
         checkpoints=arguments.compare or [arguments.checkpoint],
         tiling=tiling,
         noise=None if noise is None else parse_noise(noise, source),
