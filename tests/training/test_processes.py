@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -157,3 +158,79 @@ def test_the_launcher_needs_torchrun(tiny_experiment) -> None:
     assert finished.stderr == (
         "error: --launcher pytorch: found no WORLD_SIZE in the environment, expected a start by torchrun\n"
     )
+
+
+def failing_job(command: list[str], **environment: str) -> tuple[list[int], list[str]]:
+    """Exit codes of two processes that meet on a free port, and their error lines. PyTorch prints lines of its own."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = str(listener.getsockname()[1])
+    addresses = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", **environment}
+    jobs = [
+        subprocess.Popen(
+            [sys.executable, *command],
+            env=ENVIRONMENT | addresses | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    printed = [job.communicate(timeout=200)[1] for job in jobs]
+    lines = [line for text in printed for line in text.splitlines() if line.startswith(("error", "Traceback"))]
+    return [job.returncode for job in jobs], lines
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--force_yml", "train:total_itr=3"], "train.total_itr: unknown key"),
+        (["--lmit", "3"], "unrecognized arguments: --lmit"),
+    ],
+    ids=["options", "command line"],
+)
+def test_a_mistake_is_reported_once(tiny_experiment, arguments, problem) -> None:
+    command = [str(CODES / "train.py"), "-opt", str(tiny_experiment), "--launcher", "pytorch", *arguments]
+    codes, lines = failing_job(command)
+    assert codes == [2, 2]
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert problem in lines[0]
+
+
+def test_a_mistake_that_one_process_alone_meets_is_reported(tmp_path) -> None:
+    """By that process, since the first one does not know of it."""
+    script = tmp_path / "lonely.py"
+    script.write_text(
+        "import time\n"
+        "from twostagealign.cli.run import run\n"
+        "from twostagealign.runtime.errors import UserError\n"
+        "from twostagealign.runtime.ranks import join_ranks\n"
+        "def main():\n"
+        "    with join_ranks() as ranks:\n"
+        "        if ranks.rank == 1:\n"
+        "            raise UserError('7.png: no such file')\n"
+        "        time.sleep(5)\n"
+        "run(main)\n"
+    )
+    codes, lines = failing_job([str(script)])
+    assert codes == [0, 2]
+    assert lines == ["error: 7.png: no such file"]
+
+
+def test_a_busy_port_is_one_line(tiny_experiment) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = str(listener.getsockname()[1])
+        finished = subprocess.run(
+            [sys.executable, str(CODES / "train.py"), "-opt", str(tiny_experiment), "--launcher", "pytorch"],
+            env=ENVIRONMENT
+            | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert finished.returncode == 2
+    last = finished.stderr.splitlines()[-1]
+    assert last.startswith(f"error: 127.0.0.1:{port}: process 0 of 2 cannot join the others")
+    assert "Traceback" not in finished.stderr

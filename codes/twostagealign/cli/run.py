@@ -1,11 +1,11 @@
-"""What every entry point needs: errors for people, and memory that is used again."""
+"""What every entry point needs: one-line errors, exit codes, and memory that is used again."""
 
 import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.errors import JobError, UserError
 from twostagealign.runtime.memory import keep_freed_memory
 
 
@@ -14,6 +14,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
 
     The exit code is what `main` returns (None: 0); 2 for a `UserError`, which is printed on stderr as one line
     `error: ...`; 130 when interrupted from the keyboard; 141 when the reader of the output has gone (`... | head`).
+    Of several processes, the first one alone prints a `UserError`; any process prints a `JobError`.
     Any other exception is a bug and propagates with its traceback.
     """
     keep_freed_memory()
@@ -21,6 +22,8 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         status = main()
         sys.stdout.flush()
     except UserError as error:
+        if not isinstance(error, JobError) and os.environ.get("RANK", "0") != "0":
+            sys.exit(2)  # the first process prints the same
         # A UserError of a data-loading process arrives wrapped in that process's traceback; its own text comes last.
         text = str(error).rpartition("twostagealign.runtime.errors.UserError: ")[2].strip()
         print(f"error: {text}", file=sys.stderr)

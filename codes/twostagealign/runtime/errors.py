@@ -1,4 +1,4 @@
-"""The one exception that stands for a mistake of the user."""
+"""The exceptions that stand for a mistake of the user."""
 
 
 class UserError(Exception):
@@ -15,3 +15,7 @@ class UserError(Exception):
     def __init__(self, text: str) -> None:
         line = " ".join(text.splitlines())
         super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line))
+
+
+class JobError(UserError):
+    """A `UserError` of one of several processes, which reports it for all of them."""

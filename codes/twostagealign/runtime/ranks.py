@@ -1,6 +1,7 @@
 """The processes of one job, as torchrun starts them."""
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,13 +12,15 @@ import torch
 from torch import distributed
 
 from twostagealign.runtime.device import pick_device
-from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.errors import JobError, UserError
 from twostagealign.runtime.rendezvous import join_process_group
 
 T = TypeVar("T")
 
 PATIENCE = timedelta(days=30)
 """How long a process waits for the others: a frame of one may take long while the others have none left."""
+
+_HEAD_START = 2.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ def join_ranks(required: bool = False) -> Iterator[Ranks]:
 
     Raises:
         UserError: torchrun is required, and did not start this process.
+        JobError: this process is the first whose work inside ended in a `UserError`.
+        SystemExit: another process was the first.
     """
     if required and "WORLD_SIZE" not in os.environ:
         raise UserError("--launcher pytorch: found no WORLD_SIZE in the environment, expected a start by torchrun")
@@ -88,8 +93,23 @@ def join_ranks(required: bool = False) -> Iterator[Ranks]:
         return
     # A few Python objects and flags are exchanged by gloo, the gradients of GPUs by nccl.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    join_process_group(backend, PATIENCE)
+    store = join_process_group(backend, PATIENCE)
+    ranks = Ranks(distributed.get_rank(), distributed.get_world_size())
     try:
-        yield Ranks(distributed.get_rank(), distributed.get_world_size())
+        yield ranks
+    except UserError as error:
+        if _is_first(store, ranks.rank):
+            raise JobError(str(error)) from error
+        raise SystemExit(2) from None
     finally:
         distributed.destroy_process_group()
+
+
+def _is_first(store: distributed.Store, rank: int) -> bool:
+    """Whether no other process has reported an error yet. The first process goes before the others."""
+    if rank > 0:
+        time.sleep(_HEAD_START)
+    try:
+        return store.add("errors", 1) == 1
+    except RuntimeError:  # the first process kept the store, and has ended
+        return False

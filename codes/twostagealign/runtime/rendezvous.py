@@ -23,7 +23,7 @@ JOIN_TIMEOUT = timedelta(minutes=2)
 _POLL = 0.05  # seconds between two looks at the store
 
 
-def join_process_group(backend: str, timeout: timedelta) -> None:
+def join_process_group(backend: str, timeout: timedelta) -> distributed.Store:
     """Make the default process group of the processes that torchrun, or another launcher, has started.
 
     Rank, number of processes and address come from the environment (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT).
@@ -31,6 +31,9 @@ def join_process_group(backend: str, timeout: timedelta) -> None:
     Args:
         backend: of `torch.distributed.init_process_group`.
         timeout: longest wait of one process for the others in a collective.
+
+    Returns:
+        The store of this round of the job.
 
     Raises:
         UserError: the others do not come within `JOIN_TIMEOUT`, or the store cannot be reached or opened.
@@ -42,9 +45,9 @@ def join_process_group(backend: str, timeout: timedelta) -> None:
     try:
         store = distributed.TCPStore(address, port, None, keeps_store, JOIN_TIMEOUT, wait_for_workers=False)
         name = agree_on_round(store, rank, count, JOIN_TIMEOUT)
-        distributed.init_process_group(
-            backend, store=distributed.PrefixStore(name, store), rank=rank, world_size=count, timeout=timeout
-        )
+        round_store = distributed.PrefixStore(name, store)
+        distributed.init_process_group(backend, store=round_store, rank=rank, world_size=count, timeout=timeout)
+        return round_store
     except (RuntimeError, TimeoutError) as error:  # torch's DistError is a RuntimeError
         reason = " ".join(str(error).partition("\n")[0].split())
         raise UserError(f"{address}:{port}: process {rank} of {count} cannot join the others ({reason})") from error
