@@ -1,7 +1,8 @@
 """Data sets for evaluation."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 from twostagealign.data.burst import NoiseLevel
 from twostagealign.data.sequence import FrameSequence
@@ -10,9 +11,13 @@ from twostagealign.data.sequence import FrameSequence
 class EvaluationSet(Protocol):
     """Clips to evaluate on. To add a data set, write such a class and name it in `options.registry`.
 
-    The constructor takes the data set's `folder: Path`, the length of a burst, `frames: int`, and the other keys of the
-    option file's type node.
+    Args:
+        folder: folder of the data set.
+        frames: number of frames of a burst.
+        arguments: the other keys of the option file's type node.
     """
+
+    def __init__(self, folder: Path, frames: int, **arguments: Any) -> None: ...
 
     @property
     def clips(self) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""The restoration and the measures of one frame of an evaluation."""
+"""Restoration and measurement of one frame of an evaluation."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -19,7 +19,7 @@ from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.memory import give_back_memory, memory_used
 
 HIGHEST_PSNR = 100.0
-"""What equal pictures count, dB: a black frame would make every mean infinite."""
+"""PSNR of equal pictures, dB. With infinity, one black frame would make every mean infinite."""
 
 Lpips = Callable[[Tensor, Tensor], float]
 
@@ -37,17 +37,17 @@ def evaluate_frame(
     """Restore the reference frame of a burst and measure it.
 
     Args:
-        candidate: what restores it.
-        job: what to restore.
-        burst: the frames.
+        candidate: checkpoint that restores the frame.
+        job: frame to restore.
+        burst: burst around the frame.
         tiling: sizes of the tiles.
-        lpips: measures LPIPS, if it can be.
-        stem: path of its pictures up to what tells them apart.
+        lpips: function that measures LPIPS; None if it is not installed.
+        stem: common start of the paths of its pictures.
         root: folder that the names of pictures in the result are relative to.
-        progress: called with the number of tiles just finished.
+        progress: function called with the number of tiles just finished.
 
     Returns:
-        The measures.
+        The result of the frame.
 
     Raises:
         UserError: the result is not finite, or the pictures cannot be written.

@@ -1,4 +1,4 @@
-"""Which frames of a data set an evaluation restores."""
+"""Choice of the frames of a data set that an evaluation restores."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +18,9 @@ class Job:
     """A frame to restore.
 
     Attributes:
-        clip: clip that it is part of.
+        clip: clip that the frame is part of.
         window: indices of the frames of its burst.
-        with_pictures: whether its pictures are to be written.
+        with_pictures: whether to write pictures of the frame.
     """
 
     clip: FrameSequence
@@ -39,7 +39,7 @@ class Job:
 
     @property
     def part(self) -> Literal["center", "border"]:
-        """Border: the window would reach beyond the clip."""
+        """Border if the window would reach beyond the clip, else center."""
         reach = len(self.window) // 2
         return "center" if reach <= self.index < len(self.clip.frames) - reach else "border"
 
@@ -53,25 +53,27 @@ def choose_clips(clips: Sequence[str], usual: Sequence[str] | None, wanted: Sequ
     """Choose the clips to evaluate.
 
     Args:
-        clips: all that the data set's folder holds.
-        usual: those that make the data set, as far as they are there; None: all.
-        wanted: those that the user asks for; None: the usual ones.
+        clips: names of all clips in the data set's folder.
+        usual: names of the clips that belong to the data set; None: all. Missing ones are left out.
+        wanted: names of the clips that the user asks for; None: the usual ones.
 
     Returns:
-        Their names.
+        Names of the chosen clips.
 
     Raises:
-        UserError: one that is wanted is not there, or none of the usual ones is.
+        UserError: a wanted clip is missing, or all usual ones are.
     """
-    there = ", ".join(clips)
+    available = ", ".join(clips)
     if wanted is not None:
         for clip in wanted:
             if clip not in clips:
-                raise UserError(f"--clips: found {clip!r}, expected some of {there}")
+                raise UserError(f"--clips: found {clip!r}, expected some of {available}")
         return [clip for clip in clips if clip in wanted]
     chosen = [clip for clip in clips if usual is None or clip in usual]
     if not chosen:
-        raise UserError(f"--data: found the clips {there}, expected some of {', '.join(usual)} (or choose by --clips)")
+        raise UserError(
+            f"--data: found the clips {available}, expected some of {', '.join(usual or ())} (or choose by --clips)"
+        )
     return chosen
 
 
@@ -84,13 +86,13 @@ def open_sequences(
         dataset: data set that contains them.
         names: names of the clips.
         noise: noise level; None where the frames have noise.
-        skip_bad: leave out what cannot be opened.
+        skip_bad: leave out clips that cannot be opened.
 
     Returns:
-        The clips, and what was left out.
+        The clips, and the skipped ones.
 
     Raises:
-        UserError: a clip cannot be used, or none can.
+        UserError: a clip cannot be opened, or none can.
     """
     clips: list[FrameSequence] = []
     skipped: list[Skipped] = []
@@ -116,9 +118,9 @@ def plan_jobs(
 
     Args:
         clips: clips of the data set, at one noise level.
-        frames: length of a burst.
-        limit: frames per clip, the first ones; None: all.
-        pictures: of how many frames per clip pictures are written; they are spread evenly.
+        frames: number of frames of a burst.
+        limit: number of frames per clip, from the first one; None: all.
+        pictures: number of frames per clip of which pictures are written, spread evenly.
 
     Returns:
         All frames, clip by clip.
@@ -134,10 +136,15 @@ def plan_jobs(
 
 
 def check_files(jobs: Sequence[Job], ranks: Ranks, workers: int) -> None:
-    """Read every file that is needed, so that a damaged one is found before the work and not in the middle of it.
+    """Read every needed file, so that a damaged one is found before the work starts.
+
+    Args:
+        jobs: frames to restore.
+        ranks: the processes, which share the files.
+        workers: number of threads per process.
 
     Raises:
-        UserError: for the first file that cannot be used; on all ranks.
+        UserError: a file cannot be used. The message names the first one, on all ranks.
     """
     needed = list(dict.fromkeys((job.clip.name, index) for job in jobs for index in job.window))
     clips = {job.clip.name: job.clip for job in jobs}
@@ -164,27 +171,27 @@ def describe_gaps(
     limit: int | None,
     skipped: Sequence[Skipped],
 ) -> list[str]:
-    """Say what of a data set was not evaluated.
+    """Describe the parts of a data set that were not evaluated.
 
     Args:
-        expected: names of the clips that make the data set.
-        length: frames of each; None: however many there are.
-        clips: that were evaluated.
-        limit: frames per clip that were evaluated, if fewer than all.
-        skipped: what was left out, clip by clip.
+        expected: names of the clips that belong to the data set.
+        length: number of frames of each of them; None: any.
+        clips: clips that were evaluated.
+        limit: number of frames per clip that were evaluated; None: all.
+        skipped: skipped inputs, clip by clip.
 
     Returns:
         A line for each kind of gap; none if the data set is complete.
     """
     found = [clip.name for clip in clips]
-    left_out = [entry.clip for entry in skipped if entry.frame is None]  # has a line of its own
+    left_out = [entry.clip for entry in skipped if entry.frame is None]  # these have a line of their own
     missing = [x for x in expected if x not in found and x not in left_out]
     foreign = [x for x in found if x not in expected]
     lines = []
     if missing:
         lines.append(f"not complete: {len(missing)} of {len(expected)} clips are missing ({', '.join(missing)})")
     if foreign:
-        lines.append(f"not the data set: {len(foreign)} clips are no part of it ({', '.join(foreign)})")
+        lines.append(f"not the data set: {len(foreign)} clips do not belong to it ({', '.join(foreign)})")
     for clip in clips:
         if length is not None and clip.name in expected and len(clip.frames) != length:
             lines.append(f"not complete: clip {clip.name} has {len(clip.frames)} frames, the data set {length}")
@@ -193,7 +200,7 @@ def describe_gaps(
     for (clip, reason), entries in groupby(skipped, key=lambda x: (x.clip, x.reason)):
         frames = [entry.frame for entry in entries if entry.frame is not None]
         what = f"clip {clip}"
-        if frames:  # all those whose bursts need the same file
+        if frames:  # all frames whose bursts need the same file
             what = f"frame{'s' if len(frames) > 1 else ''} {', '.join(frames)} of {what}"
         lines.append(f"not complete: left out {what} (--skip-bad): {reason}")
     return lines

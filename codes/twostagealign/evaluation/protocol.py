@@ -1,4 +1,4 @@
-"""The evaluation of checkpoints on a data set by the test protocol."""
+"""Evaluation of checkpoints on a data set by the test protocol."""
 
 import platform
 from collections.abc import Sequence
@@ -40,26 +40,26 @@ from twostagealign.runtime.ranks import Ranks, join_ranks
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be evaluated, and how.
+    """Arguments of an evaluation.
 
     Attributes:
         options: data set and protocol.
         data: folder of the data set.
-        checkpoints: files of weights; several are compared with the first.
-        features_checkpoint: weights of the feature net, for released checkpoints.
-        averaged: of training states, take the averaged weights.
-        noise: levels; None where the frames have noise of their own.
+        checkpoints: files of weights. If there are several, the others are compared with the first.
         tiling: sizes of the tiles.
-        clips: names of the clips to evaluate; None: as the options say.
-        limit: frames per clip, the first ones; None: all.
+        noise: noise levels; None if the frames have noise of their own.
+        features_checkpoint: weights of the feature net, for released checkpoints.
+        averaged: take the averaged weights of training states.
+        clips: names of the clips to evaluate; None: those that the options name.
+        limit: number of frames per clip, from the first one; None: all.
         device: auto, cpu or cuda.
         dtype: name of the dtype that the network computes in; matching stays in float32.
-        workers: threads that read frames ahead.
-        results: folder that the folder of the results is in.
-        name: of that folder; None: made of data set, checkpoints and noise.
+        workers: number of threads that read frames ahead.
+        results: folder that contains the folder of the results.
+        name: name of the folder of the results; None: made from data set, checkpoints and noise.
         resume: keep finished frames of an earlier run.
-        skip_bad: leave out what cannot be read, and what needs it.
-        save_images: frames per clip of which pictures are written.
+        skip_bad: leave out files that cannot be read, and the frames that need them.
+        save_images: number of frames per clip of which pictures are written.
         report: write report.html with these pictures.
     """
 
@@ -87,13 +87,14 @@ def evaluate(request: Request) -> tuple[Path, Results] | None:
     """Restore and measure the frames of a data set, alone or together with the other processes of torchrun.
 
     Args:
-        request: what is to be evaluated.
+        request: arguments of the evaluation.
 
     Returns:
-        The folder of the results and the results themselves; None on ranks other than 0.
+        The folder of the results, and the results; None on ranks other than 0.
 
     Raises:
-        UserError: something that is asked for cannot be used, or the results cannot be written.
+        UserError: an argument or a file cannot be used, another evaluation uses the folder, or the results cannot be
+            written.
 
     Source: Guo et al., CVPR 2022, section 4.
     """
@@ -111,7 +112,7 @@ class _Evaluation:
         names = choose_clips(dataset.clips, options.clips, request.clips)
         self._check_noise(dataset.has_noise)
         self.jobs: dict[NoiseLevel | None, list[Job]] = {}
-        for noise in request.noise or [None]:
+        for noise in request.noise or (None,):
             self.clips, self.skipped = open_sequences(dataset, names, noise, request.skip_bad)
             self.jobs[noise] = plan_jobs(self.clips, options.frames, request.limit, request.save_images)
         self._check_sizes()
@@ -278,7 +279,7 @@ class _Evaluation:
                 )
         return records
 
-    def _summarise(self, label: str, noise: NoiseLevel | None, frames: Sequence[FrameResult]) -> Run:
+    def _summarise(self, label: str, noise: NoiseLevel | None, frames: list[FrameResult]) -> Run:
         if not frames:
             raise UserError(f"--skip-bad: found no frame that can be used; the first problem: {self.skipped[0].reason}")
         paper, name = self.request.options.paper, noise.name if noise else "camera"

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from twostagealign.runtime.files import read_regular, write_atomically
 from twostagealign.runtime.validation import schema_error
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 Metric = Literal["psnr", "ssim", "lpips"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
