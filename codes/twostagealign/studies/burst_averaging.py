@@ -1,8 +1,8 @@
-"""Burst averaging without a network: tiles are found in the other frames and averaged as far as they agree.
+"""Burst averaging without a network: tiles are matched in the other frames, and averaged as far as they agree.
 
 Source: Hasinoff et al., "Burst photography for high dynamic range and low-light imaging on mobile cameras", SIGGRAPH
-Asia 2016, sections 4 and 5. The coarse search here goes from frame to frame, as in the first stage of the network's
-alignment; the last search ends at whole raw pixels.
+Asia 2016, sections 4 and 5. The coarse search here is progressive from frame to frame, as in stage one of the
+network; the last search is exact to whole raw pixels.
 """
 
 from dataclasses import replace
@@ -15,15 +15,16 @@ from twostagealign.data import Burst, RawFrame
 from twostagealign.matching import hard_match
 
 TILE = 32
-"""Side of a tile, raw pixels. Tiles lie half a tile apart."""
+"""Side of a tile, raw pixels."""
 STEP = TILE // 2
+"""Distance between tiles, raw pixels."""
 SCALE = 4
-"""Raw pixels per pixel of the maps that the coarse search sees."""
+"""Raw pixels per pixel of the maps of the coarse search."""
 REFINEMENT = 4
-"""How far from its coarse match a tile is searched for at full resolution, raw pixels."""
+"""Reach of the search at full resolution around the coarse match, raw pixels."""
 TRUST = 16.0
-"""A difference whose power is so many times what noise explains counts half. The paper has 8. On two photographs in
-motion 16 gains 0.1 to 0.4 dB over 8, and 32 up to 0.2 dB more; but what moves by itself would be blended in."""
+"""Weight is 0.5 at this multiple of the expected noise power. The paper has 8. On two photographs in motion, 16 gains
+0.1 to 0.4 dB over 8, and 32 up to 0.2 dB more; but moving objects would be blended in."""
 
 
 @torch.inference_mode()
@@ -31,17 +32,17 @@ def block_matched_average(burst: Burst, search_window: int = 48) -> Burst:
     """Average a burst into one raw frame.
 
     Args:
-        burst: any number of frames of any size.
-        search_window: width of the window that a tile is searched in from frame to frame, raw pixels, a multiple of 16.
+        burst: burst of any number of frames and any size.
+        search_window: width of the search window from frame to frame, raw pixels, a multiple of 16.
 
     Returns:
-        A burst of one frame: the reference frame with less noise, and how much is left of it. Camera and ground
-        truth are those of `burst`.
+        A burst of one frame: the averaged reference frame with its remaining noise. Camera and ground truth are those
+        of `burst`.
     """
     frames, noise_maps = burst.stack()
     variances = noise_maps.square()
     reference, size = len(frames) // 2, frames.shape[-2:]
-    # Every pixel of the frame then lies in two tiles along each axis.
+    # With this border, every pixel of the frame is in two tiles along each axis.
     border = (STEP, STEP + -size[1] % STEP, STEP, STEP + -size[0] % STEP)
     padded, padded_variances = (F.pad(maps, border, mode="replicate") for maps in (frames, variances))
     rows, columns = (torch.arange(0, side - STEP, STEP, device=frames.device) for side in padded.shape[-2:])
@@ -62,14 +63,14 @@ def _find_tiles(frames: Tensor, origins: Tensor, search_window: int) -> Tensor:
     """Find the tiles of the reference frame in every frame, coarse to fine.
 
     Args:
-        frames: (N, 4, H, W).
+        frames: raw planes, (N, 4, H, W).
         origins: top-left corners [y, x] in the reference frame, (P, 2), multiples of SCALE.
-        search_window: from frame to frame, raw pixels.
+        search_window: width of the search window from frame to frame, raw pixels.
 
     Returns:
-        Top-left corners, (P, N, 2).
+        Top-left corners [y, x] in every frame, (P, N, 2).
     """
-    # The blur takes away the aliasing of the means, and more of the noise.
+    # The blur removes aliasing of the means, and more noise.
     maps = F.avg_pool2d(F.avg_pool2d(frames, SCALE), 3, stride=1, padding=1, count_include_pad=False)
     radius = search_window // (2 * SCALE)
     positions = SCALE * hard_match(maps[None], origins[None] // SCALE, TILE // SCALE, radius)[0]
@@ -78,7 +79,7 @@ def _find_tiles(frames: Tensor, origins: Tensor, search_window: int) -> Tensor:
     own = _cut_squares(frames[reference], origins)
     offsets = torch.arange(-REFINEMENT, REFINEMENT + 1, device=frames.device)
     offsets = torch.cartesian_prod(offsets, offsets)
-    # The nearest first: of equal distances, as between flat tiles, the first one wins.
+    # Nearest offsets first: of equal distances, as between flat tiles, the first one wins.
     offsets = offsets[offsets.square().sum(1).argsort(stable=True)]
     last = origins.new_tensor(frames.shape[-2:]) - TILE
     for index in (index for index in range(len(frames)) if index != reference):
@@ -91,15 +92,15 @@ def _find_tiles(frames: Tensor, origins: Tensor, search_window: int) -> Tensor:
 
 
 def _merge(tiles: list[Tensor], noise: list[Tensor], reference: int) -> tuple[Tensor, Tensor]:
-    """Average aligned tiles, each of their frequencies as far as it differs by no more than noise.
+    """Average aligned tiles per frequency, as far as they differ by no more than noise.
 
     Args:
-        tiles: of each frame, (P, 4, TILE, TILE).
-        noise: mean variance of the noise in each of them, (P, 4).
+        tiles: tiles of each frame, (P, 4, TILE, TILE).
+        noise: mean noise variance of the tiles of each frame, (P, 4).
         reference: index of the reference frame.
 
     Returns:
-        The average, (P, 4, TILE, TILE), and the variance of its noise in units of the reference frame's, (P, 4).
+        Average, (P, 4, TILE, TILE), and its noise variance relative to that of the reference frame, (P, 4).
 
     Source: Hasinoff et al., section 5, equations 6 and 7.
     """
@@ -108,7 +109,7 @@ def _merge(tiles: list[Tensor], noise: list[Tensor], reference: int) -> tuple[Te
     average, weight_left, variance = own.clone(), torch.ones_like(own.real), torch.zeros_like(own.real)
     for index in (index for index in range(len(tiles)) if index != reference):
         difference = torch.fft.rfft2(tiles[index]) - own
-        # Noise alone makes |difference| ** 2 as large as the sum of the variances of all pixels.
+        # Noise alone gives |difference| ** 2 the sum of the variances of all pixels.
         trusted = (TRUST * TILE**2 * (noise[index] + own_noise))[..., None, None]
         power = difference.real.square() + difference.imag.square()
         weight = trusted / (trusted + power).clamp_min(tiny) / len(tiles)
@@ -120,13 +121,13 @@ def _merge(tiles: list[Tensor], noise: list[Tensor], reference: int) -> tuple[Te
 
 
 def _cut_squares(frame: Tensor, corners: Tensor, size: int = TILE) -> Tensor:
-    """Squares of a frame (4, H, W) at P corners [y, x], (P, 4, size, size)."""
+    """Cut squares from a frame (4, H, W) at P corners [y, x]: (P, 4, size, size)."""
     y, x = corners.unbind(1)
     return frame.unfold(1, size, 1).unfold(2, size, 1)[:, y, x].transpose(0, 1)
 
 
 def _put_together(tiles: Tensor, rows: int, columns: int) -> Tensor:
-    """Blend tiles (P, C, TILE, TILE), STEP apart, into one image; away from its border, their weights add up to 1."""
+    """Blend tiles (P, C, TILE, TILE), STEP apart, into one image. Their weights sum to 1, except at its border."""
     place = torch.arange(TILE, device=tiles.device, dtype=tiles.dtype) + 0.5
     window = 0.5 - 0.5 * torch.cos(2 * torch.pi * place / TILE)
     weighted = (tiles * window[:, None] * window).flatten(1).T[None]

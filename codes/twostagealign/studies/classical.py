@@ -1,4 +1,4 @@
-"""What can be done without a network, from the reference frame alone."""
+"""Classical restoration of the reference frame: demosaicking and non-local means."""
 
 import torch
 from skimage.restoration import denoise_nl_means
@@ -8,31 +8,31 @@ from twostagealign.data import Burst
 from twostagealign.isp import demosaic
 from twostagealign.restoration.quality import develop
 
-# Settings of scikit-image's `denoise_nl_means`: the side of the patches that are compared, how far apart they may lie,
-# and the cut-off distance in units of the noise. Chosen on a 1280x720 street scene at both noise levels of the test
-# protocol (27.7 and 29.2 dB). At high noise, patches of 3 or 7 pixels lose 0.4 dB; a search twice as long gains 0.1 dB.
+# Settings of scikit-image's `denoise_nl_means`: side of the compared patches, largest distance between them, cut-off in
+# units of the noise. Chosen on a 1280x720 street scene at both noise levels of the test protocol (27.7 and 29.2 dB).
+# At high noise, patches of 3 or 7 pixels lose 0.4 dB; twice the search distance gains 0.1 dB.
 PATCH_SIZE = 5
 PATCH_DISTANCE = 7
 CUT_OFF = 0.9
 
 
 def demosaicked(burst: Burst) -> Tensor:
-    """Interpolate the reference frame to full colour and develop it.
+    """Demosaic the reference frame and develop it.
 
     Args:
-        burst: the frames; only the reference frame is used.
+        burst: burst, of which only the reference frame is used.
 
     Returns:
-        sRGB, (3, 2H, 2W), in [0, 1], on the CPU, as noisy as the frame.
+        Noisy sRGB, (3, 2H, 2W), in [0, 1], on the CPU.
     """
     return develop(demosaic(burst.reference.raw()), burst.camera)
 
 
 def denoised(burst: Burst) -> Tensor:
-    """Interpolate the reference frame to full colour, develop it and denoise it by non-local means.
+    """Demosaic the reference frame, develop it and denoise it by non-local means.
 
     Args:
-        burst: the frames; only the reference frame is used.
+        burst: burst, of which only the reference frame is used.
 
     Returns:
         sRGB, (3, 2H, 2W), in [0, 1], on the CPU.
@@ -41,14 +41,14 @@ def denoised(burst: Burst) -> Tensor:
 
 
 def noise_level(burst: Burst, seed: int = 0) -> Tensor:
-    """Find how strong the noise of the reference frame is in `demosaicked`, by adding as much once more.
+    """Measure the noise in the result of `demosaicked`, by adding the same amount of noise to the frame again.
 
-    The noise map says it for the raw samples; interpolation, white balance, colour matrix and gamma change it from
-    channel to channel.
+    The noise map holds for the raw samples. Demosaicking, white balance, colour matrix and gamma change the noise of
+    each channel.
 
     Args:
-        burst: the frames; only the reference frame is used.
-        seed: of the noise that is added.
+        burst: burst, of which only the reference frame is used.
+        seed: seed of the added noise.
 
     Returns:
         Standard deviation per channel, (3,), on the CPU.
@@ -59,7 +59,7 @@ def noise_level(burst: Burst, seed: int = 0) -> Tensor:
 
 
 def non_local_means(srgb: Tensor, sigma: Tensor) -> Tensor:
-    """Denoise a picture by averaging pixels whose surroundings look alike.
+    """Denoise a picture by averaging pixels with similar surroundings.
 
     Args:
         srgb: noisy sRGB, (3, height, width), in [0, 1], on the CPU.
@@ -69,7 +69,7 @@ def non_local_means(srgb: Tensor, sigma: Tensor) -> Tensor:
         Denoised sRGB, (3, height, width), in [0, 1].
 
     Raises:
-        ValueError: if a standard deviation is not positive.
+        ValueError: a standard deviation is not positive.
 
     Source:
         Buades, Coll, Morel, "A non-local algorithm for image denoising", CVPR 2005; Darbon et al., "Fast nonlocal
@@ -77,7 +77,7 @@ def non_local_means(srgb: Tensor, sigma: Tensor) -> Tensor:
     """
     if not (sigma > 0).all():
         raise ValueError(f"sigma: found {sigma.tolist()}, expected positive standard deviations")
-    # In units of each channel's noise, so that a clean channel says more about likeness than a noisy one.
+    # Units of each channel's noise give clean channels more weight in the similarity than noisy ones.
     scale = sigma[:, None, None]
     denoised = denoise_nl_means(
         (srgb / scale).permute(1, 2, 0).numpy(),

@@ -1,10 +1,10 @@
-"""The demo: a noisy burst with large shifts, restored, and compared with classical methods."""
+"""Demo: restore a noisy burst with large shifts, and compare it with classical methods."""
 
 import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 from torch import Tensor
@@ -34,14 +34,14 @@ from twostagealign.studies.classical import demosaicked, denoised
 from twostagealign.studies.demo_figure import Panel, TileOffsets, compare_offsets, draw_comparison
 
 SIZE = (384, 512)
-"""Height and width of the frames made of a photograph, RGB pixels, even; less where the photograph is smaller."""
+"""Height and width of frames made from a photograph, RGB pixels, even; less if the photograph is smaller."""
 SPEED = (16.0, 24.0)
-"""Least and greatest motion from a frame to the next, raw pixels; the default search window reaches 24."""
+"""Smallest and largest motion from frame to frame, raw pixels; the default search window reaches 24."""
 
 
 @dataclass(frozen=True)
 class _Subject:
-    """What is restored.
+    """Burst to restore.
 
     Attributes:
         name: name of the picture in titles.
@@ -62,7 +62,7 @@ def run_demo(
     source: str,
     clip: Path | None = None,
     noise: str = "high",
-    device: str = "auto",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
     seed: int = 0,
 ) -> dict[str, Any]:
     """Make a burst, restore it, and write pictures and measures.
@@ -72,8 +72,8 @@ def run_demo(
     Args:
         output: folder for the results.
         checkpoint: weights; see `open_restorer`.
-        source: the photograph, one of `data.BUNDLED`, that a camera moves over.
-        clip: folder of consecutive pictures; their middle one is restored instead, from five of them.
+        source: photograph that a camera moves over, one of `data.BUNDLED`.
+        clip: folder of consecutive pictures; if given, restore its middle one from five of them instead.
         noise: name of a noise level of the test protocol.
         device: device of the network: auto, cpu or cuda.
         seed: seed of the camera's walk over the photograph, 0 or more.
@@ -82,7 +82,7 @@ def run_demo(
         Content of metrics.json; shifts are [y, x] in raw pixels.
 
     Raises:
-        UserError: an argument or file cannot be used or the output cannot be written.
+        UserError: an argument or file is invalid, or the output cannot be written.
     """
     if seed < 0:
         raise UserError(f"--seed: found {seed}, expected 0 or more")
@@ -106,7 +106,7 @@ def run_demo(
         _write_pictures(output, title, methods, quality, truth, offsets)
         progress.update()
 
-    result = {
+    result: dict[str, Any] = {
         "methods": {name: asdict(value) for name, value in quality.items()},
         "picture": subject.name,
         "noise": noise,
@@ -173,7 +173,7 @@ def _write_pictures(
 
 
 def demo_table(result: dict[str, Any]) -> str:
-    """The measures as lines for the screen."""
+    """Format the measures as a table for the terminal."""
     width = max(map(len, result["methods"]))
     return "\n".join(
         [f"{'method':{width}}  PSNR (dB)    SSIM"]

@@ -1,4 +1,4 @@
-"""The measurements: every method on every scene at every noise level, and the file that keeps them."""
+"""Measurements of every method on every scene at every noise level, and the file that stores them."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from twostagealign.studies.ablation.scenes import MEASURED, NOISE, SIZE, Ablatio
 
 
 class Cell(Record):
-    """How well a method restores a burst."""
+    """Quality of one burst restored by one method."""
 
     method: str
     weights: str | None = Field(description="SHA-256 of the network's weights; null for a method without a network")
-    group: str = Field(description="scenes that tables average over")
+    group: str = Field(description="group of scenes that tables average over")
     picture: str
-    shift: int | None = Field(description="raw pixels from frame to frame; null for the motion of a clip")
+    shift: int | None = Field(description="shift from frame to frame, raw pixels; null for the motion of a clip")
     noise: str
-    psnr: float = Field(description="in the middle of the frame, dB")
-    ssim: float = Field(description="in the middle of the frame")
+    psnr: float = Field(description="PSNR in the middle of the frame, dB")
+    ssim: float = Field(description="SSIM in the middle of the frame")
 
 
 class Measurements(Record):
     """Content of results.json."""
 
-    frame_side: int = Field(description="of the square frames, RGB pixels")
-    measured_side: int = Field(description="of the square in their middle that is measured, RGB pixels")
+    frame_side: int = Field(description="side of the square frames, RGB pixels")
+    measured_side: int = Field(description="side of the measured square in their middle, RGB pixels")
     noise: dict[str, tuple[float, float]] = Field(description="shot and read noise of each level")
     cells: list[Cell]
 
@@ -40,15 +40,15 @@ class Measurements(Record):
 def measure_all(methods: Sequence[Method], scenes: Sequence[AblationScene], path: Path) -> list[Cell]:
     """Restore and measure every scene at every noise level by every method.
 
-    What the file already holds is not computed again, unless the weights have changed.
+    Cells that the file already has are not computed again, unless the weights have changed.
 
     Args:
-        methods: of different names.
-        scenes: to be restored.
-        path: results.json; it is written after every burst. What it holds of other methods and scenes stays there.
+        methods: methods with different names.
+        scenes: scenes to restore.
+        path: results.json, written after every burst. Cells of other methods and scenes are kept.
 
     Returns:
-        The cells of these methods and scenes.
+        Cells of these methods and scenes.
 
     Raises:
         UserError: the file cannot be read or written.
@@ -67,8 +67,8 @@ def measure_all(methods: Sequence[Method], scenes: Sequence[AblationScene], path
             target = middle(develop(burst.target(), burst.camera))
             for method in missing:
                 progress.set_description(f"{scene.picture}, {noise} noise, {method.name}")
-                quality = _known(cells.values(), method, scene, noise)
-                quality = quality or measure(middle(method.restore(burst)), target)
+                known = _known(cells.values(), method, scene, noise)
+                quality = known or measure(middle(method.restore(burst)), target)
                 cell = Cell(
                     method=method.name,
                     weights=method.weights,
@@ -81,13 +81,12 @@ def measure_all(methods: Sequence[Method], scenes: Sequence[AblationScene], path
                 )
                 cells[_key(cell)] = cell
                 progress.update()
-            content = {**_measured_on(), "cells": list(cells.values())}
-            write_record(path, Measurements(**content))
+            write_record(path, _measurements(cells.values()))
     return [cells[key] for key in keys]
 
 
 def _known(cells: Iterable[Cell], method: Method, scene: AblationScene, noise: str) -> Cell | None:
-    """What a method that looks at the reference frame alone has reached at another shift: that frame is the same."""
+    """Return the cell of another shift, for a method that only uses the reference frame, which is the same."""
     if not method.one_frame or scene.shift is None:
         return None
     wanted = (method.name, scene.group, scene.picture, noise)
@@ -102,10 +101,9 @@ def _key_of(method: Method, scene: AblationScene, noise: str) -> tuple[str | int
     return method.name, scene.group, scene.picture, scene.shift, noise
 
 
-def _measured_on() -> dict[str, object]:
-    """Frames and noise levels, as results.json describes them."""
+def _measurements(cells: Iterable[Cell]) -> Measurements:
     noise = {name: (level.shot, level.read) for name, level in NOISE.items()}
-    return {"frame_side": SIZE, "measured_side": MEASURED, "noise": noise}
+    return Measurements(frame_side=SIZE, measured_side=MEASURED, noise=noise, cells=list(cells))
 
 
 def _read_cells(path: Path) -> list[Cell]:
@@ -114,12 +112,8 @@ def _read_cells(path: Path) -> list[Cell]:
     try:
         found = Measurements.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "damaged, or of another program"
-        raise UserError(
-            f"{path}: {reason}, expected the results of an ablation; --output names another folder"
-        ) from error
-    if found.model_dump(exclude={"cells"}) != _measured_on():
-        raise UserError(
-            f"{path}: measured on other frames or noise levels, expected the same; --output names another folder"
-        )
+        reason = error.strerror if isinstance(error, OSError) else "not the results of an ablation, or damaged"
+        raise UserError(f"{path}: {reason}; pass --output for another folder") from error
+    if found != _measurements(found.cells):
+        raise UserError(f"{path}: measured on other frames or noise levels; pass --output for another folder")
     return found.cells

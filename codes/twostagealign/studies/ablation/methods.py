@@ -1,4 +1,4 @@
-"""What restores: the variants of the network, their training, and the methods without a network."""
+"""Methods of the ablation: variants of the network, their training, and methods without a network."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ VARIANTS = {
     "both": "both stages",
     "no_interpolation": "both, no interpolation branch",
 }
-"""Name of the option file -> what the variant is called in tables."""
+"""Name of the option file -> name of the variant in tables."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way to restore a burst.
+    """Method that restores a burst.
 
     Attributes:
-        name: what it is called in tables.
+        name: name in tables.
         restore: burst -> sRGB of the reference frame, (3, 2H, 2W), on the CPU.
-        weights: SHA-256 of its weights; None for a method without a network.
-        training: how long a variant was trained; None for the others.
-        one_frame: whether it looks at the reference frame alone, which is the same at all shifts.
+        weights: SHA-256 of the weights; None for a method without a network.
+        training: length of the training of a variant; None for other methods.
+        one_frame: whether it only uses the reference frame, which is the same at all shifts.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Method:
 
 
 def baselines() -> list[Method]:
-    """The methods without a network."""
+    """Return the methods without a network."""
     return [
         Method("demosaicking", demosaicked, one_frame=True),
         Method("demosaicking + non-local means", denoised, one_frame=True),
@@ -66,7 +66,7 @@ def baselines() -> list[Method]:
 
 
 def weights_file(option_file: Path) -> Path:
-    """Where the training of an option file writes its newest weights."""
+    """Return the file to which the training of an option file writes its newest weights."""
     options = load_options(option_file)
     return locate(Path(options.path.experiments_root)) / options.name / "models" / "net_latest.safetensors"
 
@@ -75,8 +75,8 @@ def open_variant(option_file: Path, name: str) -> Method:
     """Load the newest weights of a variant.
 
     Args:
-        option_file: of its training. Where that does without block matching, so does the restoration.
-        name: what it is called in tables.
+        option_file: option file of its training. Restoration uses block matching only if training does.
+        name: name in tables.
 
     Raises:
         UserError: it has not been trained, or a file cannot be read.
@@ -90,10 +90,10 @@ def open_variant(option_file: Path, name: str) -> Method:
 
 
 def shipped(checkpoint: str = "tiny") -> list[Method]:
-    """The shipped checkpoint as it is, and without what can be left out of it.
+    """Return the shipped checkpoint as it is, and with parts switched off.
 
     Raises:
-        UserError: it is not there, or cannot be read.
+        UserError: it is missing or cannot be read.
     """
     path = find_checkpoint(checkpoint)
     weights = sha256(path)
@@ -122,10 +122,10 @@ def _by_network(
 
 
 def train_variant(option_file: Path, source: Path) -> None:
-    """Train to the end; a training that was interrupted goes on, one that is finished stays as it is.
+    """Train to the end. An interrupted training continues; a finished one is left as it is.
 
     Args:
-        option_file: of the training.
+        option_file: option file of the training.
         source: folder of pictures to train on.
 
     Raises:
@@ -137,5 +137,5 @@ def train_variant(option_file: Path, source: Path) -> None:
     if trainer.progress.iteration < options.train.total_iter:
         raise UserError(
             f"{options.name}: stopped at iteration {trainer.progress.iteration} of {options.train.total_iter}; "
-            "the same command goes on from there"
+            "run the same command to continue"
         )

@@ -1,9 +1,10 @@
-"""What is restored: photographs set in motion by a known amount, and frames of a clip."""
+"""Scenes of the ablation: photographs set in motion by a known amount, and frames of a clip."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +26,13 @@ from twostagealign.runtime.errors import UserError
 
 FRAMES = 5
 SIZE, MEASURED = 512, 256
-"""Sides of the frames and of their middle, which is measured, RGB pixels. The border of 64 raw pixels is more than a
-frame two of the longest steps away has moved, and one tile: what is measured lies wholly inside every frame."""
+"""Sides of the frames and of their measured middle, RGB pixels. The border of 64 raw pixels is one tile, and more than
+the motion over two of the longest steps: the measured part is inside every frame."""
 SHIFTS = (0, 4, 8, 16, 24)
 """Raw pixels from frame to frame; the search window of the test protocol reaches 24."""
 PICTURES = ("astronaut", "coffee", "motorcycle_left")
 CLIP_PICTURES, CLIP_BURSTS = 2, 3
-"""How many frames of a clip are set in motion, and how many bursts of its own motion are taken."""
+"""Number of frames of a clip that are set in motion, and number of bursts with its own motion."""
 
 BUNDLED, CLIP, OWN_MOTION = "bundled pictures", "pictures of the clip", "the clip in its own motion"
 """Groups of scenes; tables show the means over them."""
@@ -46,14 +47,14 @@ NOISE = {
 
 @dataclass(frozen=True)
 class AblationScene:
-    """Clean frames that bursts are made of.
+    """Clean frames from which bursts are made.
 
     Attributes:
-        group: see `BUNDLED`.
+        group: name of its group, see `BUNDLED`.
         picture: name of the reference frame.
-        shift: raw pixels from frame to frame; None for the motion of a clip.
-        frames: makes the frames, (FRAMES, 3, SIZE, SIZE) uint8.
-        first_number: of the first frame, from 1; the noise of the test protocol goes by it.
+        shift: shift from frame to frame, raw pixels; None for the motion of a clip.
+        frames: function that makes the frames, (FRAMES, 3, SIZE, SIZE) uint8.
+        first_number: number of the first frame, from 1; it seeds the noise of the test protocol.
     """
 
     group: str
@@ -63,33 +64,33 @@ class AblationScene:
     first_number: int = 1
 
     def burst(self, noise: str) -> Burst:
-        """Degrade the frames by the test protocol, at one of the levels `NOISE`."""
+        """Degrade the frames by the test protocol, at a level of `NOISE`."""
         clip = ClipInMemory(self.picture, self.frames(), NOISE[noise], self.first_number)
         return read_burst(clip, clip.references)
 
 
 def middle(image: Tensor) -> Tensor:
-    """The part of an image (..., SIZE, SIZE) that is measured."""
+    """Return the measured part of an image (..., SIZE, SIZE)."""
     part = slice((SIZE - MEASURED) // 2, (SIZE + MEASURED) // 2)
     return image[..., part, part]
 
 
 def bundled_scenes() -> list[AblationScene]:
-    """The photographs `PICTURES`, which come with scikit-image, at all shifts."""
+    """Return the photographs `PICTURES`, which come with scikit-image, at all shifts."""
     scenes: list[AblationScene] = []
     for seed, name in enumerate(PICTURES):
-        scenes += _in_motion(BUNDLED, name, lambda name=name: bundled_picture(name), seed)
+        scenes += _in_motion(BUNDLED, name, partial(bundled_picture, name), seed)
     return scenes
 
 
 def clip_scenes(folder: Path) -> list[AblationScene]:
-    """Some frames of a clip at all shifts, and bursts of its own motion.
+    """Return some frames of a clip at all shifts, and bursts with its own motion.
 
     Args:
         folder: consecutive pictures, in natural order.
 
     Raises:
-        UserError: there are too few, they are too small, or cannot be read.
+        UserError: the pictures are too few or too small, or cannot be read.
     """
     clip = open_clip(folder, NOISE["high"])  # only its clean pictures are used
     count = len(clip.paths)
@@ -101,7 +102,7 @@ def clip_scenes(folder: Path) -> list[AblationScene]:
     scenes: list[AblationScene] = []
     for number, index in enumerate(_spread(0, count - 1, CLIP_PICTURES)):
         path = clip.paths[index]
-        scenes += _in_motion(CLIP, names[index], lambda path=path: read_picture(path), len(PICTURES) + number)
+        scenes += _in_motion(CLIP, names[index], partial(read_picture, path), len(PICTURES) + number)
     top, left = (height - SIZE) // 4 * 2, (width - SIZE) // 4 * 2
     for index in _spread(FRAMES // 2, count - 1 - FRAMES // 2, CLIP_BURSTS):
         first = index - FRAMES // 2
@@ -115,7 +116,7 @@ def clip_scenes(folder: Path) -> list[AblationScene]:
 
 
 def _in_motion(group: str, name: str, read: Callable[[], np.ndarray], seed: int) -> Iterator[AblationScene]:
-    """A picture at all shifts: the camera always takes the same walk, in longer or shorter steps."""
+    """Yield a picture at all shifts: the same camera path, in longer or shorter steps."""
     for shift in SHIFTS:
 
         def frames(shift: int = shift) -> Tensor:
@@ -125,5 +126,5 @@ def _in_motion(group: str, name: str, read: Callable[[], np.ndarray], seed: int)
 
 
 def _spread(first: int, last: int, count: int) -> list[int]:
-    """Up to `count` whole numbers from `first` to `last`, evenly spread."""
+    """Return up to `count` evenly spaced integers from `first` to `last`."""
     return sorted({round(first + (last - first) * i / (count - 1)) for i in range(count)})
