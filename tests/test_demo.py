@@ -149,7 +149,7 @@ def test_a_clip_is_restored_as_restore_py_does(tmp_path: Path, tiny_checkpoint: 
         ("--picture", "nope", "bundled picture: found 'nope', expected one of astronaut, "),
         ("--checkpoint", "missing.safetensors", "missing.safetensors: no such file"),
         ("--clip", "missing", "missing: no such folder"),
-        ("--seed", -1, "--seed: found -1, expected 0 or more"),
+        ("--seed", -1, "--seed: found '-1', expected at least 0"),
         ("--output", SCRIPT, f"{SCRIPT}: "),
     ],
 )
