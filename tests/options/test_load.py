@@ -127,7 +127,7 @@ def test_section_given_in_part_keeps_the_other_defaults(experiment: Path) -> Non
         ("network={nf: 8}", "network: found {'nf': 8}, expected {type: Name, argument: value, ...}"),
         (
             "network:type=TwoStageNt",
-            "network.type: found 'TwoStageNt', expected one of TwoStageNet, SingleFrameNet (did",
+            "network.type: found 'TwoStageNt', expected one of TwoStageNet, SingleFrameNet, GCPNet, EDVR, KPN (did",
         ),
         ("network:type=LowResolutionFeatures", "network.type: found 'LowResolutionFeatures', expected one of TwoStage"),
         ("network:nf='16'", "network.nf: found '16', expected an integer"),

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import nn
 from torch.utils.data import Dataset
 
-from twostagealign.archs import GCPNet, LowResolutionFeatures, SingleFrameNet, TwoStageNet
+from twostagealign.archs import EDVR, KPN, GCPNet, LowResolutionFeatures, SingleFrameNet, TwoStageNet
 from twostagealign.data.clips.clip_sets import ClipSet
 from twostagealign.data.clips.reds import REDS
 from twostagealign.data.clips.sc_burst import SCBurst
@@ -24,6 +24,8 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "TwoStageNet": TwoStageNet,
     "SingleFrameNet": SingleFrameNet,
     "GCPNet": GCPNet,
+    "EDVR": EDVR,
+    "KPN": KPN,
 }
 FEATURES: dict[str, type[nn.Module]] = {"LowResolutionFeatures": LowResolutionFeatures}
 DATASETS: dict[str, type[Dataset]] = {"REDS": REDS, "StillsInMotion": StillsInMotion}

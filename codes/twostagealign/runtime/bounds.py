@@ -24,6 +24,8 @@ Side = Annotated[int, Field(ge=1, le=65_536)]
 """Height or width of a picture."""
 Channels = Annotated[int, Field(ge=1, le=512)]
 """Feature channels of a network."""
+Blocks = Annotated[int, Field(ge=1, le=256)]
+"""Blocks of a network that follow each other."""
 Megabytes = Annotated[int, Field(ge=0, le=2**20)]
 SearchWindow = Annotated[int, Field(ge=16, le=1024, multiple_of=16)]
 """Half the window must be an even number of pixels of the features, which have a quarter of the raw size: candidates

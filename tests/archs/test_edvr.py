@@ -1,0 +1,50 @@
+import pytest
+import torch
+from torch import nn
+
+from twostagealign.archs import EDVR
+from twostagealign.archs.edvr import TSAFusion
+from twostagealign.isp import demosaic
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers_every_time() -> None:
+    torch.manual_seed(0)
+
+
+@torch.no_grad()
+def test_temporal_attention_weights_frames_by_their_similarity() -> None:
+    """Embeddings that are the features themselves, a fusion that adds the frames, no spatial attention."""
+    fusion = TSAFusion(2, 3)
+    for parameter in fusion.parameters():
+        nn.init.zeros_(parameter)
+    for layer in (fusion.embed_reference, fusion.embed_frames):
+        nn.init.dirac_(layer.weight)
+    fusion.fuse.weight.copy_(torch.eye(2)[:, :, None, None].repeat(1, 3, 1, 1))
+    aligned = torch.rand(1, 3, 2, 8, 8)
+    similarity = torch.sigmoid((aligned * aligned[:, 1:2]).sum(dim=2, keepdim=True))
+    torch.testing.assert_close(fusion(aligned), (aligned * similarity).sum(dim=1))  # twice sigmoid(0) is one
+
+
+@torch.no_grad()
+def test_spatial_attention_sees_further_than_its_kernels() -> None:
+    fusion = TSAFusion(4, 1)
+    aligned = torch.rand(1, 1, 4, 32, 32)
+    before = fusion(aligned)
+    aligned[..., 0, 0] += 1
+    reached = (fusion(aligned) - before).abs().amax(dim=(0, 1)) > 1e-7
+    assert reached[0, 12]  # plain 3 x 3 convolutions of this depth would reach 4 pixels
+
+
+@torch.no_grad()
+def test_residual_network_starts_with_the_demosaicked_frame() -> None:
+    net = EDVR(nf=8, frames=4, residual=True)
+    lq = torch.rand(2, 4, 4, 7, 9)
+    torch.testing.assert_close(net(lq, lq)[..., :8, :8], demosaic(lq[:, 2])[..., :8, :8])
+    assert not torch.allclose(EDVR(nf=8, frames=4)(lq, lq), demosaic(lq[:, 2]))
+
+
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_blocks_can_be_chosen(blocks: int) -> None:
+    net = EDVR(nf=8, front_blocks=blocks, back_blocks=blocks + 1)
+    assert (len(net.features), len(net.reconstruction)) == (blocks, blocks + 1)
