@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -192,7 +193,7 @@ def test_mistakes(write, mosaics, capfd) -> None:
     whole = (folder / "0.dng").read_bytes()
     for part in (b"", b"text\n", whole[:200], whole[:-100]):
         (folder / "1.dng").write_bytes(part)
-        assert refusal(folder).startswith("1.dng: no raw file, or a truncated or damaged one (")
+        assert refusal(folder).startswith("1.dng: not a raw file, or corrupt (")
     assert capfd.readouterr() == ("", "")  # LibRaw says nothing by itself
     (folder / "1.dng").unlink()
     (folder / "2.dng").unlink()
@@ -245,3 +246,21 @@ def test_pictures_are_turned_as_exif_says(tmp_path, mosaics, orientation) -> Non
     image = Image.fromarray(picture)
     image.getexif()[274] = orientation
     assert np.array_equal(upright(picture, turned), np.asarray(ImageOps.exif_transpose(image)))
+
+
+def test_errors_of_files_read_at_the_same_time_leave_stderr_as_it_was(write, capfd) -> None:
+    """LibRaw prints past `sys.stderr`, so that is turned off for a while: not for good, whoever ends last."""
+    folder = write()
+    whole = (folder / "0.dng").read_bytes()
+    for number in range(3):
+        (folder / f"{number}.dng").write_bytes(whole[: len(whole) * 2 // 3])
+
+    def read(number: int) -> bool:
+        with pytest.raises(UserError):
+            read_samples(folder / f"{number % 3}.dng")
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(read, range(200)))
+    os.write(2, b"still there")
+    assert capfd.readouterr().err == "still there"

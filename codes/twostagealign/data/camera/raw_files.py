@@ -1,7 +1,9 @@
 """Raw files as cameras write them, DNG and others: the mosaic, and what the file says of its camera."""
 
+import logging
 import os
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -49,26 +51,43 @@ def _opened(path: Path) -> Iterator["rawpy.RawPy"]:
 
     check_regular(path, 2**32, "a raw file")
     try:
-        with _mute(), rawpy.imread(str(path)) as raw:
+        with _mute, rawpy.imread(str(path)) as raw:
             yield raw
     except rawpy.LibRawError as error:
         message = error.args[0].decode() if isinstance(error.args[0], bytes) else error
-        raise UserError(f"{path}: no raw file, or a truncated or damaged one ({message})") from error
+        raise UserError(f"{path}: not a raw file, or corrupt ({message})") from error
 
 
-@contextmanager
-def _mute() -> Iterator[None]:
-    """Let the libraries not print what they also raise; LibRaw does so from C, past `sys.stderr`."""
-    sys.stderr.flush()
-    spoken = os.dup(2)
-    silence = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(silence, 2)
-        yield
-    finally:
-        os.dup2(spoken, 2)
-        os.close(silence)
-        os.close(spoken)
+class _Mute:
+    """Keeps LibRaw from printing what it also raises, which it does from C, past `sys.stderr`; rawpy has no other way.
+
+    While any thread is inside, file descriptor 2 of the process leads nowhere. The last one to leave restores it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._stderr = -1
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                sys.stderr.flush()
+                self._stderr = os.dup(2)
+                silence = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(silence, 2)
+                os.close(silence)
+            self._inside += 1
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                os.dup2(self._stderr, 2)
+                os.close(self._stderr)
+
+
+_mute = _Mute()
 
 
 def read_samples(path: Path) -> np.ndarray:
@@ -147,7 +166,8 @@ def _dng_noise(path: Path) -> dict[str, float] | None:
     import tifffile
 
     try:
-        with _mute(), tifffile.TiffFile(path) as file:
+        logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it raises what it also logs
+        with tifffile.TiffFile(path) as file:
             pages = [part for page in file.pages for part in (page, *(page.pages or ()))]
             profiles = [page.tags[_NOISE_PROFILE].value for page in pages if _NOISE_PROFILE in page.tags]
         if not profiles:
