@@ -1,5 +1,6 @@
 import logging
 import math
+import os
 import re
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from twostagealign.data import BUNDLED, PROTOCOL_NOISE, degrade, write_picture
+from twostagealign.data import BUNDLED, PROTOCOL_NOISE, bundled_picture, degrade, write_picture
 from twostagealign.models import restorer as restorer_module
 from twostagealign.models.checkpoint import load_torch_file, load_weights, open_restorer, save_weights
 from twostagealign.options import load_options
@@ -206,6 +207,38 @@ class TestResuming:
             train("parts")
         monkeypatch.undo()
         assert_same_end(train("parts", resume=True), whole)
+
+    def test_a_rate_of_their_own_for_deformable_layers_that_comes_and_goes(self, train) -> None:
+        """At the same rate, the group makes no difference: each parameter keeps its moments."""
+        plain = train("plain")
+        train("parts", "train:total_iter=2")
+        train("parts", "train:total_iter=4", "train:optimizer:deform_lr=1e-3", resume=True)
+        parts = train("parts", resume=True)
+        assert_same(last_state(parts)["model"], last_state(plain)["model"])
+        assert_same(last_state(parts)["optimizer"]["state"], last_state(plain)["optimizer"]["state"])
+
+    def test_a_loss_scale_that_comes_and_goes(self, train) -> None:
+        train("parts", "train:total_iter=2")
+        run = train("parts", "train:total_iter=4", "train:amp=fp16", resume=True)
+        state = run.states / "2.state"
+        assert f"{state}: has no loss scale, which begins as new" in (run.folder / "train.log").read_text()
+        assert last_state(run)["scaler"]["_growth_tracker"] == 2
+        run = train("parts", resume=True)
+        assert "its loss scale is not used: train.amp is not fp16" in (run.folder / "train.log").read_text()
+        assert last_state(run)["scaler"] == {}
+
+    def test_a_new_learning_rate_is_used(self, train) -> None:
+        train("parts", "train:total_iter=2")
+        run = train(
+            "parts",
+            "train:total_iter=3",
+            "train:optimizer:lr=1e-4",
+            "train:scheduler:periods=[100]",
+            "train:scheduler:restart_weights=[1]",
+            resume=True,
+        )
+        (rate, *_) = [group["lr"] for group in last_state(run)["optimizer"]["param_groups"]]
+        assert rate == pytest.approx(1e-4, rel=0.01)
 
     def test_a_state_of_another_network(self, train) -> None:
         run = train("tiny", "train:total_iter=1")
@@ -638,7 +671,38 @@ class TestSignals:
         assert last_state(run)["validated"] == 0
 
 
+class TestTwoRunsOfOneName:
+    def test_the_second_one_is_refused_and_the_first_one_undisturbed(self, train, whole) -> None:
+        messages = []
+
+        def start_another(trainer: Trainer, report: StepReport) -> None:
+            if trainer.progress.iteration in (1, 5):
+                messages.append(message_of(train, "twice", resume=trainer.progress.iteration == 5))
+
+        run = train("twice", "val:every=3", hooks=[Watch(start_another)])
+        assert [message.partition(" in use by ")[0] for message in messages] == [f"{run.folder}:"] * 2
+        assert f"process {os.getpid()}, since " in messages[0]
+        assert_same_end(run, whole)
+        assert not list(run.folder.parent.glob("*_archived_*"))
+
+
+def test_nothing_is_written_before_the_run(tiny_experiment) -> None:
+    build_trainer(load_options(tiny_experiment), resume=True)
+    assert list(tiny_experiment.parent.iterdir()) == [tiny_experiment]
+
+
 class TestMistakes:
+    def test_photographs_for_validation_among_those_for_training(self, train, tmp_path) -> None:
+        message = message_of(train, "tiny", "datasets:train:exclude=[chelsea]")
+        assert message.startswith("datasets.val: coffee.png of ")
+        assert "are in the training set" in message
+        # Also as copies under other names.
+        (tmp_path / "pictures").mkdir()
+        write_picture(tmp_path / "pictures" / "1.png", bundled_picture("coffee"))
+        message = message_of(train, "tiny", f"datasets:train:source={tmp_path}/pictures")
+        assert message.startswith("datasets.val: coffee.png of ")
+        assert not (tmp_path / "experiments").exists()
+
     def test_validation_clips_among_the_training_clips(self, train, tmp_path) -> None:
         for clip in ("000", "001"):
             (tmp_path / "clips" / clip).mkdir(parents=True)
