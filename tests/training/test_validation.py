@@ -5,11 +5,14 @@ import torch
 
 from twostagealign.data import PROTOCOL_NOISE, ClipInMemory, read_burst
 from twostagealign.isp import demosaic, process, protocol_camera, tone_curve
+from twostagealign.options import load_options
 from twostagealign.restoration.frame import RestoredFrame
 from twostagealign.restoration.quality import develop, measure
 from twostagealign.restoration.tiling import Tiling
+from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.ranks import Ranks
 from twostagealign.training import validation
+from twostagealign.training.build import build_trainer
 from twostagealign.training.validation import validate
 
 
@@ -118,3 +121,10 @@ def test_a_stop_leaves_out_the_rest(tmp_path, make_restorer, bursts) -> None:
     options = (PROTOCOL_NOISE["high"], Tiling(16, 4, 16), tmp_path / "new", 0)
     found = validate(make_restorer(), bursts, *options, Ranks(), lambda: next(answers))
     assert [quality.index for quality in found] == [0]
+
+
+def test_frames_too_small_to_measure_are_refused_before_training(tiny_experiment, tmp_path) -> None:
+    expected = "datasets.val: frames of 24x10 pixels are too small to measure; use at least 12x12"
+    with pytest.raises(UserError, match=expected):
+        build_trainer(load_options(tiny_experiment, ["datasets:val:size=[10, 24]"]))
+    assert not (tmp_path / "experiments").exists()

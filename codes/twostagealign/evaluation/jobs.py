@@ -69,7 +69,9 @@ def choose_clips(clips: Sequence[str], usual: Sequence[str] | None, wanted: Sequ
             if clip not in clips:
                 raise UserError(f"--clips: found {clip!r}, expected some of {available}")
         return [clip for clip in clips if clip in wanted]
-    chosen = [clip for clip in clips if usual is None or clip in usual]
+    if usual is None:
+        return list(clips)
+    chosen = [clip for clip in clips if clip in usual]
     if not chosen:
         raise UserError(
             f"--data: found the clips {available}, expected some of {', '.join(usual or ())} (or choose by --clips)"

@@ -1,12 +1,14 @@
 """Bayer colour filter array: sampling, rearranging into planes, and demosaicking."""
 
 from functools import cache
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CFA_ORDERS = ("RGGB", "BGGR", "GRBG", "GBRG")
+CfaOrder = Literal["RGGB", "BGGR", "GRBG", "GBRG"]
+CFA_ORDERS: tuple[CfaOrder, ...] = get_args(CfaOrder)
 
 # Raster index, in a 2 x 2 cell, of R, of G in the red rows, of G in the blue rows, and of B. Each permutation is its
 # own inverse, so pack and unpack share them.

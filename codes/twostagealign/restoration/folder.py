@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -106,7 +106,7 @@ def restore_folder(
     reference: int | None = None,
     sliding: bool = False,
     linear: bool = False,
-    device: str = "auto",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
     dtype: str = "auto",
     tiling: Tiling | None = None,
 ) -> dict[str, Any]:

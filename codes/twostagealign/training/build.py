@@ -26,7 +26,7 @@ from twostagealign.training.record import TrainingRecord
 from twostagealign.training.schedule import CosineRestarts
 from twostagealign.training.step import Matching, Patches, TrainingStep
 from twostagealign.training.trainer import Intervals, Trainer
-from twostagealign.training.validation import Validation
+from twostagealign.training.validation import Validation, check_measurable
 
 
 def build_trainer(
@@ -48,6 +48,7 @@ def build_trainer(
     restorer = _build_restorer(options).to(device)
     training_set, validation_set = build(DATASETS, options.datasets.train), build(DATASETS, options.datasets.val)
     check_no_overlap(training_set, validation_set)
+    check_measurable(validation_set)
     frames, _, height, width = training_set[0].shape
     patches = _place_patches(options, restorer.features.scale, frames, height, width)
     optimizer = build_optimizer(restorer, **train.optimizer.model_dump())

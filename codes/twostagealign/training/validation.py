@@ -10,11 +10,13 @@ import torch
 from tqdm import tqdm
 
 from twostagealign.data import ClipInMemory, NoiseLevel, TrainingSet, read_burst, write_picture
+from twostagealign.data.clips.clip import LEAST_SIDE
 from twostagealign.isp import demosaic
 from twostagealign.models import TwoStageRestorer
 from twostagealign.restoration.frame import restore_frame
 from twostagealign.restoration.quality import develop, measure, picture
 from twostagealign.restoration.tiling import Tiling
+from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.ranks import Ranks
 
 
@@ -83,6 +85,23 @@ def validate(
             folder.mkdir(parents=True, exist_ok=True)
             write_picture(folder / f"{index:03d}.png", picture(torch.cat([noisy, developed, target], dim=2)))
     return sorted(ranks.gather(found), key=lambda quality: quality.index)
+
+
+def check_measurable(bursts: TrainingSet) -> None:
+    """Check that the frames of a validation set can be measured.
+
+    Args:
+        bursts: data set of clean bursts, all of one size.
+
+    Raises:
+        UserError: the frames are smaller than the window of SSIM.
+    """
+    height, width = bursts[0].shape[-2:]
+    if min(height, width) < LEAST_SIDE:
+        raise UserError(
+            f"datasets.val: frames of {width}x{height} pixels are too small to measure; "
+            f"use at least {LEAST_SIDE}x{LEAST_SIDE}"
+        )
 
 
 @dataclass(frozen=True)

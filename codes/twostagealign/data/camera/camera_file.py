@@ -17,12 +17,12 @@ The last two may be left out.
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from twostagealign.isp import CFA_ORDERS, Camera, rgb2cam_from_xyz2cam
+from twostagealign.isp import Camera, CfaOrder, rgb2cam_from_xyz2cam
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.validation import first_error, quote, schema_error
 from twostagealign.runtime.yaml_file import read_yaml
@@ -53,7 +53,7 @@ class _Noise(_Section):
 class CameraFile(_Section):
     """Content of a camera.yml; the keys are described above."""
 
-    cfa: Literal[CFA_ORDERS]
+    cfa: CfaOrder
     black_level: Annotated[
         tuple[_Level, _Level, _Level, _Level],
         BeforeValidator(lambda level: tuple(level) if isinstance(level, list) else (level,) * 4),

@@ -148,7 +148,7 @@ def _describe(path: Path) -> RawFile:
         # Laid out as the samples are, and then brought in the order of the planes as they are.
         levels = torch.tensor(raw.black_level_per_channel, dtype=torch.float32)[torch.from_numpy(cell).long()]
         red, green, blue, _ = raw.camera_whitebalance
-        camera = {
+        camera: dict[str, object] = {
             "cfa": cfa,
             "black_level": pack(extend_to_rggb(levels[None], cfa))[0, :, 0, 0].tolist(),
             "white_level": raw.white_level,

@@ -16,19 +16,27 @@ _READERS = {META_FILE: open_store, EDVR_META_FILE: open_edvr, BASICSR_META_FILE:
 
 
 class ClipSource(Protocol):
-    """Clips of frames of one size.
+    """Clips of frames of one size."""
 
-    Attributes:
-        path: of the folder or LMDB.
-        clips: number of frames of every clip, by name.
-        height: of every frame in RGB pixels.
-        width: of every frame in RGB pixels.
-    """
+    @property
+    def path(self) -> Path:
+        """The folder or LMDB."""
+        ...
 
-    path: Path
-    clips: Mapping[str, int]
-    height: int
-    width: int
+    @property
+    def clips(self) -> Mapping[str, int]:
+        """Number of frames of every clip, by name."""
+        ...
+
+    @property
+    def height(self) -> int:
+        """Height of every frame in RGB pixels."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Width of every frame in RGB pixels."""
+        ...
 
     def read(self, clip: str, frame: int, rows: slice = slice(None), columns: slice = slice(None)) -> np.ndarray:
         """Read a crop of a frame.

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -45,7 +46,7 @@ def write_scene(folder: Path, frames: Sequence[Tensor], shot: float, read: float
     paths = [folder / f"{number:04d}.mat" for number in range(1, len(frames) + 1)]
     for path, planes in zip(paths, frames, strict=True):
         mosaic = unpack(planes).numpy().astype(np.float64)
-        write_atomically(path, lambda temporary, mosaic=mosaic: _write_mat(temporary, mosaic, (shot, read**2)))
+        write_atomically(path, partial(_write_mat, mosaic=mosaic, noise_profile=(shot, read**2)))
     return paths
 
 

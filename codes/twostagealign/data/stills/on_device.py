@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from twostagealign.data.stills.motion import footprint, view_matrices
-from twostagealign.data.stills.scenes import BurstPlan, MovingView
+from twostagealign.data.stills.scenes import BurstPlan, Foreground, MovingView
 
 FINENESS = 32
 """Places between two pixels that are told apart, as in OpenCV."""
@@ -46,23 +46,23 @@ class StillsOnDevice:
         """
         scenes, sizes = [plan.scene for plan in plans], [self.size] * len(plans)
         views = self._interpolate(*self._windows(scenes, sizes))
-        covered = [index for index, plan in enumerate(plans) if plan.foreground]
+        covered = {index: plan.foreground for index, plan in enumerate(plans) if plan.foreground}
         if covered:
-            self._add_foregrounds(views, covered, plans)
+            self._add_foregrounds(views, covered)
         views = views.round_().clamp_(0, 255)
         if any(plan.colours is not None for plan in plans):
             colours = [np.eye(3) if plan.colours is None else plan.colours for plan in plans]
             m = self._put(np.stack(colours))[:, None, ..., None, None]
             # Not a matrix product, whose rounding may depend on the batch.
-            views = sum(m[:, :, :, channel] * views[:, :, channel, None] for channel in range(3))
-            views = views.round_().clamp_(0, 255)
+            red, green, blue = (m[:, :, :, channel] * views[:, :, channel, None] for channel in range(3))
+            views = (red + green + blue).round_().clamp_(0, 255)
         return views.to(torch.uint8)
 
-    def _add_foregrounds(self, views: Tensor, covered: list[int], plans: Sequence[BurstPlan]) -> None:
-        """Lay the foregrounds of the bursts `covered` over their frames, in place."""
-        foregrounds = [plans[index].foreground for index in covered]
+    def _add_foregrounds(self, views: Tensor, covered: dict[int, Foreground]) -> None:
+        """Lay foregrounds over the frames of the bursts with these indices, in place."""
+        foregrounds = list(covered.values())
         scenes = [foreground.scene for foreground in foregrounds]
-        sizes = [foreground.opacity.shape for foreground in foregrounds]
+        sizes = [(len(foreground.opacity), foreground.opacity.shape[1]) for foreground in foregrounds]
         corners = np.stack([foreground.corners for foreground in foregrounds])
         windows, matrices = self._windows(scenes, sizes)
         textures = self._interpolate(windows, _moved(matrices, corners))
@@ -70,9 +70,9 @@ class StillsOnDevice:
         for blob, foreground in zip(blobs, foregrounds, strict=True):
             height, width = foreground.opacity.shape
             blob[0, :height, :width] = torch.from_numpy(foreground.opacity)
-        matrices = [view_matrices(scene.motion, (0, 0), size) for scene, size in zip(scenes, sizes, strict=True)]
-        opacities = self._interpolate(blobs.to(self.device), _moved(np.stack(matrices), corners)).clamp_(0, 1)
-        index = torch.tensor(covered, device=self.device)
+        own = [view_matrices(scene.motion, (0, 0), size) for scene, size in zip(scenes, sizes, strict=True)]
+        opacities = self._interpolate(blobs.to(self.device), _moved(np.stack(own), corners)).clamp_(0, 1)
+        index = torch.tensor(list(covered), device=self.device)
         views[index] = torch.lerp(views[index], textures, opacities)
 
     def _windows(self, scenes: Sequence[MovingView], sizes: Sequence[tuple[int, int]]) -> tuple[Tensor, np.ndarray]:
@@ -98,11 +98,11 @@ class StillsOnDevice:
         row_step, column_step = steps.T[..., None, None]
         row_places = self._put(base[:, None, None] + row_step * rows)
         column_places = self._put(column_step * columns)
-        row_weights, column_weights = self._put(row_weights), self._put(column_weights)
+        row_shares, column_shares = self._put(row_weights), self._put(column_weights)
         for y in range(row_places.shape[2]):
             for x in range(column_places.shape[2]):
                 places = row_places[:, :, None, y] + column_places[:, None, :, x]
-                weights = row_weights[:, :, None, y] * column_weights[:, None, :, x]
+                weights = row_shares[:, :, None, y] * column_shares[:, None, :, x]
                 window += (self.pixels[places] * weights[..., None]).permute(0, 3, 1, 2)
         return windows, matrices
 
@@ -130,7 +130,7 @@ class StillsOnDevice:
             [scene.downscaled(length) for length in lengths],
             [start for _, start in spans] + low,
             high - low,
-            view_matrices(scene.motion, -low, size),
+            view_matrices(scene.motion, (-int(low[0]), -int(low[1])), size),
         )
 
     def _interpolate(self, windows: Tensor, matrices: np.ndarray) -> Tensor:
