@@ -2,19 +2,13 @@
 
 from pathlib import Path
 
-from twostagealign.cli.evaluation import read_request
+from twostagealign.cli.evaluation import evaluate_from_command_line
 from twostagealign.cli.run import run
-from twostagealign.evaluation.protocol import evaluate
-from twostagealign.evaluation.summary import results_table
 
 
 def main() -> None:
-    """Read the arguments, evaluate, print the table."""
-    found = evaluate(read_request(__doc__, Path("options/test/REDS4.yml")))
-    if found:  # on rank 0
-        folder, results = found
-        print(results_table(results))
-        print(f"written to {folder}")
+    """Evaluate as the command line says."""
+    evaluate_from_command_line(__doc__, Path("options/test/REDS4.yml"))
 
 
 if __name__ == "__main__":

@@ -5,13 +5,31 @@ from pathlib import Path
 
 from twostagealign.cli.arguments import Parser, bounded
 from twostagealign.data import PROTOCOL_NOISE, NoiseLevel
-from twostagealign.evaluation.protocol import Request
+from twostagealign.evaluation.protocol import Request, evaluate
+from twostagealign.evaluation.summary import results_table
 from twostagealign.models.checkpoint import find_checkpoint
 from twostagealign.options.evaluation import load_evaluation_options
 from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.bounds import Batch, Count, CountOrZero, FolderName, Workers
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import locate
+
+
+def evaluate_from_command_line(description: str, option_file: Path) -> None:
+    """Read the command line of a test script, evaluate, print the table (on the first process).
+
+    Args:
+        description: for --help.
+        option_file: unless -opt gives another.
+
+    Raises:
+        UserError: an argument, a file or the data set is not usable.
+    """
+    found = evaluate(read_request(description, option_file))
+    if found:
+        folder, results = found
+        print(results_table(results))
+        print(f"written to {folder}")
 
 
 def read_request(description: str, option_file: Path) -> Request:
