@@ -139,6 +139,16 @@ def test_formats_that_are_not_promised_are_refused(tmp_path, rgb, name):
         read_picture(path)
 
 
+def test_opencv_prints_nothing(tmp_path, rgb, capfd):
+    tifffile.imwrite(tmp_path / "a.tif", rgb, extratags=[(40963, "H", 2, (1, 1), True)], resolutionunit=1)
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    position = data.index(b"\x28\x01\x03\x00\x01")  # ResolutionUnit, one short
+    data[position + 4] = 2  # which it must not be
+    (tmp_path / "a.tif").write_bytes(data)
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.tif"), rgb)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_pipes_are_refused_and_do_not_block(tmp_path):
     os.mkfifo(tmp_path / "a.png")
     for read in (read_picture, stored_size):

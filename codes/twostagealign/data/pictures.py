@@ -26,6 +26,10 @@ _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 _FILE_BYTES = 2**30
 """Largest size of a picture file."""
 
+cv2.utils.logging.setLogLevel(
+    cv2.utils.logging.LOG_LEVEL_SILENT
+)  # OpenCV prints warnings about files; what matters is raised here
+
 _BUNDLED_FILES = {
     "astronaut": "astronaut.png",
     "chelsea": "chelsea.png",
