@@ -4,10 +4,10 @@ from pathlib import Path
 
 from twostagealign.cli.arguments import Parser, bounded
 from twostagealign.cli.run import run
+from twostagealign.cli.tiling import add_tiling_arguments, pop_tiling
 from twostagealign.isp import PROTOCOL_LEVELS
 from twostagealign.models.checkpoint import find_checkpoint
 from twostagealign.restoration.folder import restoration_table, restore_folder
-from twostagealign.restoration.tiling import add_tiling_arguments, pop_tiling
 from twostagealign.runtime.bounds import CountOrZero, Frames
 
 
@@ -30,7 +30,8 @@ def main() -> None:
     add("--dtype", choices=dtypes, default="auto", help="of the network; auto: bfloat16 on a GPU made for it")
     add_tiling_arguments(parser)
     options = vars(parser.parse_args())
-    result = restore_folder(tiling=pop_tiling(options), **options)
+    tiling, search = pop_tiling(options)
+    result = restore_folder(tiling=tiling, search=search, **options)
     if result:
         print(restoration_table(result))
     print(f"written to {options['output']}")

@@ -14,6 +14,7 @@ from torch import Tensor
 from twostagealign.cli.arguments import Parser, bounded
 from twostagealign.cli.run import run
 from twostagealign.data import PROTOCOL_NOISE, ClipInMemory, open_clip, read_burst
+from twostagealign.matching import Search
 from twostagealign.models.checkpoint import find_checkpoint, open_restorer
 from twostagealign.restoration.frame import restore_frame
 from twostagealign.restoration.quality import develop, measure
@@ -62,7 +63,8 @@ def main() -> None:
     size = arguments.size
     if size < 512 or size % 256:
         raise UserError(f"--size: found {size}, expected a multiple of 256, at least 512")
-    restorer, noise = open_restorer(arguments.checkpoint), PROTOCOL_NOISE[arguments.noise]
+    restorer = open_restorer(arguments.checkpoint, search=Search(block_matching=False))
+    noise = PROTOCOL_NOISE[arguments.noise]
     clip = open_clip(arguments.input, noise)
     count = len(clip.paths)
     height, width = (2 * side for side in clip.size)
@@ -76,7 +78,7 @@ def main() -> None:
     truth = develop(burst.target(), burst.camera)
 
     def restore(patch: int, halo: int, overlap: int) -> Tensor:
-        tiling = Tiling(patch, halo, batch=1, overlap=overlap, block_matching=False)
+        tiling = Tiling(patch, halo, batch=1, overlap=overlap)
         return develop(restore_frame(restorer, burst, tiling).image, burst.camera)
 
     whole = restore(size // 2, 16, 0)

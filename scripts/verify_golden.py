@@ -37,7 +37,7 @@ from twostagealign.isp import (
     unprocess,
 )
 from twostagealign.losses import charbonnier, edge_map
-from twostagealign.matching.block_matching import blend_patches, hard_match, soft_match
+from twostagealign.matching import blend_patches, hard_match, soft_match
 from twostagealign.metrics import psnr, ssim
 from twostagealign.runtime.errors import UserError
 from twostagealign.training.schedule import CosineRestarts

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from twostagealign.archs import LowResolutionFeatures, TwoStageNet
+from twostagealign.matching import Matcher, Search
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import save_weights
 
@@ -63,14 +64,17 @@ def module_experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_experiment(tmp_path_factory.mktemp("module"))
 
 
+NEAR = Search(16)
+
+
 @pytest.fixture(scope="session")
 def make_restorer() -> Callable[..., TwoStageRestorer]:
     """Makes restorers whose weights are all random, the offsets' too, and the same every time."""
 
-    def make(seed: int = 0, nf: int = 8, groups: int = 4, channels: int = 8) -> TwoStageRestorer:
+    def make(seed: int = 0, nf: int = 8, groups: int = 4, channels: int = 8, search: Search = NEAR) -> TwoStageRestorer:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            restorer = TwoStageRestorer(TwoStageNet(nf, groups), LowResolutionFeatures(channels))
+            restorer = TwoStageRestorer(TwoStageNet(nf, groups), LowResolutionFeatures(channels), Matcher(4, search))
             for name, parameter in restorer.named_parameters():
                 if "predictor" in name or name.endswith("bias"):
                     torch.nn.init.normal_(parameter, std=0.01)

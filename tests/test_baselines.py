@@ -49,7 +49,7 @@ def test_frame(baselines, make_restorer) -> None:
     restorer = make_restorer()
     lq = random_planes(5, 4, 37, 50)
     burst = Burst([RawFrame(planes, 0.1 * planes) for planes in lq], protocol_camera())
-    ours = restore_frame(restorer, burst, Tiling(patch=16, halo=4, search_window=16, batch=3))
+    ours = restore_frame(restorer, burst, Tiling(patch=16, halo=4, batch=3))
     assert ours.shifts.any()
     network = baselines.DirectNetwork(restorer.network.state_dict(), groups=4)
     direct = baselines.restore_directly(network, restorer.features, lq, 0.1 * lq, 16, 4, 16)

@@ -3,6 +3,7 @@
 import pytest
 
 from twostagealign.data import PROTOCOL_NOISE, ClipInMemory, bundled_picture, burst_from_picture, read_burst
+from twostagealign.matching import Search
 from twostagealign.models.checkpoint import find_checkpoint, open_restorer
 from twostagealign.restoration.frame import restore_frame
 from twostagealign.restoration.quality import develop, measure
@@ -18,8 +19,8 @@ def burst():
     return read_burst(ClipInMemory("astronaut", frames, PROTOCOL_NOISE["high"]), range(5))
 
 
-def _psnr(burst, **tiling):
-    restored = restore_frame(open_restorer(TINY), burst, Tiling(**tiling)).image
+def _psnr(burst, **search):
+    restored = restore_frame(open_restorer(TINY, search=Search(**search)), burst, Tiling()).image
     return measure(develop(restored, burst.camera), develop(burst.target(), burst.camera)).psnr
 
 

@@ -16,6 +16,7 @@ import yaml
 from twostagealign.archs import LowResolutionFeatures, TwoStageNet
 from twostagealign.data import bundled_picture, write_picture, write_store
 from twostagealign.data.clips.sc_burst_writer import write_scene
+from twostagealign.matching import Matcher
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import save_weights
 
@@ -136,7 +137,7 @@ def write_dng(path: Path, mosaic: np.ndarray) -> None:
 def _make_restorer() -> TwoStageRestorer:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return TwoStageRestorer(TwoStageNet(8, 4), LowResolutionFeatures(8)).eval()
+        return TwoStageRestorer(TwoStageNet(8, 4), LowResolutionFeatures(8), Matcher(4)).eval()
 
 
 def _write_foreign_stores(root: Path, frames: dict[str, np.ndarray]) -> None:

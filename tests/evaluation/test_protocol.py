@@ -23,6 +23,7 @@ from twostagealign.data.clips.sc_burst_writer import write_scene
 from twostagealign.evaluation import candidates, protocol
 from twostagealign.evaluation.protocol import Request, evaluate
 from twostagealign.evaluation.results import Results, Shifts, read_results
+from twostagealign.matching import Search
 from twostagealign.models.checkpoint import open_restorer, save_torch_file, save_weights
 from twostagealign.options.evaluation import EvaluationOptions
 from twostagealign.restoration.frame import restore_frame
@@ -32,7 +33,8 @@ from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.locks import folder_lock
 
 HIGH, LOW = PROTOCOL_NOISE["high"], PROTOCOL_NOISE["low"]
-TILING = Tiling(patch=16, halo=4, search_window=16)
+TILING = Tiling(patch=16, halo=4)
+SEARCH = Search(16)
 OPTIONS = {
     "name": "Two",
     "dataset": {"type": "ClipSet"},
@@ -77,7 +79,8 @@ def checkpoints(tmp_path_factory, make_restorer, nodes) -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def make_request(clips, checkpoints) -> Callable[..., Request]:
     def make(results: Path, *, options: dict | None = None, **changes) -> Request:
-        usual = {"data": clips, "checkpoints": checkpoints[:1], "noise": [HIGH], "tiling": TILING, "device": "cpu"}
+        usual = {"data": clips, "checkpoints": checkpoints[:1], "noise": [HIGH], "device": "cpu"}
+        usual |= {"tiling": TILING, "search": SEARCH}
         checked = EvaluationOptions.model_validate(OPTIONS | (options or {}))
         return Request(options=checked, results=results, **usual | changes)
 
@@ -107,7 +110,7 @@ def test_numbers_are_those_of_the_protocol(done, clips, checkpoints) -> None:
         ("second", "low"),
     ]
     run = results.runs[3]
-    restorer = open_restorer(checkpoints[1])
+    restorer = open_restorer(checkpoints[1], search=SEARCH)
     clip = open_clip(clips / "b", LOW)
     for frame, index in zip(run.frames[4:], range(4), strict=True):
         window = frame_window(index, 4, 3)
@@ -392,7 +395,7 @@ def test_wrong_requests(tmp_path, make_request, checkpoints) -> None:
         ({"checkpoints": [checkpoints[0]] * 2}, "first.safetensors: found the same checkpoint twice"),
         ({"checkpoints": [tmp_path / "none.pth"]}, "none.pth: no such file"),
         (
-            {"tiling": Tiling(patch=32, halo=4, search_window=16, inclusive_search=False)},
+            {"tiling": Tiling(patch=32, halo=4), "search": Search(16, inclusive_search=False)},
             "--protocol released: clip a has raw planes of 22x18, expected more than one tile of 32 on each side",
         ),
     ):
@@ -402,8 +405,8 @@ def test_wrong_requests(tmp_path, make_request, checkpoints) -> None:
 
 
 def test_released_protocol_searches_less(tmp_path, make_request, done) -> None:
-    tiling = dataclasses.replace(TILING, inclusive_search=False)
-    folder, results = evaluate(make_request(tmp_path, tiling=tiling, limit=1, clips=["a"], save_images=1))
+    search = Search(16, inclusive_search=False)
+    folder, results = evaluate(make_request(tmp_path, search=search, limit=1, clips=["a"], save_images=1))
     assert folder.name == "Two_first_high_released"
     shifts = json.loads((folder / results.runs[0].frames[0].pictures.shifts).read_text())["shifts"]
     last_tile = np.array(shifts)[3]

@@ -13,14 +13,8 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from twostagealign.matching import candidate_windows
-from twostagealign.matching.block_matching import (
-    blend_patches,
-    hard_match,
-    refine_beyond,
-    refine_match,
-    score_candidates,
-    soft_match,
-)
+from twostagealign.matching.refinement import refine_beyond, refine_match
+from twostagealign.matching.search import blend_patches, hard_match, score_candidates, soft_match
 
 DATA = Path(__file__).parents[1] / "data"
 TEMPERATURE = 0.1

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from twostagealign.matching.block_matching import hard_match
+from twostagealign.matching import hard_match
 
 
 def search(features: Tensor, origin: tuple[int, int], size: int, radius: int) -> list[tuple[int, int]]:

@@ -6,7 +6,7 @@ import torch
 from scipy.ndimage import convolve
 
 from twostagealign.data import BurstBatch, degrade
-from twostagealign.matching.block_matching import score_candidates, soft_match
+from twostagealign.matching import score_candidates, soft_match
 from twostagealign.models import TwoStageObjective
 
 SIZE, SCALE = 8, 4

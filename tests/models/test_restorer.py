@@ -6,8 +6,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from twostagealign.archs import LowResolutionFeatures
-from twostagealign.matching.block_matching import refine_match
-from twostagealign.models import TwoStageRestorer, grey
+from twostagealign.matching import Matcher, Search
+from twostagealign.matching.refinement import refine_match
+from twostagealign.models import TwoStageRestorer
 
 
 class Recorder(nn.Module):
@@ -59,15 +60,15 @@ def cut(maps, b: int, frame: int, position, size: int):
 
 
 def test_match_is_in_raw_pixels(moving) -> None:
-    restorer = TwoStageRestorer(Recorder(), BlockMeans())
-    positions = restorer.match(restorer.features(moving), ORIGINS, 16, 48)
+    restorer = TwoStageRestorer(Recorder(), BlockMeans(), Matcher(4))
+    positions = restorer.matcher.match(restorer.features(moving), ORIGINS, 16)
     assert torch.equal(positions, ORIGINS[:, :, None] + SHIFTS[:, None])
 
 
 def test_the_search_window_bounds_the_step_from_frame_to_frame(moving) -> None:
     """A window of 16 reaches 8 pixels to each side, and the fine search 8 more."""
-    restorer = TwoStageRestorer(Recorder(), BlockMeans())
-    positions = restorer.match(restorer.features(moving), ORIGINS, 16, 16)
+    restorer = TwoStageRestorer(Recorder(), BlockMeans(), Matcher(4, Search(16)))
+    positions = restorer.matcher.match(restorer.features(moving), ORIGINS, 16)
     steps = positions.diff(dim=2).abs()
     assert steps.max() <= 16
     assert not torch.equal(positions[0, :, 1], ORIGINS[0] + SHIFTS[0, 1])  # it lies 16 away
@@ -75,11 +76,11 @@ def test_the_search_window_bounds_the_step_from_frame_to_frame(moving) -> None:
 
 def test_at_a_low_temperature_the_network_gets_the_patches_that_testing_finds(moving) -> None:
     """Motion by whole coarse steps: the best candidate has all the weight, and is the one that testing finds."""
-    restorer = TwoStageRestorer(Recorder(), BlockMeans())
-    prediction, match = restorer(moving, 0.1 * moving, ORIGINS, 16, 48, 1e-4)
+    restorer = TwoStageRestorer(Recorder(), BlockMeans(), Matcher(4))
+    prediction, match = restorer(moving, 0.1 * moving, ORIGINS, 16, 1e-4)
     assert torch.equal(4 * match.positions, ORIGINS[:, :, None] + SHIFTS[:, None])
     assert restorer.network.interpolation
-    assert torch.equal(restorer.match(restorer.features(moving), ORIGINS, 16, 48), 4 * match.positions)
+    assert torch.equal(restorer.matcher.match(restorer.features(moving), ORIGINS, 16), 4 * match.positions)
     for b, p, frame in product(range(2), range(3), range(5)):
         expected = cut(moving, b, frame, 4 * match.positions[b, p, frame], 16)
         for planes, factor in ((restorer.network.lq, 1), (restorer.network.noise_map, 0.1)):
@@ -94,10 +95,12 @@ def test_patches_can_be_found_to_the_pixel() -> None:
     small = torch.rand(2, 4, 16, 17, generator=torch.Generator().manual_seed(0))
     scene = F.interpolate(small, scale_factor=12, mode="bicubic")
     lq = torch.stack([scene[:, :, 40 - y : 136 - y, 40 - x : 152 - x] for y, x in walk.tolist()], dim=1)
-    restorer = TwoStageRestorer(Recorder(), BlockMeans(), refine=True)
-    positions = refine_match(grey(lq), ORIGINS, restorer.match(restorer.features(lq), ORIGINS, 16, 48), 16)
+    restorer = TwoStageRestorer(Recorder(), BlockMeans(), Matcher(4, refine=True))
+    positions = refine_match(
+        lq.mean(dim=2, keepdim=True), ORIGINS, restorer.matcher.match(restorer.features(lq), ORIGINS, 16), 16
+    )
     assert torch.equal(positions, ORIGINS[:, :, None] + walk)
-    restorer(lq, 0.1 * lq, ORIGINS, 16, 48, 0.1)
+    restorer(lq, 0.1 * lq, ORIGINS, 16, 0.1)
     for b, p, frame in product(range(2), range(3), range(5)):
         expected = cut(lq, b, frame, positions[b, p, frame], 16)
         assert torch.equal(restorer.network.lq[3 * b + p, frame], expected)
@@ -105,15 +108,15 @@ def test_patches_can_be_found_to_the_pixel() -> None:
 
 
 def test_without_the_interpolation_branch(moving) -> None:
-    restorer = TwoStageRestorer(Recorder(), BlockMeans())
-    prediction, _ = restorer(moving, 0.1 * moving, ORIGINS, 16, 48, 0.1, interpolation=False)
+    restorer = TwoStageRestorer(Recorder(), BlockMeans(), Matcher(4))
+    prediction, _ = restorer(moving, 0.1 * moving, ORIGINS, 16, 0.1, interpolation=False)
     assert not restorer.network.interpolation
     assert prediction.shape == (6, 3, 32, 32)
 
 
 def test_noise_maps_are_blended_as_the_frames_are(moving) -> None:
-    restorer = TwoStageRestorer(Recorder(), BlockMeans())
-    restorer(moving, 0.1 * moving, ORIGINS, 16, 48, 1.0)
+    restorer = TwoStageRestorer(Recorder(), BlockMeans(), Matcher(4))
+    restorer(moving, 0.1 * moving, ORIGINS, 16, 1.0)
     torch.testing.assert_close(restorer.network.noise_map, 0.1 * restorer.network.lq, rtol=0, atol=1e-6)
     own = torch.stack([cut(moving, b, 2, ORIGINS[b, p], 16) for b in range(2) for p in range(3)])
     torch.testing.assert_close(restorer.network.lq[:, 2], own)  # the reference is not blended
@@ -121,16 +124,16 @@ def test_noise_maps_are_blended_as_the_frames_are(moving) -> None:
 
 
 def test_losses_on_the_match_train_the_features_of_a_refined_search(moving) -> None:
-    restorer = TwoStageRestorer(Recorder(), LowResolutionFeatures(8), refine=True)
-    _, match = restorer(moving, 0.1 * moving, ORIGINS, 16, 48, 0.1)
+    restorer = TwoStageRestorer(Recorder(), LowResolutionFeatures(8), Matcher(4, refine=True))
+    _, match = restorer(moving, 0.1 * moving, ORIGINS, 16, 0.1)
     assert not restorer.network.lq.requires_grad
     match.scores[..., 0].sum().backward()
     assert restorer.features.layers[0].weight.grad.abs().max() > 0
 
 
 def test_the_gradient_reaches_network_and_features(moving) -> None:
-    restorer = TwoStageRestorer(Recorder(), LowResolutionFeatures(8))
-    prediction, _ = restorer(moving, 0.1 * moving, ORIGINS, 16, 16, 0.1)
+    restorer = TwoStageRestorer(Recorder(), LowResolutionFeatures(8), Matcher(4, Search(16)))
+    prediction, _ = restorer(moving, 0.1 * moving, ORIGINS, 16, 0.1)
     (restorer.network.lq.square().mean() + prediction.square().mean()).backward()
     for name, parameter in restorer.named_parameters():
         # The bias before the instance norm has no effect.
@@ -139,8 +142,8 @@ def test_the_gradient_reaches_network_and_features(moving) -> None:
 
 
 def test_without_matching_every_patch_stays_where_it_is(moving) -> None:
-    restorer = TwoStageRestorer(Recorder(), BlockMeans())
-    prediction, match = restorer(moving, 0.1 * moving, ORIGINS, 16, None, 1e-4)
+    restorer = TwoStageRestorer(Recorder(), BlockMeans(), Matcher(4, Search(block_matching=False)))
+    prediction, match = restorer(moving, 0.1 * moving, ORIGINS, 16, 1e-4)
     assert match is None
     assert prediction.shape == (12, 3, 32, 32)
     for b, p, frame in product(range(2), range(3), range(5)):

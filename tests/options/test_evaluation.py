@@ -64,7 +64,7 @@ def test_defaults_come_from_the_option_file(monkeypatch) -> None:
     found = request(monkeypatch, "")
     assert (found.data, found.clips, found.limit) == (Path("datasets/REDS4"), None, None)
     assert [level.name for level in found.noise] == ["high"]
-    assert (found.tiling.patch, found.tiling.batch, found.tiling.inclusive_search) == (64, None, True)
+    assert (found.tiling.patch, found.tiling.batch, found.search.inclusive_search) == (64, None, True)
     assert [path.name for path in found.checkpoints] == ["two_stage_tiny.safetensors"]
     scenes = request(monkeypatch, "", "SC_burst")
     assert (scenes.noise, scenes.save_images) == (None, 1)
@@ -84,7 +84,7 @@ def test_command_line(monkeypatch, tmp_path) -> None:
     assert (found.averaged, found.clips, found.limit, found.save_images) == (False, ["020", "011"], 3, 1)
     assert [level.name for level in found.noise] == ["high", "low"]
     tiling = found.tiling
-    assert (tiling.batch, tiling.overlap, tiling.halo, tiling.inclusive_search) == (2, 4, 8, False)
+    assert (tiling.batch, tiling.overlap, tiling.halo, found.search.inclusive_search) == (2, 4, 8, False)
     assert (found.resume, found.skip_bad, found.name, found.workers) == (True, True, "n", 0)
     assert (found.device, found.dtype) == ("cpu", "bfloat16")
 

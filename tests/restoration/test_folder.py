@@ -26,6 +26,7 @@ from twostagealign.data import (
     write_raw_folder,
 )
 from twostagealign.isp import CFA_ORDERS, demosaic, protocol_camera, unprocess
+from twostagealign.matching import Search
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import open_restorer
 from twostagealign.restoration import folder as restoration
@@ -35,7 +36,8 @@ from twostagealign.restoration.quality import develop, measure, picture
 from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.errors import UserError
 
-TILING = Tiling(patch=16, halo=4, search_window=16)
+TILING = Tiling(patch=16, halo=4)
+SEARCH = Search(16)
 CFA_CELL = {"R": 0, "G": 1, "B": 2}
 
 
@@ -68,7 +70,7 @@ def restore(clip, tiny_checkpoint, tmp_path):
     """Restores into `tmp_path / "out"`, by default the clip with high noise."""
 
     def run(input: Path = clip, output: str = "out", **arguments) -> dict:
-        arguments = {"checkpoint": tiny_checkpoint, "tiling": TILING, "device": "cpu", **arguments}
+        arguments = {"checkpoint": tiny_checkpoint, "tiling": TILING, "search": SEARCH, "device": "cpu", **arguments}
         return restore_folder(input, tmp_path / output, **arguments)
 
     return run
@@ -88,8 +90,9 @@ class DemosaicNet(nn.Module):
 @pytest.fixture
 def demosaicing(monkeypatch, make_restorer):
     """Whatever the checkpoint, the pictures are demosaiced."""
-    restorer = TwoStageRestorer(DemosaicNet(), make_restorer().features).eval()
-    monkeypatch.setattr(restoration, "open_restorer", lambda *paths: restorer)
+    restorer = make_restorer()
+    restorer = TwoStageRestorer(DemosaicNet(), restorer.features, restorer.matcher).eval()
+    monkeypatch.setattr(restoration, "open_restorer", lambda *paths, **settings: restorer)
 
 
 def raw_folder(folder: Path, cfa: str, height: int, width: int, top: int = 0, left: int = 0) -> np.ndarray:
@@ -120,11 +123,11 @@ class TestSimulated:
             "checkpoint": str(tiny_checkpoint),
             "window": 5,
         }
-        assert result["tiling"]["patch"] == 16
+        assert (result["tiling"]["patch"], result["tiling"]["search_window"]) == (16, 16)
         assert result["seconds"] >= 0
 
         burst = read_burst(open_clip(clip, PROTOCOL_NOISE["high"]), [1, 2, 3, 4, 5])
-        image = restore_frame(open_restorer(tiny_checkpoint), burst, TILING).image
+        image = restore_frame(open_restorer(tiny_checkpoint, search=SEARCH), burst, TILING).image
         srgb, truth = develop(image, burst.camera), develop(burst.target(), burst.camera)
         quality = measure(srgb, truth)
         assert result["frames"] == [{"name": "003", "psnr": quality.psnr, "ssim": quality.ssim}]
@@ -173,7 +176,7 @@ class TestSimulated:
         assert result["window"] == len(window) == len(set(window)) == length
         assert window[length // 2] == reference
         burst = read_burst(open_clip(clip, PROTOCOL_NOISE["low"]), window)
-        srgb = develop(restore_frame(open_restorer(tiny_checkpoint), burst, TILING).image, burst.camera)
+        srgb = develop(restore_frame(open_restorer(tiny_checkpoint, search=SEARCH), burst, TILING).image, burst.camera)
         np.testing.assert_array_equal(read(tmp_path / "out" / f"{reference:03d}.png"), picture(srgb))
 
     @pytest.mark.parametrize("count", [1, 2, 3, 4])

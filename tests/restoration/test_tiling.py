@@ -1,6 +1,3 @@
-from argparse import ArgumentParser
-from dataclasses import asdict, replace
-
 import numpy as np
 import pytest
 import torch
@@ -12,10 +9,10 @@ from torch import nn
 from twostagealign.data.burst import Burst, Levels, NoiseLevel, RawFrame
 from twostagealign.isp import noise_map as deviation
 from twostagealign.isp import protocol_camera
+from twostagealign.matching import Matcher, Search
 from twostagealign.models import TwoStageRestorer
 from twostagealign.restoration.frame import restore_frame, restore_strips
-from twostagealign.restoration.tiling import FAST, Tiling, add_tiling_arguments, count_tiles, pop_tiling
-from twostagealign.runtime.errors import UserError
+from twostagealign.restoration.tiling import Tiling, count_tiles
 
 
 class PixelNet(nn.Module):
@@ -50,8 +47,11 @@ class NoFeatures(nn.Module):
         raise AssertionError("features are computed for nothing")
 
 
-def stub(features: nn.Module | None = None) -> TwoStageRestorer:
-    return TwoStageRestorer(PixelNet(), features or MeanFeatures()).eval()
+AT_REST, NEAR = Search(block_matching=False), Search(16)
+
+
+def stub(features: nn.Module | None = None, search: Search = NEAR, refine: bool = False) -> TwoStageRestorer:
+    return TwoStageRestorer(PixelNet(), features or MeanFeatures(), Matcher(4, search, refine)).eval()
 
 
 def random_burst(frames: int, height: int, width: int, seed: int = 0):
@@ -84,9 +84,9 @@ def test_tiles_reassemble_to_exactly_what_the_whole_frame_gives(
 ) -> None:
     lq, noise_map = random_burst(frames, height, width)
     overlap = min(overlap, halo, patch // 8 * 4)
-    tiling = Tiling(patch=patch, halo=halo, overlap=overlap, batch=batch, group=group, block_matching=False)
+    tiling = Tiling(patch=patch, halo=halo, overlap=overlap, batch=batch, group=group)
     finished = []
-    restored = restore_frame(stub(NoFeatures()), burst_of(lq, noise_map), tiling, finished.append)
+    restored = restore_frame(stub(NoFeatures(), AT_REST), burst_of(lq, noise_map), tiling, finished.append)
     assert restored.image.shape == (3, 2 * height, 2 * width)
     if overlap:
         torch.testing.assert_close(restored.image, whole(lq, noise_map), rtol=0, atol=1e-6)
@@ -109,8 +109,8 @@ def test_matching_finds_what_moved(height, width, batch) -> None:
     steps = torch.tensor([[16, -8], [8, -8], [0, 0], [0, 8], [-8, 16]])
     scene = torch.rand(4, height + 80, width + 80, generator=torch.Generator().manual_seed(1))
     lq = torch.stack([scene[:, 40 - y : 40 - y + height, 40 - x : 40 - x + width] for y, x in steps.tolist()])
-    tiling = Tiling(patch=8, halo=4, search_window=48, batch=batch)
-    restored = restore_frame(stub(), burst_of(lq, torch.zeros_like(lq)), tiling)
+    tiling = Tiling(patch=8, halo=4, batch=batch)
+    restored = restore_frame(stub(search=Search(48)), burst_of(lq, torch.zeros_like(lq)), tiling)
 
     reach = 4 + 16  # of halo and motion
     inside = ((restored.origins >= reach) & (restored.origins + 8 + reach <= torch.tensor([height, width]))).all(-1)
@@ -125,8 +125,8 @@ def test_matching_finds_what_moved(height, width, batch) -> None:
 
 def test_beyond_the_frame_a_tile_sees_zeros() -> None:
     lq, noise_map = 1 + random_burst(3, 9, 14)
-    restorer = stub()
-    restore_frame(restorer, burst_of(lq, noise_map), Tiling(patch=8, halo=4, batch=1, block_matching=False))
+    restorer = stub(search=AT_REST)
+    restore_frame(restorer, burst_of(lq, noise_map), Tiling(patch=8, halo=4, batch=1))
     padded = F.pad(lq, (4, 2 + 4, 4, 7 + 4))
     for index, (tile, noise) in enumerate(restorer.network.seen):
         y, x = 8 * (index // 2), 8 * (index % 2)
@@ -140,8 +140,7 @@ def test_patches_of_a_tile_are_aligned_one_by_one(group) -> None:
     """To a network that sees single pixels it is all the same how many patches it gets at once."""
     lq, noise_map = random_burst(5, 37, 50)
     alone, together = (
-        restore_frame(stub(), burst_of(lq, noise_map), Tiling(patch=8, halo=4, search_window=16, group=count))
-        for count in (1, group)
+        restore_frame(stub(), burst_of(lq, noise_map), Tiling(patch=8, halo=4, group=count)) for count in (1, group)
     )
     assert alone.shifts.any()
     assert torch.equal(together.shifts, alone.shifts)
@@ -154,9 +153,8 @@ def test_patches_are_found_to_the_pixel_where_the_checkpoint_says_so() -> None:
     small = torch.rand(1, 4, 24, 24, generator=torch.Generator().manual_seed(1))
     scene = F.interpolate(small, scale_factor=5)[0]
     lq = torch.stack([scene[:, 40 - y : 80 - y, 40 - x : 80 - x] for y, x in steps.tolist()])
-    restorer = stub()
-    restorer.refine = True
-    restored = restore_frame(restorer, burst_of(lq, torch.zeros_like(lq)), Tiling(patch=8, halo=4, search_window=16))
+    restorer = stub(refine=True)
+    restored = restore_frame(restorer, burst_of(lq, torch.zeros_like(lq)), Tiling(patch=8, halo=4))
     inside = (restored.origins == 16).all(-1)
     assert (restored.shifts[inside] == steps).all()
     assert not restored.shifts[:, 1].any()
@@ -168,9 +166,8 @@ def test_where_matches_are_refined_tiles_repeat_the_border_of_the_frame(group) -
     small = torch.rand(1, 4, 8, 16, generator=torch.Generator().manual_seed(0))
     scene = F.interpolate(small, scale_factor=5)[0]
     lq = torch.stack([scene[:, :32, 20 - x : 52 - x] for x in (-6, 0, 3)])
-    restorer = stub()
-    restorer.refine = True
-    tiling = Tiling(patch=16, halo=4, search_window=16, batch=1, group=group)
+    restorer = stub(refine=True)
+    tiling = Tiling(patch=16, halo=4, batch=1, group=group)
     restored = restore_frame(restorer, burst_of(lq, 0.1 * lq), tiling)
     left = restored.origins[:, 1] == 0
     assert (restored.shifts[left][:, 0] == torch.tensor([0, -6])).all()
@@ -186,7 +183,7 @@ def test_where_matches_are_refined_tiles_repeat_the_border_of_the_frame(group) -
 def test_the_halo_of_a_tile_goes_with_the_patches_at_its_border(overlap) -> None:
     lq, noise_map = random_burst(3, 16, 24)
     restorer = stub()
-    tiling = Tiling(patch=8, halo=4, search_window=16, group=2, batch=1, overlap=overlap)
+    tiling = Tiling(patch=8, halo=4, group=2, batch=1, overlap=overlap)
     restored = restore_frame(restorer, burst_of(lq, noise_map), tiling)
     (first, _), (last, _) = restorer.network.seen
     assert (first.shape[-2:], last.shape[-2:]) == ((24, 24), (24, 16))
@@ -197,7 +194,7 @@ def test_the_halo_of_a_tile_goes_with_the_patches_at_its_border(overlap) -> None
 
 def test_the_noise_map_is_computed_from_the_noise_level() -> None:
     lq = random_burst(3, 21, 35)[0]
-    tiling = Tiling(patch=8, halo=4, search_window=16, batch=2)
+    tiling = Tiling(patch=8, halo=4, batch=2)
     stored, computed = stub(), stub()
     image = restore_frame(stored, burst_of(lq, deviation(lq, 0.04, 0.3)), tiling).image
     burst = Burst([RawFrame(planes, NoiseLevel("known", 0.04, 0.3)) for planes in lq], protocol_camera())
@@ -209,7 +206,7 @@ def test_the_noise_map_is_computed_from_the_noise_level() -> None:
 @pytest.mark.parametrize(("group", "overlap"), [(1, 0), (2, 4)])
 def test_strips_come_as_soon_as_they_are_done_and_make_the_whole_picture(group, overlap) -> None:
     lq, noise_map = random_burst(3, 37, 50)
-    tiling = Tiling(patch=8, halo=4, search_window=16, batch=3, group=group, overlap=overlap)
+    tiling = Tiling(patch=8, halo=4, batch=3, group=group, overlap=overlap)
     strips, done, when = [], [], []
     restored = restore_frame(stub(), burst_of(lq, noise_map), tiling)
     matches = restore_strips(
@@ -228,7 +225,7 @@ def test_strips_come_as_soon_as_they_are_done_and_make_the_whole_picture(group, 
 
 def test_frames_can_stay_as_a_camera_stored_them() -> None:
     stored = torch.from_numpy(np.random.default_rng(0).integers(0, 2**16, (3, 4, 21, 35), dtype=np.uint16))
-    tiling = Tiling(patch=8, halo=4, search_window=16)
+    tiling = Tiling(patch=8, halo=4)
     black = torch.tensor([20000, 21000, 22000, 23000])
     noise = NoiseLevel("known", 0.04, 0.3)
     frames = [RawFrame(planes, noise, Levels(tuple(black.tolist()), 50000)) for planes in stored]
@@ -243,8 +240,8 @@ def test_frames_can_stay_as_a_camera_stored_them() -> None:
 
 def test_matched_patches_take_their_noise_map_along() -> None:
     lq = random_burst(5, 40, 40)[0]
-    restorer = stub()
-    restored = restore_frame(restorer, burst_of(lq, 2 * lq), Tiling(patch=16, halo=4, search_window=32))
+    restorer = stub(search=Search(32))
+    restored = restore_frame(restorer, burst_of(lq, 2 * lq), Tiling(patch=16, halo=4))
     assert restored.shifts.any()
     for tile, noise in restorer.network.seen:
         assert torch.equal(noise, 2 * tile)
@@ -255,7 +252,7 @@ def test_the_batch_of_tiles_does_not_change_the_picture(make_restorer, height, w
     restorer = make_restorer()
     lq, noise_map = random_burst(3, height, width)
     images = [
-        restore_frame(restorer, burst_of(lq, 0.1 * noise_map), Tiling(16, 4, 16, batch)).image.double()
+        restore_frame(restorer, burst_of(lq, 0.1 * noise_map), Tiling(16, 4, batch)).image.double()
         for batch in (1, 4, 100)
     ]
     assert images[0].shape == (3, 2 * height, 2 * width)
@@ -268,7 +265,7 @@ def test_the_network_s_dtype_is_its_own_affair() -> None:
     lq, noise_map = random_burst(3, 12, 12)
     restorer = stub()
     restorer.network.to(torch.bfloat16)
-    restored = restore_frame(restorer, burst_of(lq, noise_map), Tiling(8, 4, 16))
+    restored = restore_frame(restorer, burst_of(lq, noise_map), Tiling(8, 4))
     assert restorer.network.seen[0][0].dtype == torch.bfloat16
     assert restored.image.dtype == torch.float32
     torch.testing.assert_close(restored.image[1:], whole(lq, noise_map)[1:], rtol=1e-2, atol=1e-2)
@@ -282,9 +279,9 @@ def test_overlapping_tiles_are_faded_into_each_other() -> None:
             self.seen.append(len(self.seen))
             return torch.full((1, 3, 2 * lq.shape[-2], 2 * lq.shape[-1]), float(self.seen[-1]))
 
-    restorer = TwoStageRestorer(Numbering(), NoFeatures())
+    restorer = TwoStageRestorer(Numbering(), NoFeatures(), Matcher(4, AT_REST))
     lq = torch.zeros(1, 4, 8, 32)
-    tiling = Tiling(patch=16, halo=8, overlap=4, batch=1, block_matching=False)
+    tiling = Tiling(patch=16, halo=8, overlap=4, batch=1)
     row = restore_frame(restorer, burst_of(lq, lq), tiling).image[0, 3]
     ramp = (torch.arange(16) + 0.5) / 16
     torch.testing.assert_close(row, torch.cat([torch.zeros(24), ramp, torch.ones(24)]), rtol=0, atol=1e-5)
@@ -292,7 +289,7 @@ def test_overlapping_tiles_are_faded_into_each_other() -> None:
 
 def test_no_gradient_is_kept() -> None:
     lq, noise_map = random_burst(3, 12, 12)
-    assert not restore_frame(stub(), burst_of(lq, noise_map), Tiling(8, 4, 16)).image.requires_grad
+    assert not restore_frame(stub(), burst_of(lq, noise_map), Tiling(8, 4)).image.requires_grad
 
 
 @pytest.mark.parametrize(
@@ -302,8 +299,6 @@ def test_no_gradient_is_kept() -> None:
         ({"patch": 30}, "patch: found 30, expected a multiple of 4"),
         ({"halo": -4}, "halo: found -4, expected a multiple of 4, at least 0"),
         ({"halo": 2}, "halo: found 2"),
-        ({"search_window": 8}, "search_window: found 8, expected a multiple of 16, at least 16"),
-        ({"search_window": 24}, "search_window: found 24"),  # 0 would be no candidate
         ({"batch": 0}, "batch: found 0, expected at least 1"),
         ({"group": 0}, "group: found 0, expected at least 1"),
         ({"overlap": 2}, "overlap: found 2, expected a multiple of 4"),
@@ -313,23 +308,3 @@ def test_no_gradient_is_kept() -> None:
 def test_bad_sizes(arguments, message) -> None:
     with pytest.raises(ValueError, match=f"^{message}"):
         Tiling(**arguments)
-    (name, value), text = *arguments.items(), message.partition(":")[2]
-    options = asdict(Tiling()) | {name: value, "fast": False}
-    with pytest.raises(UserError, match=f"^--{name.replace('_', '-')}:{text}"):
-        pop_tiling(options)
-
-
-def test_command_line() -> None:
-    parser = ArgumentParser()
-    parser.add_argument("--device", default="cpu")
-    add_tiling_arguments(parser)
-    options = vars(parser.parse_args([]))
-    assert pop_tiling(options) == Tiling()
-    assert options == {"device": "cpu"}  # the rest is left for others
-    assert pop_tiling(vars(parser.parse_args(["--fast"]))) == FAST
-    assert pop_tiling(vars(parser.parse_args(["--fast", "--halo", "8"]))) == replace(FAST, halo=8)
-    line = "--patch 32 --halo 8 --search-window 16 --batch 2 --group 3 --overlap 4 "
-    line += "--no-block-matching --no-inclusive-search"
-    assert pop_tiling(vars(parser.parse_args(line.split()))) == Tiling(
-        patch=32, halo=8, search_window=16, batch=2, group=3, overlap=4, block_matching=False, inclusive_search=False
-    )

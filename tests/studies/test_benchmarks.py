@@ -11,7 +11,7 @@ import torch
 
 from twostagealign.data.burst import Burst, RawFrame
 from twostagealign.isp import protocol_camera
-from twostagealign.matching import hard_match
+from twostagealign.matching import Search, hard_match
 from twostagealign.restoration.frame import restore_frame
 from twostagealign.restoration.tiling import FAST, Tiling
 from twostagealign.studies import benchmarks
@@ -19,8 +19,8 @@ from twostagealign.studies.benchmarks import data, frame, growth, memory
 from twostagealign.studies.benchmarks.measurement import Measurement, race
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-SMALL = Tiling(patch=8, halo=4, search_window=16)
-TILINGS = {"small": SMALL, "large": Tiling(patch=16, halo=4, search_window=16)}
+SMALL = Tiling(patch=8, halo=4)
+TILINGS = {"small": SMALL, "large": Tiling(patch=16, halo=4)}
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_matching() -> None:
         assert (maps.shape, len(origins), size, radius) == ((5, 16, 6, 8), 6, 4, 2)
         return hard_match(maps[None], origins[None], size, radius)
 
-    results = measured(benchmarks.benchmark_matching(direct, [("small", (16, 24), SMALL, 0.0)]))
+    results = measured(benchmarks.benchmark_matching(direct, [("small", (16, 24), SMALL, Search(16), 0.0)]))
     assert list(results) == [
         *("small, 6 patches, time", "small, 6 patches, direct / ours"),
         "small, 6 patches, time if nothing matches",
@@ -136,10 +136,10 @@ def test_growth_fits_exponents_and_draws(tmp_path) -> None:
 def test_memory_needs_what_is_held_at_least(monkeypatch) -> None:
     """In this process: only that the path is the whole one and few tiles pass the network."""
     seen = []
-    restorer = memory.wide_restorer()
+    restorer = memory.wide_restorer(Search(16))
     network = restorer.network.forward
     monkeypatch.setattr(restorer.network, "forward", lambda *args: seen.append(args[0].shape) or network(*args))
-    monkeypatch.setattr(memory, "wide_restorer", lambda: restorer)
+    monkeypatch.setattr(memory, "wide_restorer", lambda search: restorer)
     monkeypatch.setattr(memory, "TILING", SMALL)
     assert memory.peak_of_restoration(24, 16) > 1e8
     assert seen == [(2, 5, 4, 16, 16)]
@@ -196,7 +196,6 @@ def test_script_refuses_an_unknown_suite(script) -> None:
 
 def test_fast_differs_from_the_protocol_in_its_tiles_alone() -> None:
     assert FAST.patch * FAST.group > Tiling().patch
-    assert FAST.search_window == Tiling().search_window
 
 
 @torch.inference_mode()

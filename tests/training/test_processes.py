@@ -40,7 +40,7 @@ with join_ranks(required=True) as ranks:
         trainer = build_trainer(load_options(Path(sys.argv[1]), options), ranks=ranks)
         trainer.run()
         network, noise = trainer.average.module.eval(), NoiseLevel("own", 0.01, 0.02)
-        arguments = (network, trainer.validation.bursts, noise, Tiling(search_window=16), Path("none"), 0)
+        arguments = (network, trainer.validation.bursts, noise, Tiling(), Path("none"), 0)
         shared, alone = (validate(*arguments, processes, lambda: False) for processes in (ranks, Ranks()))
         weights = ranks.gather([torch.cat([p.detach().flatten() for p in trainer.restorer.parameters()])])
         if ranks.rank == 0:

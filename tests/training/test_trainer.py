@@ -19,10 +19,10 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from twostagealign.data import BUNDLED, PROTOCOL_NOISE, bundled_picture, degrade, write_picture
-from twostagealign.models import restorer as restorer_module
+from twostagealign.matching import Search
+from twostagealign.matching import matcher as matcher_module
 from twostagealign.models.checkpoint import load_torch_file, load_weights, open_restorer, save_weights
 from twostagealign.options import load_options
-from twostagealign.restoration import frame as tiled_restoration
 from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.ranks import Ranks
@@ -388,9 +388,9 @@ class TestSteps:
         temperatures = []
 
         def note(restorer, arguments) -> None:
-            _, _, origins, size, search_window, temperature, *_ = arguments
+            _, _, origins, size, temperature, *_ = arguments
             temperatures.append(temperature)
-            assert (size, search_window, origins.unique().tolist()) == (8, 16, [8])
+            assert (size, restorer.matcher.search.search_window, origins.unique().tolist()) == (8, 16, [8])
 
         def prepare(trainer: Trainer) -> None:
             trainer.restorer.register_forward_pre_hook(note)
@@ -414,9 +414,9 @@ class TestSteps:
         options = ["val={every: 2, noise: low, pictures: 1, search_window: 32}", "datasets:val:length=2"]
         run = train("tiny", "train:total_iter=2", *options, hooks=[Validated()])
         ((qualities, bursts, pictures),) = found
-        restorer, tiling = open_restorer(run.models / "net_latest.safetensors"), Tiling(search_window=32)
+        restorer = open_restorer(run.models / "net_latest.safetensors", search=Search(32))
         expected = validate(
-            restorer, bursts, PROTOCOL_NOISE["low"], tiling, run.folder / "again", 0, Ranks(), lambda: False
+            restorer, bursts, PROTOCOL_NOISE["low"], Tiling(), run.folder / "again", 0, Ranks(), lambda: False
         )
         assert qualities == expected
         assert pictures == {"000.png"}
@@ -474,7 +474,7 @@ class TestSteps:
             "train:total_iter=2",
             prepare=trainers.append,
         )
-        assert not trainers[0].validation.tiling.block_matching
+        assert not trainers[0].validation.search.block_matching
         assert "one_hot" not in (run.folder / "train.log").read_text()
         before = train("other", "matching:search_window=null", "train:total_iter=1", "train:optimizer:lr=1e-12")
         models = last_state(run)["model"], last_state(before)["model"]
@@ -510,19 +510,19 @@ class TestSteps:
     def test_patches_found_to_the_pixel(self, train, monkeypatch) -> None:
         """In training, in validation, and from the checkpoint; the features learn as long as the match counts."""
         searches = []
-        for module, name in ((restorer_module, "refine_match"), (tiled_restoration, "refine_beyond")):
-            original = getattr(module, name)
+        for name in ("refine_match", "refine_beyond"):
+            original = getattr(matcher_module, name)
 
             def search(*arguments, name=name, original=original):
                 searches.append((name, arguments[0].shape[2]))
                 return original(*arguments)
 
-            monkeypatch.setattr(module, name, search)
+            monkeypatch.setattr(matcher_module, name, search)
         ending = "train:losses={one_hot: 0, match_supervision: {until: 1}}"
         run = train("tiny", "matching:refine=true", "train:total_iter=2", "logger:checkpoint_every=1", ending)
         assert searches == [("refine_match", 1)] * 2 + [("refine_beyond", 1)]
-        assert open_restorer(run.models / "net_latest.safetensors").refine
-        assert open_restorer(run.states / "2.state").refine
+        assert open_restorer(run.models / "net_latest.safetensors").matcher.refine
+        assert open_restorer(run.states / "2.state").matcher.refine
         states = [load_torch_file(run.states / f"{iteration}.state")["model"] for iteration in (1, 2)]
         for name, tensor in states[0].items():
             assert torch.equal(tensor, states[1][name]) == name.startswith("features."), name

@@ -58,7 +58,7 @@ def read(path):
 
 def test_validation_follows_the_test_protocol(tmp_path, make_restorer, bursts, seen) -> None:
     calls, truths = seen
-    noise, tiling = PROTOCOL_NOISE["low"], Tiling(16, 4, 16)
+    noise, tiling = PROTOCOL_NOISE["low"], Tiling(16, 4)
     expected = [read_burst(ClipInMemory("", frames, noise), range(3)) for frames in bursts]
     truths += [burst.target() for burst in expected]
     found = validate(make_restorer(), bursts, noise, tiling, tmp_path / "new", 2, Ranks(), never)
@@ -79,7 +79,7 @@ def test_validation_shows_noisy_restored_and_true_side_by_side(tmp_path, make_re
     expected = [read_burst(ClipInMemory("", frames, noise), range(3)) for frames in bursts]
     seen[1].extend(burst.target() for burst in expected)
     folder = tmp_path / "new" / "1000"
-    validate(make_restorer(), bursts, noise, Tiling(16, 4, 16), folder, 2, Ranks(), never)
+    validate(make_restorer(), bursts, noise, Tiling(16, 4), folder, 2, Ranks(), never)
     assert sorted(path.name for path in folder.iterdir()) == ["000.png", "001.png"]
     for index in range(2):
         views = np.split(read(folder / f"{index:03d}.png"), 3, axis=1)
@@ -94,7 +94,7 @@ def test_validation_without_pictures_writes_nothing(tmp_path, make_restorer, bur
     """With the network itself: twice the same numbers, and the restorer stays as it is."""
     restorer = make_restorer()
     results = [
-        validate(restorer, bursts[:1], PROTOCOL_NOISE["high"], Tiling(16, 4, 16), tmp_path / "new", 0, Ranks(), never)
+        validate(restorer, bursts[:1], PROTOCOL_NOISE["high"], Tiling(16, 4), tmp_path / "new", 0, Ranks(), never)
         for _ in range(2)
     ]
     assert results[0] == results[1]
@@ -104,7 +104,7 @@ def test_validation_without_pictures_writes_nothing(tmp_path, make_restorer, bur
 
 
 def test_the_bursts_are_shared_out_without_duplicates(tmp_path, make_restorer, bursts) -> None:
-    restorer, options = make_restorer(), (PROTOCOL_NOISE["high"], Tiling(16, 4, 16), tmp_path / "new", 0)
+    restorer, options = make_restorer(), (PROTOCOL_NOISE["high"], Tiling(16, 4), tmp_path / "new", 0)
     whole = validate(restorer, bursts, *options, Ranks(), never)
 
     class Rank(Ranks):
@@ -118,7 +118,7 @@ def test_the_bursts_are_shared_out_without_duplicates(tmp_path, make_restorer, b
 
 def test_a_stop_leaves_out_the_rest(tmp_path, make_restorer, bursts) -> None:
     answers = iter([None, "SIGTERM"])
-    options = (PROTOCOL_NOISE["high"], Tiling(16, 4, 16), tmp_path / "new", 0)
+    options = (PROTOCOL_NOISE["high"], Tiling(16, 4), tmp_path / "new", 0)
     found = validate(make_restorer(), bursts, *options, Ranks(), lambda: next(answers))
     assert [quality.index for quality in found] == [0]
 

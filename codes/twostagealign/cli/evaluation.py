@@ -7,8 +7,9 @@ from twostagealign.cli.arguments import Parser, bounded
 from twostagealign.data import PROTOCOL_NOISE, NoiseLevel
 from twostagealign.evaluation.protocol import Request, evaluate
 from twostagealign.evaluation.summary import results_table
+from twostagealign.matching import Search
 from twostagealign.models.checkpoint import find_checkpoint
-from twostagealign.options.evaluation import load_evaluation_options
+from twostagealign.options.evaluation import SEARCH_FIELDS, load_evaluation_options
 from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.bounds import Batch, Count, CountOrZero, FolderName, Workers
 from twostagealign.runtime.errors import UserError
@@ -51,7 +52,10 @@ def read_request(description: str, option_file: Path) -> Request:
         raise UserError("--compare: found one checkpoint, expected at least two")
     sizes = {key: getattr(arguments, key) for key in ("batch", "overlap") if getattr(arguments, key) is not None}
     try:
-        tiling = Tiling(**options.tiling.model_dump() | sizes, inclusive_search=arguments.protocol != "released")
+        tiling = Tiling(**options.tiling.model_dump(exclude=SEARCH_FIELDS) | sizes)
+        search = Search(
+            **options.tiling.model_dump(include=SEARCH_FIELDS), inclusive_search=arguments.protocol != "released"
+        )
     except ValueError as error:
         name = str(error).partition(":")[0]
         raise UserError(f"--{error}" if name in sizes else f"{arguments.opt}: tiling.{error}") from error
@@ -65,6 +69,7 @@ def read_request(description: str, option_file: Path) -> Request:
         data=locate(arguments.data or Path(options.data)),
         checkpoints=arguments.compare or [arguments.checkpoint],
         tiling=tiling,
+        search=search,
         noise=None if noise is None else parse_noise(noise, source),
         features_checkpoint=arguments.features_checkpoint,
         averaged=arguments.weights == "ema",

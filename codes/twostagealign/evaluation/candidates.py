@@ -9,6 +9,7 @@ import torch
 
 from twostagealign.archs import is_released
 from twostagealign.evaluation.results import Checkpoint
+from twostagealign.matching import Search
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import load_weights, open_restorer
 from twostagealign.models.complexity import count_flops, count_parameters
@@ -35,6 +36,7 @@ def load_candidates(
     paths: Sequence[Path],
     features_path: Path | None,
     averaged: bool,
+    search: Search,
     device: torch.device,
     dtype: torch.dtype,
     frames: int,
@@ -46,6 +48,7 @@ def load_candidates(
         paths: files of weights; see `open_restorer`.
         features_path: released file of the feature net, for those among `paths` that are released networks.
         averaged: take the averaged weights of training states.
+        search: where patches are searched.
         device: device to compute on.
         dtype: dtype of the networks; the feature nets stay in float32.
         frames: number of frames of a burst.
@@ -62,7 +65,7 @@ def load_candidates(
         needs_features = len(paths) == 1 or is_released(load_weights(path)[0])
         features = features_path if needs_features else None
         files = [path] if features is None else [path, features]
-        restorer = open_restorer(path, features, averaged)
+        restorer = open_restorer(path, features, averaged, search)
         flops = count_flops(restorer.network, frames, side)
         restorer.to(device).network.to(dtype)
         description = Checkpoint(

@@ -27,6 +27,7 @@ from twostagealign.evaluation.results import (
 )
 from twostagealign.evaluation.results_folder import ResultsFolder, identity_digest
 from twostagealign.evaluation.summary import summarise_clip, summarise_clips
+from twostagealign.matching import Search
 from twostagealign.metrics import load_lpips
 from twostagealign.options.evaluation import FROM_CODE, EvaluationOptions
 from twostagealign.options.registry import EVALUATION_SETS, check
@@ -47,6 +48,7 @@ class Request:
         data: folder of the data set.
         checkpoints: files of weights. If there are several, the others are compared with the first.
         tiling: sizes of the tiles.
+        search: where patches are searched.
         noise: noise levels; None if the frames have noise of their own.
         features_checkpoint: weights of the feature net, for released checkpoints.
         averaged: take the averaged weights of training states.
@@ -67,6 +69,7 @@ class Request:
     data: Path
     checkpoints: Sequence[Path]
     tiling: Tiling
+    search: Search
     noise: Sequence[NoiseLevel] | None
     features_checkpoint: Path | None = None
     averaged: bool = True
@@ -121,6 +124,7 @@ class _Evaluation:
             request.checkpoints,
             request.features_checkpoint,
             request.averaged,
+            request.search,
             self.device,
             getattr(torch, request.dtype),
             options.frames,
@@ -143,7 +147,7 @@ class _Evaluation:
     def _check_sizes(self) -> None:
         request = self.request
         for clip in self.clips:
-            if not request.tiling.inclusive_search and min(clip.size) <= request.tiling.patch:
+            if not request.search.inclusive_search and min(clip.size) <= request.tiling.patch:
                 height, width = clip.size
                 raise UserError(
                     f"--protocol released: clip {clip.name} has raw planes of {width}x{height}, expected more than one "
@@ -153,7 +157,7 @@ class _Evaluation:
     def _usual_name(self) -> str:
         parts = [self.request.options.name, "_vs_".join(x.description.label for x in self.candidates)]
         parts += [level.name for level in self.request.noise or ()]
-        return "_".join(parts if self.request.tiling.inclusive_search else [*parts, "released"])
+        return "_".join(parts if self.request.search.inclusive_search else [*parts, "released"])
 
     def _identity(self) -> dict[str, Any]:
         """Data, checkpoints and settings that the result of a frame depends on."""
@@ -163,7 +167,7 @@ class _Evaluation:
             "data": str(request.data.resolve()),
             "frames": request.options.frames,
             "noise": [asdict(level) for level in request.noise or ()],
-            "tiling": asdict(request.tiling),
+            "tiling": asdict(request.tiling) | asdict(request.search),
             "checkpoints": {x.description.label: x.description.sha256 for x in self.candidates},
             "averaged": request.averaged,
             "device": self.device.type,

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from twostagealign.archs import from_released, infer_network, is_released, widen
+from twostagealign.matching import Matcher, Search
 from twostagealign.models import TwoStageRestorer
 from twostagealign.options.registry import FEATURES, NETWORKS, build
 from twostagealign.runtime.errors import UserError
@@ -215,13 +216,16 @@ def load_into(restorer: TwoStageRestorer, path: Path, strict: bool = True, narro
     load_strictly(module, state, path)
 
 
-def open_restorer(path: Path, features_path: Path | None = None, averaged: bool = True) -> TwoStageRestorer:
+def open_restorer(
+    path: Path, features_path: Path | None = None, averaged: bool = True, search: Search | None = None
+) -> TwoStageRestorer:
     """Build the networks that a checkpoint was made for and load it.
 
     Args:
         path: a checkpoint of this project, or the released file of the network.
         features_path: the released file of the feature net; only with a released network.
         averaged: see `load_weights`.
+        search: where patches are searched; None: the defaults of `Search`.
 
     Returns:
         The restorer in evaluation mode, on the CPU in float32; its weights need no gradients.
@@ -249,8 +253,9 @@ def open_restorer(path: Path, features_path: Path | None = None, averaged: bool 
             f"{path}: lacks the metadata that say which networks its weights belong to; "
             "give a file that train.py wrote (models/net_*.safetensors or training_states/*.state) or a released one"
         )
-    networks = build(NETWORKS, network, path), build(FEATURES, features, path)
-    restorer = TwoStageRestorer(*networks, refine=metadata.get("refine") is True)
+    feature_net = build(FEATURES, features, path)
+    matcher = Matcher(feature_net.scale, search or Search(), refine=metadata.get("refine") is True)
+    restorer = TwoStageRestorer(build(NETWORKS, network, path), feature_net, matcher)
     if released:
         load_strictly(restorer.network, state, path)
         state, _ = load_weights(features_path)

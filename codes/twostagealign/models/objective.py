@@ -11,7 +11,7 @@ from torch import Tensor
 from twostagealign.data.burst import BurstBatch
 from twostagealign.isp import process
 from twostagealign.losses import charbonnier, edge_map, match_supervision, one_hot_pull
-from twostagealign.matching.block_matching import SoftMatch, score_candidates
+from twostagealign.matching import SoftMatch, score_candidates
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,12 @@ FROM_CODE = ("folder", "frames")
 """Arguments of a data set's constructor that the option file does not give: they come from `data` and `frames`."""
 
 
+SEARCH_FIELDS = {"search_window", "block_matching"}
+"""Fields of `TilingOptions` that belong to `matching.Search`."""
+
+
 class TilingOptions(Section):
-    """How a frame is divided; what the numbers mean, and which go, says `restoration.tiling.Tiling`."""
+    """How a frame is divided and searched: the fields of `restoration.tiling.Tiling` and of `matching.Search`."""
 
     patch: int
     halo: int

@@ -24,6 +24,7 @@ from twostagealign.data import (
     read_bursts,
     write_picture,
 )
+from twostagealign.matching import Search
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import open_restorer
 from twostagealign.restoration.frame import restore_strips
@@ -109,6 +110,7 @@ def restore_folder(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     dtype: str = "auto",
     tiling: Tiling | None = None,
+    search: Search | None = None,
 ) -> dict[str, Any]:
     """Restore one frame of a folder, or all, and write each picture as soon as it is done.
 
@@ -129,6 +131,7 @@ def restore_folder(
         device: auto, cpu or cuda.
         dtype: that the network computes in, see `pick_dtype`; matching stays in float32.
         tiling: sizes of the tiles; None: those of the paper's REDS protocol.
+        search: where patches are searched; None: as in the paper's REDS protocol.
 
     Returns:
         The measures: `frames` (name, psnr, ssim of each), `mean`, and how they came about; empty without ground truth.
@@ -136,13 +139,13 @@ def restore_folder(
     Raises:
         UserError: an input cannot be used or the output cannot be written.
     """
-    tiling = tiling or Tiling()
+    tiling, search = tiling or Tiling(), search or Search()
     sequence = open_input(input, simulate)
     windows = _choose_windows(sequence, input, frames, reference, sliding)
     if output.resolve() == (input.parent if input.is_file() else input).resolve():
         raise UserError(f"{output}: found the input folder, expected another one for the results")
     place = pick_device(device)
-    restorer = open_restorer(checkpoint, features_checkpoint).to(place)
+    restorer = open_restorer(checkpoint, features_checkpoint, search=search).to(place)
     restorer.network.to(pick_dtype(dtype, place))
     for index in sorted(set().union(*windows)):
         sequence.check(index)  # a damaged frame is found before anything is written
@@ -158,7 +161,7 @@ def restore_folder(
         "noise": simulate,
         "checkpoint": str(checkpoint),
         "window": len(windows[0]),
-        "tiling": asdict(tiling),
+        "tiling": asdict(tiling) | asdict(search),
         "seconds": round(time.perf_counter() - start, 3),
     }
     text = json.dumps(result, indent=2) + "\n"

@@ -111,7 +111,7 @@ def run_demo(
         "picture": subject.name,
         "noise": noise,
         "checkpoint": str(checkpoint),
-        "tiling": asdict(tiling),
+        "tiling": asdict(tiling) | asdict(restorer.matcher.search),
     }
     if offsets:
         found, visible = offsets.count_found()

@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 
 from twostagealign.data import PROTOCOL_NOISE, check_no_overlap
+from twostagealign.matching import Matcher, Search
 from twostagealign.models import TwoStageObjective, TwoStageRestorer
 from twostagealign.models.checkpoint import find_checkpoint, load_into
 from twostagealign.options import TrainOptions, dump_options
 from twostagealign.options.registry import DATASETS, FEATURES, NETWORKS, build
-from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import locate
 from twostagealign.runtime.ranks import Ranks
@@ -50,7 +50,7 @@ def build_trainer(
     check_no_overlap(training_set, validation_set)
     check_measurable(validation_set)
     frames, _, height, width = training_set[0].shape
-    patches = _place_patches(options, restorer.features.scale, frames, height, width)
+    patches = _place_patches(options, restorer.matcher.scale, frames, height, width)
     optimizer = build_optimizer(restorer, **train.optimizer.model_dump())
     if train.compile:
         compilers = (os.environ.get("CXX", "g++"), "clang++")
@@ -62,7 +62,7 @@ def build_trainer(
         restorer,
         _build_objective(options),
         optimizer,
-        Matching(**options.matching.model_dump(exclude={"refine"})),
+        Matching(**options.matching.model_dump(exclude={"refine", "search_window"})),
         patches,
         train.amp,
         train.grad_clip,
@@ -74,7 +74,7 @@ def build_trainer(
     bursts = TrainingBursts(
         training_set, options.seed, train.batch_size, train.accumulate, train.workers, device, ranks
     )
-    tiling = Tiling(search_window=options.val.search_window, block_matching=window is not None)
+    search = Search(options.val.search_window, block_matching=window is not None)
     root = locate(Path(options.path.experiments_root))
     experiment = Experiment(root, options.name, options.logger.keep_checkpoints)
     return Trainer(
@@ -84,7 +84,7 @@ def build_trainer(
         schedule=CosineRestarts(**train.scheduler.model_dump()),
         decay=train.ema_decay,
         bursts=bursts,
-        validation=Validation(validation_set, PROTOCOL_NOISE[options.val.noise], tiling, options.val.pictures),
+        validation=Validation(validation_set, PROTOCOL_NOISE[options.val.noise], search, options.val.pictures),
         experiment=experiment,
         record=TrainingRecord(
             experiment,
@@ -111,8 +111,10 @@ def build_trainer(
 
 def _build_restorer(options: TrainOptions) -> TwoStageRestorer:
     torch.manual_seed(options.seed)
-    networks = build(NETWORKS, options.network), build(FEATURES, options.features)
-    restorer = TwoStageRestorer(*networks, options.matching.refine)
+    network, features = build(NETWORKS, options.network), build(FEATURES, options.features)
+    window = options.matching.search_window
+    search = Search(block_matching=False) if window is None else Search(window)
+    restorer = TwoStageRestorer(network, features, Matcher(features.scale, search, options.matching.refine))
     path = options.path
     if path.pretrained:
         load_into(restorer, find_checkpoint(path.pretrained), path.strict_load, path.widen)

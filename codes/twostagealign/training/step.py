@@ -40,13 +40,11 @@ class Matching:
     """Block matching in training.
 
     Attributes:
-        search_window: width of the window that a patch is searched in, from frame to frame, raw pixels; None: none.
         temperature: temperature of the softmax over candidates.
         final_temperature: temperature from iteration `final_temperature_from` on.
         final_temperature_from: an iteration.
     """
 
-    search_window: int | None
     temperature: float
     final_temperature: float
     final_temperature_from: int
@@ -176,7 +174,6 @@ class TrainingStep:
                 burst.noise_map,
                 origins,
                 patches.size,
-                matching.search_window,
                 matching.final_temperature if settled else matching.temperature,
                 self.objective.interpolates(iteration),
                 self.objective.matches(iteration),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from tqdm import tqdm
 from twostagealign.data import ClipInMemory, NoiseLevel, TrainingSet, read_burst, write_picture
 from twostagealign.data.clips.clip import LEAST_SIDE
 from twostagealign.isp import demosaic
+from twostagealign.matching import Search
 from twostagealign.models import TwoStageRestorer
 from twostagealign.restoration.frame import restore_frame
 from twostagealign.restoration.quality import develop, measure, picture
@@ -111,17 +112,18 @@ class Validation:
     Attributes:
         bursts: data set of clean bursts; see `validate`.
         noise: noise level.
-        tiling: tiling of the restoration.
+        search: where patches are searched.
         pictures: number of bursts that are drawn.
     """
 
     bursts: TrainingSet
     noise: NoiseLevel
-    tiling: Tiling
+    search: Search
     pictures: int
 
     def __call__(
         self, restorer: TwoStageRestorer, folder: Path, ranks: Ranks, stopped: Callable[[], object]
     ) -> list[ClipQuality]:
         """Validate a restorer; see `validate`."""
-        return validate(restorer, self.bursts, self.noise, self.tiling, folder, self.pictures, ranks, stopped)
+        restorer = restorer.with_matcher(replace(restorer.matcher, search=self.search))
+        return validate(restorer, self.bursts, self.noise, Tiling(), folder, self.pictures, ranks, stopped)

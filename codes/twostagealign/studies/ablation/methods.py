@@ -10,6 +10,8 @@ from pathlib import Path
 from torch import Tensor
 
 from twostagealign.data import Burst
+from twostagealign.matching import Search
+from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import find_checkpoint, load_weights, open_restorer
 from twostagealign.options import load_options
 from twostagealign.restoration.frame import restore_frame
@@ -82,11 +84,12 @@ def open_variant(option_file: Path, name: str) -> Method:
         UserError: it has not been trained, or a file cannot be read.
     """
     options, path = load_options(option_file), weights_file(option_file)
-    restore = _by_network(path, block_matching=options.matching.search_window is not None)
+    search = Search(block_matching=options.matching.search_window is not None)
+    restorer = open_restorer(path, search=search).to(pick_device("auto"))
     _, metadata = load_weights(path)
     training = f"{metadata.get('iteration')} of {options.train.total_iter} iterations"
     one_frame = options.network.type == "SingleFrameNet"
-    return Method(name, restore, sha256(path), training, one_frame)
+    return Method(name, _by_network(restorer), sha256(path), training, one_frame)
 
 
 def shipped(checkpoint: str = "tiny") -> list[Method]:
@@ -96,27 +99,25 @@ def shipped(checkpoint: str = "tiny") -> list[Method]:
         UserError: it is missing or cannot be read.
     """
     path = find_checkpoint(checkpoint)
-    weights = sha256(path)
-    alone = _by_network(path, block_matching=False, reference_alone=True)
+    weights, restorer = sha256(path), open_restorer(path).to(pick_device("auto"))
+    matcher = restorer.matcher
+    at_rest = restorer.with_matcher(replace(matcher, search=replace(matcher.search, block_matching=False)))
+    coarse = restorer.with_matcher(replace(matcher, refine=False))
+    alone = _by_network(at_rest, reference_alone=True)
     return [
         Method(f"{checkpoint}, reference frame alone", alone, weights, one_frame=True),
-        Method(f"{checkpoint}, stage one off", _by_network(path, block_matching=False), weights),
-        Method(f"{checkpoint}, stage one to four pixels", _by_network(path, refine=False), weights),
-        Method(checkpoint, _by_network(path), weights),
+        Method(f"{checkpoint}, stage one off", _by_network(at_rest), weights),
+        Method(f"{checkpoint}, stage one to four pixels", _by_network(coarse), weights),
+        Method(checkpoint, _by_network(restorer), weights),
     ]
 
 
-def _by_network(
-    path: Path, block_matching: bool = True, refine: bool = True, reference_alone: bool = False
-) -> Callable[[Burst], Tensor]:
-    """How a burst is restored by the network of a checkpoint; `refine` where the checkpoint says so too."""
-    restorer = open_restorer(path).to(pick_device("auto"))
-    restorer.refine &= refine
-    tiling = Tiling(block_matching=block_matching)
+def _by_network(restorer: TwoStageRestorer, reference_alone: bool = False) -> Callable[[Burst], Tensor]:
+    """Make a function that restores a burst, or its reference frame alone, by a network."""
 
     def restore(burst: Burst) -> Tensor:
         seen = replace(burst, frames=[burst.reference]) if reference_alone else burst
-        return develop(restore_frame(restorer, seen, tiling).image, burst.camera)
+        return develop(restore_frame(restorer, seen, Tiling()).image, burst.camera)
 
     return restore
 

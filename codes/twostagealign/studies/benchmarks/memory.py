@@ -16,13 +16,15 @@ from torch import Tensor
 
 from twostagealign.data.burst import Burst, Levels, NoiseLevel, RawFrame
 from twostagealign.isp import PROTOCOL_LEVELS, protocol_camera
+from twostagealign.matching import Search
 from twostagealign.restoration.folder import restore_burst
 from twostagealign.restoration.tiling import Tiling, count_tiles
 from twostagealign.runtime.memory import keep_freed_memory, memory_used
 from twostagealign.studies.benchmarks.measurement import Measurement
 from twostagealign.studies.benchmarks.subjects import FRAME_UHD, wide_restorer
 
-TILING = Tiling(patch=128, halo=16, search_window=128, batch=1)
+TILING = Tiling(patch=128, halo=16, batch=1)
+SEARCH = Search(search_window=128)
 """UHD test protocol."""
 REAL_TILES = 2
 """Number of tiles that pass through the network."""
@@ -55,7 +57,7 @@ def benchmark_memory(size: tuple[int, int] = FRAME_UHD, runs: int = 5) -> Iterat
 def peak_of_restoration(height: int, width: int) -> int:
     """Restore a burst of this size in this process, and return its peak resident memory, bytes."""
     keep_freed_memory()  # as in every program
-    restorer = wide_restorer()
+    restorer = wide_restorer(SEARCH)
     network, tiles = restorer.network.forward, count_tiles((height, width), TILING)
 
     def forward(lq: Tensor, noise_map: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """Networks and inputs for the benchmarks."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -7,6 +9,7 @@ from torch.nn import functional as F
 from twostagealign.archs import LowResolutionFeatures, TwoStageNet
 from twostagealign.data.burst import Burst, RawFrame
 from twostagealign.isp import PROTOCOL_LEVELS, add_noise, noise_map, protocol_camera
+from twostagealign.matching import Matcher, Search
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import find_checkpoint, open_restorer
 
@@ -26,16 +29,16 @@ def wide_network() -> TwoStageNet:
     return network
 
 
-def wide_restorer() -> TwoStageRestorer:
+def wide_restorer(search: Search | None = None) -> TwoStageRestorer:
     """Return a restorer of the paper's network and the feature net of the shipped checkpoint."""
-    return TwoStageRestorer(wide_network(), tiny_restorer().features).eval()
+    features = tiny_restorer().features
+    return TwoStageRestorer(wide_network(), features, Matcher(features.scale, search or Search())).eval()
 
 
 def tiny_restorer(refine: bool = True) -> TwoStageRestorer:
     """The shipped narrow network, nf 16; without `refine`, matching ends where that of the paper does."""
     restorer = open_restorer(find_checkpoint("tiny"))
-    restorer.refine &= refine
-    return restorer
+    return restorer if refine else restorer.with_matcher(replace(restorer.matcher, refine=False))
 
 
 def random_features(height: int, width: int) -> Tensor:

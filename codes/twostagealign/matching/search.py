@@ -1,14 +1,14 @@
-"""Progressive block matching: stage one of the alignment, hard for testing and differentiable for training.
+"""Progressive block matching on feature maps: hard for testing, and differentiable for training.
 
 Windows are found on low-resolution feature maps and cut at `scale` times their position from the raw planes. All bursts
-and all patches are searched at once. Only the frames, each of which starts where its inner neighbour was found, are
-visited one after the other, both directions in time together.
+and all patches are searched at once. Only the frames are visited one after the other, both directions in time together,
+since the search in each starts where its inner neighbour was found.
 
 Source: Guo et al., "A Differentiable Two-stage Alignment Scheme for Burst Image Reconstruction with Large Shift",
 CVPR 2022, section 3.2.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -22,18 +22,14 @@ from twostagealign.matching.candidate_windows import (
     chunks,
     cut_squares,
     least_distances,
-    overlap_distances,
     window_columns,
     window_distances,
 )
+from twostagealign.matching.candidates import best_candidates, lie_inside, square_grid
 
 COARSE_STEP = 2
 FINE_RADIUS = 2
 FINE_STEP = 1
-PIXEL_SEARCHES = ((4, 2), (1, 1))
-"""Radius and step of the searches of `refine_match`, which reach over one pixel of the features."""
-BEYOND_SEARCHES = ((16, 4), *PIXEL_SEARCHES)
-"""The same of `refine_beyond`."""
 
 
 @dataclass(frozen=True)
@@ -91,90 +87,12 @@ def hard_match(features: Tensor, origins: Tensor, size: int, radius: int, inclus
     for frames in _outward(features.shape[1]):
         starts = starts[:, :, : len(frames)]
         for reach, step in ((radius, COARSE_STEP), (FINE_RADIUS, FINE_STEP)):
-            candidates = _candidates(starts, reach, step, inclusive)
-            valid = _inside(candidates, size if inclusive else size + 1, maps)
+            candidates = square_grid(starts, reach, step, inclusive)
+            valid = lie_inside(candidates, size if inclusive else size + 1, maps)
             distances = least_distances(maps, blocks, origins, frames, candidates, valid, size, step)
-            starts = _best(candidates, distances)
+            starts = best_candidates(candidates, distances)
         positions |= dict(zip(frames, starts.unbind(2), strict=True))
     return torch.stack([positions[frame] for frame in sorted(positions)], 2)
-
-
-@torch.no_grad()
-def refine_match(planes: Tensor, origins: Tensor, positions: Tensor, size: int) -> Tensor:
-    """Search on around where the windows were found on small feature maps, to the pixel of the planes themselves.
-
-    Every frame by itself, up to five pixels away, in two steps. Not part of the paper, whose windows lie within two
-    pixels at best: that is much to ask of the second stage, which has to find it in single pixels of noise, while a
-    whole window tells it clearly.
-
-    Args:
-        planes: what is compared, on the grid of the raw planes, (B, N, C, H, W), any float dtype; the reference frame
-            is N // 2.
-        origins: top-left corners [y, x] of the windows in the reference frame, (B, P, 2), int64, pixels of `planes`.
-        positions: where they were found, (B, P, N, 2), int64; none of them reaches over the border.
-        size: side of a window.
-
-    Returns:
-        Where they are found now, the shape of `positions`; in the reference frame where they were.
-    """
-    maps = channels_last(planes.to(torch.promote_types(planes.dtype, torch.float32)))
-
-    def distances(frames: list[int], candidates: Tensor, step: int) -> Tensor:
-        compared = window_distances(maps, origins, frames, candidates, size, step)
-        return compared.masked_fill(~_inside(candidates, size, maps), torch.inf)
-
-    return _search_on(distances, positions, PIXEL_SEARCHES)
-
-
-@torch.no_grad()
-def refine_beyond(planes: Tensor, origins: Tensor, positions: Tensor, size: int) -> Tensor:
-    """Search on as `refine_match` does, farther, and beyond the border of the frames, where only a part is known.
-
-    What lies at the border of the reference frame has often left the others in part. Windows are compared where both
-    are known; a candidate of which less than half as much is known as of the reference window does not count.
-
-    Args:
-        planes: whole frames, on the grid of the raw planes, (B, N, 1, H, W).
-        origins: as in `refine_match`; they may reach over the border.
-        positions: as in `refine_match`; they may reach over the border.
-        size: side of a window.
-
-    Returns:
-        Where they are found now, the shape of `positions`; they may reach over the border.
-    """
-    sides = torch.tensor(planes.shape[-2:], device=planes.device)
-    places, reach = torch.cat((origins.unsqueeze(2), positions), dim=2), sum(radius for radius, _ in BEYOND_SEARCHES)
-    before = (reach - places.amin((0, 1, 2))).clamp_min(0)
-    after = (places.amax((0, 1, 2)) + size + reach - sides).clamp_min(0)
-    border = torch.stack((before, after), dim=1).flip(0).flatten().tolist()
-    planes = planes.to(torch.promote_types(planes.dtype, torch.float32))
-    maps = channels_last(F.pad(torch.cat((planes, torch.ones_like(planes)), dim=2), border))
-
-    def distances(frames: list[int], candidates: Tensor, step: int) -> Tensor:
-        return overlap_distances(maps, origins + before, frames, candidates, size, step)
-
-    return _search_on(distances, positions + before, BEYOND_SEARCHES) - before
-
-
-def _search_on(
-    distances: Callable[[list[int], Tensor, int], Tensor], positions: Tensor, searches: Sequence[tuple[int, int]]
-) -> Tensor:
-    """Search around `positions` (B, P, N, 2) in every frame but the reference; stay where nothing counts.
-
-    `distances` takes the frames, candidates (B, P, len(frames), K, 2), and their spacing, and returns infinity for
-    those that do not count.
-    """
-    number = positions.shape[2]
-    frames = [frame for frame in range(number) if frame != number // 2]
-    if not frames:
-        return positions
-    found = positions[:, :, frames]
-    for radius, step in searches:
-        candidates = _candidates(found, radius, step)
-        compared = distances(frames, candidates, step)
-        found = torch.where(compared.isfinite().any(-1, keepdim=True), _best(candidates, compared), found)
-    before, after = found.split((number // 2, len(frames) - number // 2), dim=2)
-    return torch.cat((before, positions[:, :, number // 2, None], after), dim=2)
 
 
 def soft_match(features: Tensor, origins: Tensor, size: int, radius: int, temperature: float) -> SoftMatch:
@@ -207,12 +125,12 @@ def soft_match(features: Tensor, origins: Tensor, size: int, radius: int, temper
     nothing = torch.zeros(own.shape[:-1], dtype=features.dtype, device=features.device)
     found = {reference: (origins, own, nothing.bool(), nothing, nothing)}
     for frames in _outward(features.shape[1]):
-        candidates = _candidates(starts[:, :, : len(frames)], radius, COARSE_STEP)
-        valid = _inside(candidates, size, maps)
+        candidates = square_grid(starts[:, :, : len(frames)], radius, COARSE_STEP)
+        valid = lie_inside(candidates, size, maps)
         distances = window_distances(maps, origins, frames, candidates, size, COARSE_STEP)
         scores = _scores(distances, valid)
         weights = (scores / temperature).masked_fill(~valid, -torch.inf).softmax(-1)
-        starts = _best(candidates, distances.masked_fill(~valid, torch.inf))
+        starts = best_candidates(candidates, distances.masked_fill(~valid, torch.inf))
         parts = (part.unbind(2) for part in (starts, candidates, valid, scores, weights))
         found |= dict(zip(frames, zip(*parts, strict=True), strict=True))
     fields = zip(*(found[frame] for frame in sorted(found)), strict=True)
@@ -282,24 +200,6 @@ def _outward(frame_number: int) -> Iterator[list[int]]:
     reference = frame_number // 2
     for distance in range(1, reference + 1):
         yield [frame for frame in (reference - distance, reference + distance) if frame < frame_number]
-
-
-def _candidates(starts: Tensor, radius: int, step: int, inclusive: bool = True) -> Tensor:
-    """Square grid of offsets -radius, -radius + step, ..., radius around (..., 2) -> (..., K, 2) in raster order."""
-    offsets = torch.arange(-radius, radius + inclusive, step, device=starts.device)
-    return starts.unsqueeze(-2) + torch.stack(torch.meshgrid(offsets, offsets, indexing="ij"), -1).flatten(0, 1)
-
-
-def _inside(candidates: Tensor, size: int, maps: Tensor) -> Tensor:
-    y, x = candidates.unbind(-1)
-    height, width = maps.shape[2:4]
-    return (y >= 0) & (x >= 0) & (y <= height - size) & (x <= width - size)
-
-
-def _best(candidates: Tensor, distances: Tensor) -> Tensor:
-    # argmin promises the first among equals, which is the first in raster order.
-    index = distances.argmin(-1)[..., None, None]
-    return candidates.take_along_dim(index, -2).squeeze(-2)
 
 
 def _scores(distances: Tensor, valid: Tensor) -> Tensor:

@@ -1,0 +1,56 @@
+"""Command-line options for tiles and for the search of stage one."""
+
+from argparse import ArgumentParser
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
+from twostagealign.matching import Search
+from twostagealign.restoration.tiling import FAST, Tiling
+from twostagealign.runtime.errors import UserError
+
+_HELP = {
+    "patch": "side of what is matched by itself, raw pixels",
+    "halo": "what a tile sees beyond its border, raw pixels",
+    "batch": "tiles restored at once",
+    "group": "patches on each side of a tile",
+    "overlap": "part of the halo that is blended with the next tile, raw pixels",
+    "search_window": "width of the window a patch is searched in from frame to frame, raw pixels",
+    "block_matching": "leave stage one out",
+    "inclusive_search": "leave out the last row and column of candidate positions, as the released code does",
+}
+
+_Settings = TypeVar("_Settings", Tiling, Search)
+
+
+def add_tiling_arguments(parser: ArgumentParser) -> None:
+    """Add `--fast` and an option for every field of `Tiling` and `Search`, None unless it is given."""
+    parser.add_argument("--fast", action="store_true", help="larger tiles: less time at about the same quality")
+    for usual, fast in ((Tiling(), FAST), (Search(), Search())):
+        for field in fields(usual):
+            flag, default, with_fast = field.name.replace("_", "-"), field.default, getattr(fast, field.name)
+            if isinstance(default, bool):
+                help = _HELP[field.name]
+                parser.add_argument(f"--no-{flag}", dest=field.name, action="store_const", const=False, help=help)
+                continue
+            known = f"{default}" if with_fast == default else f"{default}, with --fast {with_fast}"
+            help = f"{_HELP[field.name]} (default: {'as many as fit' if default is None else known})"
+            parser.add_argument(f"--{flag}", dest=field.name, type=int, metavar="N", help=help)
+
+
+def pop_tiling(options: dict[str, Any]) -> tuple[Tiling, Search]:
+    """Take the options that `add_tiling_arguments` added out of `options`.
+
+    Raises:
+        UserError: a size is out of range.
+    """
+    tiling = FAST if options.pop("fast") else Tiling()
+    return _pop(options, tiling), _pop(options, Search())
+
+
+def _pop(options: dict[str, Any], defaults: _Settings) -> _Settings:
+    given = {field.name: options.pop(field.name) for field in fields(defaults)}
+    try:
+        return replace(defaults, **{name: value for name, value in given.items() if value is not None})
+    except ValueError as error:
+        name, _, problem = str(error).partition(":")
+        raise UserError(f"--{name.replace('_', '-')}:{problem}") from error

@@ -1,0 +1,93 @@
+"""Refinement of matches: from the grid of the feature maps to single pixels of the raw planes."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from twostagealign.matching.candidate_windows import channels_last, overlap_distances, window_distances
+from twostagealign.matching.candidates import best_candidates, lie_inside, square_grid
+
+PIXEL_SEARCHES = ((4, 2), (1, 1))
+"""Radius and step of the searches of `refine_match`, which reach over one pixel of the features."""
+BEYOND_SEARCHES = ((16, 4), *PIXEL_SEARCHES)
+"""Radius and step of the searches of `refine_beyond`."""
+
+
+@torch.no_grad()
+def refine_match(planes: Tensor, origins: Tensor, positions: Tensor, size: int) -> Tensor:
+    """Search on around where the windows were found on small feature maps, to the pixel of the planes themselves.
+
+    Every frame by itself, up to five pixels away, in two steps. Not part of the paper, whose windows lie within two
+    pixels at best: that is much to ask of the second stage, which has to find it in single pixels of noise, while a
+    whole window tells it clearly.
+
+    Args:
+        planes: what is compared, on the grid of the raw planes, (B, N, C, H, W), any float dtype; the reference frame
+            is N // 2.
+        origins: top-left corners [y, x] of the windows in the reference frame, (B, P, 2), int64, pixels of `planes`.
+        positions: where they were found, (B, P, N, 2), int64; none of them reaches over the border.
+        size: side of a window.
+
+    Returns:
+        Where they are found now, the shape of `positions`; in the reference frame where they were.
+    """
+    maps = channels_last(planes.to(torch.promote_types(planes.dtype, torch.float32)))
+
+    def distances(frames: list[int], candidates: Tensor, step: int) -> Tensor:
+        compared = window_distances(maps, origins, frames, candidates, size, step)
+        return compared.masked_fill(~lie_inside(candidates, size, maps), torch.inf)
+
+    return _search_on(distances, positions, PIXEL_SEARCHES)
+
+
+@torch.no_grad()
+def refine_beyond(planes: Tensor, origins: Tensor, positions: Tensor, size: int) -> Tensor:
+    """Search on as `refine_match` does, farther, and beyond the border of the frames, where only a part is known.
+
+    What lies at the border of the reference frame has often left the others in part. Windows are compared where both
+    are known; a candidate of which less than half as much is known as of the reference window does not count.
+
+    Args:
+        planes: whole frames, on the grid of the raw planes, (B, N, 1, H, W).
+        origins: as in `refine_match`; they may reach over the border.
+        positions: as in `refine_match`; they may reach over the border.
+        size: side of a window.
+
+    Returns:
+        Where they are found now, the shape of `positions`; they may reach over the border.
+    """
+    sides = torch.tensor(planes.shape[-2:], device=planes.device)
+    places, reach = torch.cat((origins.unsqueeze(2), positions), dim=2), sum(radius for radius, _ in BEYOND_SEARCHES)
+    before = (reach - places.amin((0, 1, 2))).clamp_min(0)
+    after = (places.amax((0, 1, 2)) + size + reach - sides).clamp_min(0)
+    border = torch.stack((before, after), dim=1).flip(0).flatten().tolist()
+    planes = planes.to(torch.promote_types(planes.dtype, torch.float32))
+    maps = channels_last(F.pad(torch.cat((planes, torch.ones_like(planes)), dim=2), border))
+
+    def distances(frames: list[int], candidates: Tensor, step: int) -> Tensor:
+        return overlap_distances(maps, origins + before, frames, candidates, size, step)
+
+    return _search_on(distances, positions + before, BEYOND_SEARCHES) - before
+
+
+def _search_on(
+    distances: Callable[[list[int], Tensor, int], Tensor], positions: Tensor, searches: Sequence[tuple[int, int]]
+) -> Tensor:
+    """Search around `positions` (B, P, N, 2) in every frame but the reference; stay where nothing counts.
+
+    `distances` takes the frames, candidates (B, P, len(frames), K, 2), and their spacing, and returns infinity for
+    those that do not count.
+    """
+    number = positions.shape[2]
+    frames = [frame for frame in range(number) if frame != number // 2]
+    if not frames:
+        return positions
+    found = positions[:, :, frames]
+    for radius, step in searches:
+        candidates = square_grid(found, radius, step)
+        compared = distances(frames, candidates, step)
+        found = torch.where(compared.isfinite().any(-1, keepdim=True), best_candidates(candidates, compared), found)
+    before, after = found.split((number // 2, len(frames) - number // 2), dim=2)
+    return torch.cat((before, positions[:, :, number // 2, None], after), dim=2)
