@@ -15,7 +15,7 @@ def main() -> None:
     """Read the arguments, restore, print the measures."""
     parser = Parser(description=__doc__)
     add = parser.add_argument
-    inputs = "folder of raw files, or of Bayer mosaics with camera.yml; of pictures for --simulate"
+    inputs = "folder of raw files, or of Bayer mosaics with camera.yml; of pictures for --simulate; or one such file"
     add("--input", type=Path, required=True, help=inputs)
     add("--output", type=Path, required=True, help="folder for the results")
     add("--simulate", choices=PROTOCOL_LEVELS, help="degrade ordinary pictures with this noise, restore and measure")

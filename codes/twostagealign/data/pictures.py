@@ -1,4 +1,4 @@
-"""Ordinary pictures: reading them strictly, writing them atomically, and those that scikit-image brings along."""
+"""Ordinary pictures: strict reading, atomic writing, and the photographs that come with scikit-image."""
 
 import importlib.resources
 import io
@@ -72,7 +72,7 @@ def read_pixels(path: str | Path, flags: int) -> np.ndarray:
         What OpenCV returns, uint8 or uint16: (H, W), or (H, W, channels) in the order B, G, R[, A].
 
     Raises:
-        UserError: if the file is missing, unreadable, empty, truncated, not a picture, or not of 8 or 16 bits.
+        UserError: the file is missing, unreadable, empty, truncated, not a picture, or not of 8 or 16 bits.
     """
     content = read_regular(Path(path), _FILE_BYTES, "a picture file")
     with _opened(path, io.BytesIO(content)) as picture:
@@ -105,7 +105,7 @@ def read_picture(path: str | Path) -> np.ndarray:
         RGB, (height, width, 3) uint8.
 
     Raises:
-        UserError: if the file is missing, empty, truncated or not a picture.
+        UserError: the file is missing, empty, truncated or not a picture.
     """
     pixels = read_pixels(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     if pixels.dtype == np.uint16:
@@ -123,7 +123,7 @@ def stored_size(path: str | Path) -> tuple[int, int]:
         Height and width.
 
     Raises:
-        UserError: if the file is missing, empty or not a picture.
+        UserError: the file is missing, empty or not a picture.
     """
     with open_regular(Path(path), _FILE_BYTES, "a picture file") as file, _opened(path, file) as picture:
         return picture.height, picture.width
@@ -162,7 +162,7 @@ def check_equal_sizes(
         Height and width.
 
     Raises:
-        UserError: for the first picture of another size than the first one, or that is no picture.
+        UserError: a file is not a picture, or its size differs from the first one's.
     """
     size = size_of(paths[0])
     for path in paths[1:]:
@@ -184,7 +184,7 @@ def bundled_picture(name: str) -> np.ndarray:
         RGB, (height, width, 3) uint8.
 
     Raises:
-        UserError: if there is no bundled picture of that name.
+        UserError: there is no bundled picture of that name.
     """
     return read_picture(bundled_path(name))
 
@@ -199,7 +199,7 @@ def bundled_path(name: str) -> Path:
         Its file inside the installed package.
 
     Raises:
-        UserError: if there is no bundled picture of that name.
+        UserError: there is no bundled picture of that name.
     """
     if name not in _BUNDLED_FILES:
         raise UserError(f"bundled picture: found {name!r}, expected one of {', '.join(BUNDLED)}")
@@ -207,15 +207,15 @@ def bundled_path(name: str) -> Path:
 
 
 def write_picture(path: str | Path, picture: np.ndarray) -> None:
-    """Write a PNG file, whole or not at all.
+    """Write a PNG file atomically.
 
     Args:
-        path: where to; the suffix must be `.png`. An existing file is replaced.
+        path: file to write, `.png`. An existing file is replaced.
         picture: RGB (height, width, 3) or grey (height, width), uint8 or uint16.
 
     Raises:
-        ValueError: if the array is not such a picture.
-        UserError: if the suffix is not `.png` or the file cannot be written.
+        ValueError: the array is not such a picture.
+        UserError: the suffix is not `.png` or the file cannot be written.
     """
     if picture.dtype not in (np.uint8, np.uint16) or not (
         picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)

@@ -1,4 +1,4 @@
-"""Reading in the background what is needed next."""
+"""Read-ahead in background threads."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,19 +11,19 @@ Item = TypeVar("Item")
 def read_ahead(
     requests: Sequence[Sequence[Key]], load: Callable[[Key], Item], workers: int
 ) -> Iterator[list[Future[Item]]]:
-    """Load the items of each request while the one before it is being worked on.
+    """Load the items of each request while the caller works on the request before it.
 
-    An item that is part of neither the current nor the next request is dropped, so that memory does not depend on the
-    number of requests; one that overlapping requests share is loaded once.
+    Items that overlapping requests share are loaded once. Items that belong neither to the current nor to the next
+    request are dropped, so memory does not depend on the number of requests.
 
     Args:
-        requests: keys of the items that are wanted together, in the order of use.
-        load: makes the item of a key; called in other threads.
-        workers: threads; 0: nothing is loaded before its request's turn.
+        requests: keys of the items that are used together, in the order of use.
+        load: loads the item of a key; called in other threads.
+        workers: number of threads; 0: no item is loaded before its request's turn.
 
     Yields:
-        For each request the futures of its items; `result()` waits, and raises what `load` raised. They are good until
-        the next request.
+        For each request the futures of its items, valid until the next request. `result()` waits for the item, and
+        raises what `load` raised.
     """
     pool = ThreadPoolExecutor(max(workers, 1))
     futures: dict[Key, Future[Item]] = {}

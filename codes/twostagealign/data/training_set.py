@@ -1,4 +1,4 @@
-"""What training and validation need of a data set, and the check that the two share no picture."""
+"""Protocol of data sets for training and validation, and the check that the two share no picture."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class MadeOnDevice(Protocol):
         ...
 
     def on_device(self, device: torch.device) -> Callable[[Sequence[Any]], Tensor] | None:
-        """What makes the bursts of a list of plans, (B, N, 3, 2H, 2W) uint8 on the device; None: read the bursts."""
+        """Return the function that makes bursts of plans, (B, N, 3, 2H, 2W) uint8 on the device; None: read them."""
         ...
 
 

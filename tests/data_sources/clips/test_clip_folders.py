@@ -36,7 +36,7 @@ def expect(path, *words):
 
 def test_errors_name_the_folder(tmp_path, make_clips, make_frame):
     expect(tmp_path / "none", "none: no such folder")
-    expect(tmp_path, f"{tmp_path}: found no clip folder in it")
+    expect(tmp_path, f"{tmp_path}: found no folder in it, expected a folder of pictures per clip")
     make_clips(tmp_path, {"000": range(3)})
     (tmp_path / "001").mkdir()
     expect(tmp_path, "001: no picture in this folder")

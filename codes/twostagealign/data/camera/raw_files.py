@@ -1,4 +1,4 @@
-"""Raw files as cameras write them, DNG and others: the mosaic, and what the file says of its camera."""
+"""Raw files as cameras write them, DNG and others: the mosaic, and the metadata of the camera."""
 
 import logging
 import os
@@ -28,14 +28,14 @@ _NOISE_PROFILE = 51041  # the tag's number
 
 @dataclass(frozen=True)
 class RawFile:
-    """What a raw file says of itself.
+    """Metadata of a raw file.
 
     Attributes:
-        height: of the picture as it is stored, in raw samples.
-        width: likewise.
+        height: height of the stored picture, raw samples.
+        width: width of the stored picture, raw samples.
         turned: how the stored picture must be turned to be upright; see `upright`.
-        camera: what a camera.yml says otherwise, by its keys. `white_balance`, `rgb2cam` and `noise` are missing where
-            the file does not know them.
+        camera: description of the camera by the keys of a camera.yml. `white_balance`, `rgb2cam` and `noise` are
+            missing where the file does not have them.
     """
 
     height: int
@@ -46,7 +46,7 @@ class RawFile:
 
 @contextmanager
 def _opened(path: Path) -> Iterator["rawpy.RawPy"]:
-    """Open a file with LibRaw; what is wrong with the file becomes a UserError."""
+    """Open a file with LibRaw; errors in its content become UserErrors."""
     import rawpy  # late: only raw files need it
 
     check_regular(path, 2**32, "a raw file")
@@ -97,7 +97,7 @@ def read_samples(path: Path) -> np.ndarray:
         path: the file.
 
     Returns:
-        What the sensor measured inside the picture, without its masked borders, (height, width) uint16.
+        Samples of the picture, without the sensor's masked borders, (height, width) uint16.
 
     Raises:
         UserError: if the file cannot be read.
@@ -107,13 +107,13 @@ def read_samples(path: Path) -> np.ndarray:
 
 
 def describe_burst(paths: Sequence[Path]) -> RawFile:
-    """Read what the raw files of one burst say of themselves.
+    """Read the metadata of the raw files of one burst.
 
     Args:
         paths: the files.
 
     Returns:
-        What the first one says.
+        Metadata of the first one.
 
     Raises:
         UserError: if a file cannot be read, does not hold a Bayer mosaic, or is not of the first one's kind.
@@ -135,7 +135,7 @@ def _kind(file: RawFile) -> str:
 
 
 def _describe(path: Path) -> RawFile:
-    """What a raw file says of itself, but for its noise."""
+    """Read the metadata of a raw file, except its noise."""
     with _opened(path) as raw:
         pattern = raw.raw_pattern
         if pattern is None or pattern.shape != (2, 2):

@@ -1,4 +1,4 @@
-"""Raw bursts of a real camera: a folder of raw files, or of Bayer mosaics beside a camera.yml that describes them."""
+"""Raw bursts of a real camera: a folder of raw files, or of Bayer mosaics described by a camera.yml."""
 
 import logging
 import os
@@ -178,7 +178,7 @@ def write_raw_folder(
     """Write a raw burst as 16-bit PNG mosaics and a camera.yml, as `open_raw_folder` reads it.
 
     Args:
-        folder: is made if need be; must not hold pictures yet.
+        folder: folder of the burst; created if missing; must not contain pictures.
         mosaics: (N, height, width) in [0, 1].
         camera: colour metadata, a batch of one.
         shot: shot noise, variance per unit of signal on the [0, 1] scale.
@@ -188,8 +188,8 @@ def write_raw_folder(
         white_level: in stored units, at most 65535.
 
     Raises:
-        ValueError: if there is more than one camera.
-        UserError: if the folder holds pictures already or cannot be written.
+        ValueError: there is more than one camera.
+        UserError: the folder contains pictures or cannot be written.
     """
     if len(camera) != 1:
         raise ValueError(f"camera: found a batch of {len(camera)}, expected one")

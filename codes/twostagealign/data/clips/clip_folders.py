@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from twostagealign.data.frame_files import list_pictures
+from twostagealign.data.frame_files import list_folders, list_pictures
 from twostagealign.data.pictures import read_picture
 from twostagealign.runtime.errors import UserError
 
@@ -14,27 +14,25 @@ class ClipFolders:
     """Clips as folders of numbered pictures, such as REDS as it is distributed.
 
     Args:
-        path: holds one folder per clip, each with consecutively numbered pictures, all of one size: 000/00000000.png.
+        path: folder with one folder per clip, each with consecutively numbered pictures, all of one size:
+            000/00000000.png.
 
     Attributes:
-        path: as given.
+        path: folder of the clips.
         clips: number of frames of every clip, by name, in the order of the names.
         numbers: frame numbers of every clip, as in the file names.
-        height: of every frame in RGB pixels.
-        width: of every frame in RGB pixels.
+        height: height of every frame in RGB pixels.
+        width: width of every frame in RGB pixels.
 
     Raises:
-        UserError: if there is no such folder, no clip in it, or a clip is empty or not numbered consecutively.
+        UserError: there is no such folder, no clip in it, or a clip is empty or not numbered consecutively.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not self.path.is_dir():
-            raise UserError(f"{path}: no such folder, expected one of clip folders")
-        folders = sorted(entry for entry in self.path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-        if not folders:
-            raise UserError(f"{path}: found no clip folder in it, expected some with frames, such as 000/00000000.png")
-        self._paths = {folder.name: _numbered_pictures(folder) for folder in folders}
+        # Sorted as an LMDB's clips are: bursts are drawn by the places of clips in this order.
+        clips = sorted(list_folders(self.path, "a folder of pictures per clip, such as 000/00000000.png"))
+        self._paths = {clip: _numbered_pictures(self.path / clip) for clip in clips}
         self.clips = {clip: len(paths) for clip, paths in self._paths.items()}
         self.numbers = {
             clip: range(int(paths[0].stem), int(paths[0].stem) + len(paths)) for clip, paths in self._paths.items()
@@ -66,14 +64,14 @@ class ClipFolders:
         Args:
             clip: name of the clip.
             frame: index in the clip, from 0.
-            rows: which rows.
-            columns: which columns.
+            rows: rows of the crop.
+            columns: columns of the crop.
 
         Returns:
             RGB, (rows, columns, 3) uint8, contiguous.
 
         Raises:
-            UserError: if the picture cannot be read or is of another size than the first one.
+            UserError: the picture cannot be read, or its size differs from the first one's.
         """
         path = self._paths[clip][frame]
         picture = read_picture(path)

@@ -44,20 +44,20 @@ class ClipSource(Protocol):
         Args:
             clip: name of the clip.
             frame: index in the clip, from 0.
-            rows: which rows.
-            columns: which columns.
+            rows: rows of the crop.
+            columns: columns of the crop.
 
         Returns:
             RGB, (rows, columns, 3) uint8, contiguous.
 
         Raises:
-            UserError: if the frame cannot be read.
+            UserError: the frame cannot be read.
         """
         ...
 
 
 def open_clips(path: str | Path) -> ClipSource:
-    """Open a folder of clip folders or an LMDB, whichever it is.
+    """Open a folder of clip folders, or an LMDB.
 
     Args:
         path: looked up from the current folder, then from the repository's root.
@@ -66,14 +66,14 @@ def open_clips(path: str | Path) -> ClipSource:
         Its clips.
 
     Raises:
-        UserError: if there is no such folder, or it is neither, unfinished, empty or damaged.
+        UserError: there is no such folder, or it is neither of the two, unfinished, empty or damaged.
     """
     path = locate(Path(path))
     for meta_file, reader in _READERS.items():
         if (path / meta_file).is_file():
             return reader(path)
     if (path / UNFINISHED_FILE).exists():
-        return open_store(path)  # says what is wrong
+        return open_store(path)  # raises an error that explains
     if (path / "data.mdb").exists() or path.suffix == ".lmdb":
         kinds = f"{META_FILE}, {EDVR_META_FILE} (EDVR) or {BASICSR_META_FILE} (BasicSR)"
         if not path.is_dir():

@@ -15,12 +15,12 @@ from twostagealign.runtime.bounds import Count, Frames, PathOrText, Seed, Side
 from twostagealign.runtime.errors import UserError
 
 REDS4 = ("000", "011", "015", "020")
-"""The clips that results are reported on."""
+"""Test clips, which results are reported on."""
 
 
 @dataclass(frozen=True)
 class BurstChoice:
-    """All that is random about one burst.
+    """Everything that is random about one burst.
 
     Attributes:
         clip: name of the clip.
@@ -57,7 +57,7 @@ class REDS(Dataset[Tensor]):
         border_mode: let the reference frame be near the ends of a clip as well, where the burst takes further frames of
             its other side instead of those that are missing (as in the test protocol).
         augment: choose at random, turn and mirror.
-        seed: all bursts are functions of it.
+        seed: seed of all bursts.
         length: number of bursts; by default 10,000,000 with augmentation, one of each clip without.
 
     Attributes:
@@ -125,10 +125,10 @@ class REDS(Dataset[Tensor]):
         return torch.from_numpy(np.ascontiguousarray(turned.transpose(0, 3, 1, 2)))
 
     def choose(self, index: int) -> BurstChoice:
-        """What burst `index` is made of.
+        """Choose clip, frames, crop and augmentation of burst `index`.
 
         Args:
-            index: which burst.
+            index: index of the burst.
 
         Returns:
             Its clip, frames, crop and augmentation.
@@ -186,12 +186,12 @@ class REDS(Dataset[Tensor]):
         return (width, height) if quarter_turns % 2 else (height, width)
 
     def _references(self, clip: str, interval: int) -> range:
-        """Frames that a burst can be around."""
+        """Return the valid indices of reference frames."""
         reach = 0 if self.border_mode else self.frames // 2 * interval
         return range(reach, self.source.clips[clip] - reach)
 
     def _window(self, clip: str, reference: int, interval: int) -> tuple[int, ...]:
-        """Frames of a burst: a window on every `interval`-th frame of the clip."""
+        """Choose the frames of a burst: a window on every `interval`-th frame of the clip."""
         within = range(reference % interval, self.source.clips[clip], interval)
         return tuple(within[i] for i in frame_window(reference // interval, len(within), self.frames, "new_info"))
 

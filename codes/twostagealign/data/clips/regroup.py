@@ -25,7 +25,7 @@ def regroup(training: str | Path, validation: str | Path, mode: Literal["link", 
         The added clips, those of earlier runs included.
 
     Raises:
-        UserError: if a folder or clip cannot be read, a name is not a clip number, another clip is in the way, or the
+        UserError: a folder or clip cannot be read, a name is not a clip number, another clip is in the way, or the
             folder cannot be written.
     """
     training, clips = Path(training), ClipFolders(validation)

@@ -1,6 +1,6 @@
 """SC_burst: raw bursts of a smartphone camera, one MATLAB v7.3 file (HDF5) per frame.
 
-What is read of a file:
+Content of a file that is read:
 
     im                       the RGGB mosaic in [0, 1], stored transposed as MATLAB does
     meta/ColorMatrix2        9 numbers, XYZ -> camera RGB, row by row

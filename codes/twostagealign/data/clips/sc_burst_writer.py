@@ -26,7 +26,7 @@ def write_scene(folder: Path, frames: Sequence[Tensor], shot: float, read: float
     """Write a burst as a scene of SC_burst, taken by the test protocol's camera.
 
     Args:
-        folder: of the scene; is made if need be, must hold no .mat file yet.
+        folder: folder of the scene; created if missing; must not contain .mat files.
         frames: noisy raw planes, (4, H, W) each, in [0, 1].
         shot: shot noise, variance per unit of signal on the [0, 1] scale.
         read: read noise, standard deviation on the [0, 1] scale.
@@ -35,7 +35,7 @@ def write_scene(folder: Path, frames: Sequence[Tensor], shot: float, read: float
         The files.
 
     Raises:
-        UserError: the folder holds .mat files or cannot be written.
+        UserError: the folder contains .mat files or cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -33,7 +33,7 @@ def hand_held_motion(
     """Draw the smooth random walk of a hand-held camera.
 
     Args:
-        rng: the source of randomness.
+        rng: source of randomness.
         frames: number of frames N.
         speed: lowest and highest length of the step from a frame to the next, in raw pixels.
         max_rotation: largest turn from a frame to the next, in degrees.
@@ -58,7 +58,7 @@ def hand_held_motion(
 
 
 def view_matrices(motion: Motion, corner: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
-    """Affine maps from frames to the picture they look at.
+    """Compute the affine maps from frames to the picture that they look at.
 
     Args:
         motion: motion of the N frames.
@@ -77,7 +77,7 @@ def view_matrices(motion: Motion, corner: tuple[int, int], size: tuple[int, int]
 
 
 def footprint(motion: Motion, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The part of the picture that the frames see, relative to the reference frame's first pixel.
+    """Compute the part of the picture that the frames see, relative to the reference frame's first pixel.
 
     Args:
         motion: motion of the N frames.
@@ -100,14 +100,14 @@ def look(
     size: tuple[int, int],
     border: int = cv2.BORDER_REFLECT_101,
 ) -> np.ndarray:
-    """The frames of a camera that moves over a picture.
+    """Compute the frames of a camera that moves over a picture.
 
     Args:
         picture: (height, width, channels), or (height, width).
         motion: motion of the N frames.
         corner: [y, x] in the picture of the reference frame's first pixel.
         size: height and width of a frame in RGB pixels.
-        border: what lies beyond the border of the picture, as OpenCV names it; its mirror image unless said.
+        border: OpenCV's border mode; by default the picture continues as its mirror image.
 
     Returns:
         (N, *size, channels), or (N, *size), of the picture's dtype. The reference frame is an exact crop.
@@ -140,14 +140,14 @@ def burst_from_picture(
         speed: lowest and highest length of the step from a frame to the next, in raw pixels (2 RGB pixels each).
         max_rotation: largest turn from a frame to the next, in degrees.
         max_zoom: largest relative change of magnification from a frame to the next.
-        seed: the walk is a function of it.
+        seed: seed of the walk.
 
     Returns:
         The frames, (N, 3, *size) uint8, and their true shifts, (N, 2) [y, x] in raw pixels: what lies at a position
         in the reference frame lies at position + shift in the frame.
 
     Raises:
-        ValueError: if a frame size is odd.
+        ValueError: a frame size is odd.
     """
     if size[0] % 2 or size[1] % 2:
         raise ValueError(f"size: found {tuple(size)}, expected an even height and width")

@@ -12,19 +12,19 @@ from twostagealign.data.stills.motion import footprint, view_matrices
 from twostagealign.data.stills.scenes import BurstPlan, Foreground, MovingView
 
 FINENESS = 32
-"""Places between two pixels that are told apart, as in OpenCV."""
+"""Number of places distinguished between two pixels, as in OpenCV."""
 
 
 class StillsOnDevice:
-    """Still pictures in the memory of a device, and the bursts that a camera sees that moves over them.
+    """Still pictures in the memory of a device, and the bursts of a camera that moves over them.
 
-    The frames are those of `StillsInMotion` but for rounding: same downscaling by areas, same bicubic interpolation at
-    the same places. A burst does not depend on the others of its batch, to the bit.
+    The frames equal those of `StillsInMotion` except for rounding: same downscaling by areas, same bicubic
+    interpolation at the same places. A burst does not depend on the others of its batch, to the bit.
 
     Args:
         pictures: RGB, (height, width, 3) uint8 each.
         size: height and width of a frame in RGB pixels.
-        device: where pictures and bursts are kept.
+        device: device that pictures and bursts are kept on.
     """
 
     def __init__(self, pictures: Iterable[np.ndarray], size: tuple[int, int], device: torch.device) -> None:
@@ -39,7 +39,7 @@ class StillsOnDevice:
         """Make bursts.
 
         Args:
-            plans: what they show, all with the same number of frames.
+            plans: plans of the bursts, all with the same number of frames.
 
         Returns:
             Clean sRGB frames, (B, N, 3, *size) uint8.
@@ -76,7 +76,7 @@ class StillsOnDevice:
         views[index] = torch.lerp(views[index], textures, opacities)
 
     def _windows(self, scenes: Sequence[MovingView], sizes: Sequence[tuple[int, int]]) -> tuple[Tensor, np.ndarray]:
-        """What the frames of scenes see of the downscaled and turned pictures.
+        """Compute the windows of the downscaled and turned pictures that frames see.
 
         Args:
             scenes: cameras and pictures.
@@ -107,7 +107,7 @@ class StillsOnDevice:
         return windows, matrices
 
     def _describe(self, scene: MovingView, size: tuple[int, int]) -> tuple[object, ...]:
-        """Where a scene's frames look in memory.
+        """Compute where a scene's frames look in memory.
 
         Returns:
             Place of the first pixel of the turned picture among all pixels; and, each for rows and columns: the way
@@ -170,15 +170,15 @@ def _moved(matrices: np.ndarray, corners: np.ndarray) -> np.ndarray:
 def _areas(
     first: np.ndarray, begin: np.ndarray, length: np.ndarray, shrunk: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which pixels the downscaled ones are means of, along one axis of each burst.
+    """Compute which pixels each downscaled pixel is the mean of, along one axis of each burst.
 
     Args:
         first: place of the first pixel that is wanted in the downscaled part of the picture; beyond the part lies its
             mirror image. (B,), as the next three.
-        begin: of the part in the picture.
-        length: of the part.
-        shrunk: its length once downscaled.
-        count: of the pixels that are wanted.
+        begin: first pixel of the part in the picture.
+        length: length of the part.
+        shrunk: length of the part after downscaling.
+        count: number of pixels that are wanted.
 
     Returns:
         Places in the picture and weights, both (B, count, K).

@@ -1,4 +1,4 @@
-"""What a burst out of still pictures shows: all that is drawn at random, before any pixel is computed."""
+"""Plans of bursts made from still pictures: everything that is drawn at random, before any pixel is computed."""
 
 import math
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ class MovingView:
     """A camera that moves over a downscaled, turned and mirrored picture.
 
     Attributes:
-        picture: which picture.
+        picture: index of the picture.
         scale: factor of downscaling, within (0, 1].
-        quarter_turns: of the picture, counterclockwise.
-        mirrored: left and right, after turning.
-        place: (2,) [y, x] in [0, 1]: which of the possible places to take.
-        motion: of the camera.
+        quarter_turns: number of turns of the picture by 90 degrees, counterclockwise.
+        mirrored: whether left and right are exchanged, after turning.
+        place: (2,) [y, x] in [0, 1]: place within the range of possible places.
+        motion: motion of the camera.
     """
 
     picture: int
@@ -32,16 +32,16 @@ class MovingView:
     motion: Motion
 
     def turn(self, picture: np.ndarray) -> np.ndarray:
-        """A view of the picture, turned and mirrored."""
+        """Return a view of the picture, turned and mirrored."""
         turned = np.rot90(picture, self.quarter_turns)
         return turned[:, ::-1] if self.mirrored else turned
 
     def turn_back(self, picture: np.ndarray) -> np.ndarray:
-        """The inverse of `turn`."""
+        """Undo `turn`."""
         return np.rot90(picture[:, ::-1] if self.mirrored else picture, -self.quarter_turns)
 
     def downscaled(self, length: int) -> int:
-        """Side of a picture, or of a part of it, after downscaling."""
+        """Return the side of a picture, or of a part of it, after downscaling."""
         return max(1, round(length * self.scale))
 
     def spans(
@@ -52,7 +52,7 @@ class MovingView:
         Args:
             sides: height and width of the turned picture before downscaling.
             size: height and width of a frame.
-            seen: what the frames see, as `footprint` says.
+            seen: area that the frames see, from `footprint`.
 
         Returns:
             For rows and columns: the part of the picture to use, and where the reference frame begins in this part once
@@ -75,10 +75,10 @@ class MovingView:
 class Foreground:
     """A piece of another picture that moves across the frames.
 
-    It lies in a square window that follows it by whole pixels: most of a frame it never touches.
+    It lies in a square window that follows it by whole pixels, so that only a part of each frame is computed.
 
     Attributes:
-        scene: its texture, and how it moves within the window.
+        scene: its texture, and its motion within the window.
         corners: (N, 2) [y, x] of the window's first pixel in each frame, RGB pixels.
         opacity: (side, side) float32 in [0, 1], in the window of the reference frame.
     """
@@ -90,12 +90,12 @@ class Foreground:
 
 @dataclass(frozen=True)
 class BurstPlan:
-    """All that is random about one burst.
+    """Everything that is random about one burst.
 
     Attributes:
         scene: the background.
-        foreground: what covers a part of it, if anything does.
-        colours: matrix (3, 3) that all colours are multiplied by at last, if any.
+        foreground: moving piece in front of it, if any.
+        colours: matrix (3, 3) that all colours are multiplied by in the end, if any.
     """
 
     scene: MovingView
@@ -114,7 +114,7 @@ def random_blob(rng: np.random.Generator, side: int) -> np.ndarray:
     """Opacity of a random piece with a smooth edge: a polygon of 3 to 24 corners, float32 (side, side) in [0, 1]."""
     corners = int(rng.integers(3, 25))
     angle = 2 * math.pi * (np.arange(corners) + rng.uniform(-0.3, 0.3, corners)) / corners
-    # It ends well before the window does, so that turning and magnifying do not cut it off.
+    # It ends well inside the window, so that turning and magnifying do not cut it off.
     radius = side / 2 * rng.uniform(0.4, 0.8, 2) * rng.uniform(0.7, 1.0, (corners, 1))
     outline = side / 2 + radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     blob = np.zeros((side, side), np.float32)

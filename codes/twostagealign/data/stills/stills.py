@@ -25,15 +25,15 @@ class StillsInMotion(Dataset[Tensor]):
     """Clean training bursts out of still pictures.
 
     A burst looks at a downscaled, turned and mirrored picture from a hand-held camera; in some bursts a piece of
-    another picture moves across it on a walk of its own. Burst `i` is a function of `seed` and `i` alone, whatever the
-    order, the worker or the process that asks for it.
+    another picture moves across it on a walk of its own. Burst `i` is a function of `seed` and `i` alone: order, worker
+    and process do not matter.
 
     Args:
         source: a folder of pictures, or "skimage" for the photographs that come with scikit-image.
         frames: number of frames N of a burst.
         size: height and width of a frame in RGB pixels, even; one number for a square.
         max_shift: largest translation from a frame to the next, in raw pixels (2 RGB pixels each). The fastest step of
-            each burst is drawn from 0 to this, so that small motion is covered as well.
+            each burst is drawn from 0 to this, which covers small motion too.
         max_rotation: largest turn from a frame to the next, in degrees.
         max_zoom: largest relative change of magnification from a frame to the next.
         foreground_probability: share of the bursts with a moving foreground.
@@ -42,11 +42,11 @@ class StillsInMotion(Dataset[Tensor]):
         augment: turn the picture by a multiple of 90 degrees and mirror it, at random.
         recolour_probability: share of the bursts whose colour channels are permuted and whose saturation is scaled by
             0.5 to 2. Few photographs hold strong reds and purples; this makes all colours equally frequent.
-        seed: all bursts are functions of it.
+        seed: seed of all bursts.
         length: number of bursts.
         cache_mb: how many MiB of decoded pictures each worker keeps at most.
         on_device: in training, keep all pictures decoded in the memory of the device and make the bursts of a batch
-            there; see `StillsOnDevice`. A single burst is made as ever.
+            there; see `StillsOnDevice`. Single bursts are made on the CPU.
         include: names of the pictures to use, without their suffixes; None: all.
         exclude: names of pictures to leave out, without their suffixes; names that `source` does not have are ignored.
 
@@ -120,7 +120,7 @@ class StillsInMotion(Dataset[Tensor]):
         return to_tensor(views)
 
     def plan(self, index: int) -> BurstPlan:
-        """What burst `index` shows; no picture is read."""
+        """Draw the plan of burst `index`; no picture is read."""
         if not 0 <= index < self.length:
             raise IndexError(f"StillsInMotion: index: found {index}, expected 0 to {self.length - 1}")
         rng = np.random.default_rng([self.seed, index])
@@ -142,7 +142,7 @@ class StillsInMotion(Dataset[Tensor]):
         return self.plan(index).scene.motion.shift
 
     def clip(self, index: int) -> str:
-        """Name of the picture that burst `index` looks at."""
+        """Return the name of the picture that burst `index` looks at."""
         return self.pictures[self.plan(index).scene.picture].stem
 
     @property
