@@ -417,7 +417,7 @@ class TestMistakes:
 
     def test_checkpoint_that_is_none(self, refusal, tmp_path) -> None:
         path = tmp_path / "net.pth"
-        assert refusal(simulate="low", checkpoint=path) == f"{path}: no such file"
+        assert refusal(simulate="low", checkpoint=path).startswith(f"{path}: no such file")
         path.write_text("name: two_stage\n")
         assert refusal(simulate="low", checkpoint=path).startswith(f"{path}: damaged or of another kind")
 

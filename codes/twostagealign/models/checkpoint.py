@@ -18,12 +18,14 @@ from twostagealign.matching import Matcher, Search
 from twostagealign.models import TwoStageRestorer
 from twostagealign.options.registry import FEATURES, NETWORKS, build
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import REPOSITORY, checked_path, locate, write_atomically
+from twostagealign.runtime.files import REPOSITORY, check_regular, checked_path, locate, write_atomically
 
 PRETRAINED = REPOSITORY / "experiments" / "pretrained"
 """Where the shipped checkpoints lie: two_stage_NAME.safetensors."""
 
 METADATA_KEY = "twostagealign"
+MAX_BYTES = 2**34
+"""Largest checkpoint that is read."""
 
 
 def find_checkpoint(text: str) -> Path:
@@ -74,7 +76,8 @@ def _disk_errors(save: Callable[..., object], *args: Any, **kwargs: Any) -> None
     try:
         save(*args, **kwargs)
     except (SafetensorError, RuntimeError) as error:  # how safetensors and PyTorch report a full disk
-        raise OSError(str(error).partition("\n")[0]) from error
+        reason = str(error).partition("\n")[0]
+        raise OSError("disk full, or file too large" if "unexpected pos" in reason else reason) from error
 
 
 def load_torch_file(path: Path) -> Any:
@@ -83,12 +86,14 @@ def load_torch_file(path: Path) -> Any:
     Raises:
         UserError: it is missing, damaged, or holds anything else.
     """
+    expected = "a checkpoint with plain tensors"
+    check_regular(path, MAX_BYTES, expected)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the error says what matters
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler raises whatever the damage leads to
-        raise UserError(f"{path}: {_why_unreadable(path, 'a checkpoint with plain tensors')}") from error
+        raise UserError(f"{path}: {_why_unreadable(path, expected)}") from error
 
 
 def load_weights(path: Path, averaged: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -109,6 +114,7 @@ def load_weights(path: Path, averaged: bool = True) -> tuple[dict[str, Tensor], 
     """
     metadata: dict[str, Any] = {}
     if path.suffix == ".safetensors":
+        check_regular(path, MAX_BYTES, "a safetensors file")
         try:
             with safe_open(path, framework="pt") as file:
                 state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -152,10 +158,6 @@ def check_weights(state: Mapping[str, Tensor], path: Path) -> None:
 
 
 def _why_unreadable(path: Path, expected: str) -> str:
-    if not path.exists():
-        return "no such file"
-    if path.is_dir():
-        return "is a folder, expected a file"
     return f"damaged or of another kind ({path.stat().st_size} bytes), expected {expected}"
 
 
