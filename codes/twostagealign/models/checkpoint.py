@@ -258,7 +258,7 @@ def open_restorer(
     feature_net = build(FEATURES, features, path)
     matcher = Matcher(feature_net.scale, search or Search(), refine=metadata.get("refine") is True)
     restorer = TwoStageRestorer(build(NETWORKS, network, path), feature_net, matcher)
-    if released:
+    if features_path is not None:  # which only released networks have
         load_strictly(restorer.network, state, path)
         state, _ = load_weights(features_path)
         if not is_released(state) or from_released(state)[0] not in FEATURES:

@@ -8,7 +8,6 @@ from typing import Any, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import nn
-from torch.utils.data import Dataset
 
 from twostagealign.archs import EDVR, KPN, GCPNet, LowResolutionFeatures, SingleFrameNet, TwoStageNet
 from twostagealign.data.clips.clip_sets import ClipSet
@@ -16,6 +15,7 @@ from twostagealign.data.clips.reds import REDS
 from twostagealign.data.clips.sc_burst import SCBurst
 from twostagealign.data.evaluation_set import EvaluationSet
 from twostagealign.data.stills.stills import StillsInMotion
+from twostagealign.data.training_set import TrainingSet
 from twostagealign.options.schema import Node
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.validation import a_value_of, argument_error, one_of, quote
@@ -28,7 +28,7 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "KPN": KPN,
 }
 FEATURES: dict[str, type[nn.Module]] = {"LowResolutionFeatures": LowResolutionFeatures}
-DATASETS: dict[str, type[Dataset]] = {"REDS": REDS, "StillsInMotion": StillsInMotion}
+DATASETS: dict[str, type[TrainingSet]] = {"REDS": REDS, "StillsInMotion": StillsInMotion}
 EVALUATION_SETS: dict[str, type[EvaluationSet]] = {"ClipSet": ClipSet, "SCBurst": SCBurst}
 ARCHS = NETWORKS | FEATURES
 

@@ -74,12 +74,20 @@ def restore_burst(
 
     Returns:
         The picture.
+
+    Raises:
+        UserError: the result is not finite.
     """
     pictures: list[np.ndarray] = []
     levels: list[np.ndarray] = []
     colours: list[Tensor] = []
 
     def take(strip: Tensor) -> None:
+        if not strip.isfinite().all():
+            raise UserError(
+                "--checkpoint: the network's result holds infinite values or NaN; use another checkpoint "
+                "(with --dtype float16: try bfloat16)"
+            )
         give_back_memory()  # what the network has left: the strip needs some, too
         srgb = develop(strip, burst.camera)
         pictures.append(picture(srgb))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
 
 class WeightAverage(AveragedModel):
     """Exponential moving average of a model's weights, which forgets its start quickly.
@@ -30,7 +32,7 @@ class WeightAverage(AveragedModel):
     def updates(self, count: int) -> None:
         self.n_averaged.fill_(count)
 
-    def _average(self, averaged: list[Tensor], current: list[Tensor], updates: Tensor) -> None:
+    def _average(self, averaged: Tensors, current: Tensors, updates: Tensor | int) -> None:
         # Not of `updates`, which is a copy on the device: to read it is to wait for the device.
         count = self.updates
         get_ema_multi_avg_fn(min(self.decay, (1 + count) / (10 + count)))(averaged, current, updates)

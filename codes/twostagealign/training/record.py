@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import cv2
 import torch
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from twostagealign.data import read_picture
 from twostagealign.runtime.environment import environment
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import write_atomically
@@ -170,7 +170,7 @@ class TrainingRecord:
             self._curves({f"val_psnr/{clip}": value})
         if self.tensorboard:
             for path in sorted(folder.glob("*.png")):
-                image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+                image = read_picture(path)
                 self.tensorboard.add_image(f"val/{path.stem}", image, self.iteration, dataformats="HWC")
         return psnr
 

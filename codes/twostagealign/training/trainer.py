@@ -252,7 +252,7 @@ class Trainer:
     def _load_state(self) -> list[str]:
         """Load the newest usable training state; returns lines for the log."""
         state, path, notes = self.ranks.broadcast(self.experiment.newest_state() if self.ranks.rank == 0 else None)
-        if state is None:
+        if state is None or path is None:
             return []
         load_strictly(self.restorer, state.model, path)
         load_strictly(self.average.module, state.ema, path)
