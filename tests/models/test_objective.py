@@ -220,3 +220,18 @@ def test_without_a_match_its_terms_are_left_out(step: Step) -> None:
     whole = step.terms(TwoStageObjective())
     for name, term in terms.items():
         assert torch.equal(term, whole[name])
+
+
+def test_each_frames_own_picture_counts_less_from_iteration_to_iteration(step) -> None:
+    """The sum over frames, on both views, in place of an interpolation branch."""
+    own = torch.rand(3 * 2, 3, 2 * SIZE, 2 * SIZE, generator=torch.Generator().manual_seed(1))
+    prediction = torch.cat((step.prediction[:2], own))
+    objective = TwoStageObjective(linear=0.7, srgb=0, per_frame=100, per_frame_decay=0.5)
+    arguments = (prediction, None, step.burst, step.origins, SIZE, SCALE)
+    target = cut_targets(step)
+    distances = [charbonnier(picture.numpy() - target) for picture in own.split(2)]
+    for iteration in (0, 3):
+        terms = objective(*arguments, iteration)
+        assert set(terms) == {"linear", "per_frame_linear"}
+        expected = 0.7 * 100 * 0.5**iteration * sum(distances) / 2
+        assert terms["per_frame_linear"].item() == pytest.approx(expected, rel=1e-4)

@@ -57,12 +57,17 @@ IDLE = {
     "after_a_step": ["matching:refine=true", "train:losses={one_hot: 0, match_supervision: {until: 1}}"],
 }
 """When the feature net has nothing to learn -> options."""
+NETWORKS = {
+    "two": [],
+    "gcp_net": ["network={type: GCPNet, nf: 8, groups: 4, frames: 3}", "matching:search_window=null"],
+}
+"""Name of a run with two processes -> options."""
 
 
 @pytest.fixture(scope="module")
 def compared(module_experiment: Path) -> dict[str, dict[str, list]]:
     """Name of a run by two processes, in the experiments beside the options -> what COMPARING says of it."""
-    runs = {"two": [], **IDLE}
+    runs = {**NETWORKS, **IDLE}
     lists = [[*COMMON, f"name={name}", "train:batch_size=1", *extra] for name, extra in runs.items()]
     script = module_experiment.with_name("comparing.py")
     script.write_text(COMPARING)
@@ -82,16 +87,17 @@ def validation(folder: Path) -> list[float]:
     return [float(psnr) for psnr in re.findall(r"validation PSNR ([\d.]+)", (folder / "train.log").read_text())]
 
 
-def test_two_processes_train_as_one_with_the_same_bursts(compared, module_experiment) -> None:
+@pytest.mark.parametrize("name", NETWORKS)
+def test_two_processes_train_as_one_with_the_same_bursts(compared, module_experiment, name) -> None:
     """Weights equal on all ranks; losses and validation those of one process with twice the batch."""
-    build_trainer(load_options(module_experiment, [*COMMON, "name=one"])).run()
-    assert compared["two"] == {"weights": [True, 2], "validation": [True, 3]}
-    one, two = (module_experiment.parent / "experiments" / name for name in ("one", "two"))
+    build_trainer(load_options(module_experiment, [*COMMON, *NETWORKS[name], f"name={name}_one"])).run()
+    assert compared[name] == {"weights": [True, 2], "validation": [True, 3]}
+    one, two = (module_experiment.parent / "experiments" / name for name in (f"{name}_one", name))
     assert len(losses(one)) == 3
     assert losses(two) == pytest.approx(losses(one), rel=1e-5)
     assert validation(two) == pytest.approx(validation(one), abs=0.01)
     assert json.loads((two / "environment.json").read_text())["processes"] == 2
-    assert (two / "train.log").read_text().count("two: ") == 1  # only the first process speaks
+    assert (two / "train.log").read_text().count(f"{name}: ") == 1  # only the first process speaks
 
 
 @pytest.mark.parametrize("when", IDLE)

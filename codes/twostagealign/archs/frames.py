@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from twostagealign.archs.blocks import AttentionBlock, Modulation, SimpleBlock, initialise
 from twostagealign.isp import demosaic
+from twostagealign.runtime.errors import UserError
 
 
 def check_burst(lq: Tensor, noise_map: Tensor, frames: int | None = None) -> None:
@@ -27,6 +28,18 @@ def check_burst(lq: Tensor, noise_map: Tensor, frames: int | None = None) -> Non
         raise ValueError(f"noise_map has shape {tuple(noise_map.shape)}, expected that of lq, {tuple(lq.shape)}")
     if frames is not None and lq.shape[1] != frames:
         raise ValueError(f"lq has {lq.shape[1]} frames, but this network was made for {frames}")
+
+
+def check_frames(network: nn.Module, frames: int) -> None:
+    """Check that a network can restore bursts of a length.
+
+    Raises:
+        UserError: the network was made for another number of frames.
+    """
+    made_for = getattr(network, "frames", frames)
+    if made_for != frames:
+        name = type(network).__name__
+        raise UserError(f"this {name} was made for bursts of {made_for} frames, not {frames}; use {made_for} frames")
 
 
 def as_images(lq: Tensor, noise_map: Tensor, multiple: int = 4) -> Tensor:

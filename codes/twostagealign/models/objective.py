@@ -25,6 +25,9 @@ class TwoStageObjective:
             (0.01) calms it.
         interpolation: weight of the interpolation branch, which has the same two terms, weighted by the edge map.
         interpolation_until: iteration at which the branch ends; None: never.
+        per_frame: weight, in iteration 0, of each frame's own picture, which has the same two terms; above 0 only for
+            networks that give such pictures in training (`KPN`).
+        per_frame_decay: factor on that weight from iteration to iteration (Mildenhall et al., CVPR 2018, section 4.2).
         match_supervision: weight of the pull on the candidates' scores towards those that the clean raw frames give.
         match_supervision_until: iteration at which that pull ends; None: never.
         match_supervision_antialias: blur the clean raw frames before they are made small. Without, as in the paper,
@@ -39,6 +42,8 @@ class TwoStageObjective:
     srgb_gamma_offset: float = 0.0
     interpolation: float = 1.0
     interpolation_until: int | None = None
+    per_frame: float = 0.0
+    per_frame_decay: float = 0.9998
     match_supervision: float = 1e3
     match_supervision_until: int | None = 200_000
     match_supervision_antialias: bool = False
@@ -58,7 +63,7 @@ class TwoStageObjective:
 
         Args:
             prediction: of `TwoStageRestorer` in training with one patch per burst: (2B, 3, 2 * size, 2 * size) with the
-                interpolation branch, (B, ...) without.
+                interpolation branch, (B, ...) without, ((1 + N) * B, ...) with each frame's own picture.
             match: its match, if there was one; the terms for matching are left out otherwise.
             burst: what was restored, with target and clean raw.
             origins: top-left corners [y, x] of the reference patches, raw pixels, (B, 1, 2), long.
@@ -69,7 +74,7 @@ class TwoStageObjective:
         Returns:
             Name -> scalar. Terms of weight zero are left out.
         """
-        terms = self._restoration_terms(prediction, _cut_target(burst, origins, size), burst)
+        terms = self._restoration_terms(prediction, _cut_target(burst, origins, size), burst, iteration)
         if match and self._supervises(iteration):
             clean = F.interpolate(
                 burst.clean_raw.flatten(0, 1),
@@ -97,8 +102,10 @@ class TwoStageObjective:
     def _supervises(self, iteration: int) -> bool:
         return self.match_supervision > 0 and _before(iteration, self.match_supervision_until)
 
-    def _restoration_terms(self, prediction: Tensor, target: Tensor, burst: BurstBatch) -> dict[str, Tensor]:
-        main, *interpolated = prediction.split(len(target))
+    def _restoration_terms(
+        self, prediction: Tensor, target: Tensor, burst: BurstBatch, iteration: int
+    ) -> dict[str, Tensor]:
+        main, *others = prediction.split(len(target))
 
         def srgb(image: Tensor) -> Tensor:
             return process(image, burst.camera, with_rgb_gain=False, gamma_offset=self.srgb_gamma_offset)
@@ -109,8 +116,12 @@ class TwoStageObjective:
                 continue
             seen = view(target)
             terms[name] = weight * charbonnier(view(main), seen)
-            if interpolated:
-                masked = charbonnier(view(interpolated[0]), seen, edge_map(seen))
+            if self.per_frame:
+                annealed = self.per_frame * self.per_frame_decay**iteration
+                distances = [charbonnier(view(picture), seen) for picture in others]
+                terms[f"per_frame_{name}"] = annealed * weight * torch.stack(distances).sum()
+            elif others:
+                masked = charbonnier(view(others[0]), seen, edge_map(seen))
                 terms[f"interpolation_{name}"] = self.interpolation * weight * masked
         return terms
 

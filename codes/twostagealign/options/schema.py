@@ -144,6 +144,13 @@ class Interpolation(Section):
     until: CountOrZero | None = None  # first iteration without this branch; null: never
 
 
+class PerFrame(Section):
+    """Pictures of single frames, from a KPN with `per_frame: true`: both restoration losses on each of them."""
+
+    weight: PositiveOrZero = 0.0  # weight in iteration 0
+    decay: Probability = 0.9998  # factor on the weight from iteration to iteration
+
+
 class LossOptions(Section):
     """Weights of the losses; 0 switches one off."""
 
@@ -151,6 +158,7 @@ class LossOptions(Section):
     srgb: PositiveOrZero = 1.0  # Charbonnier on sRGB
     srgb_gamma_offset: PositiveOrZero = 0.0  # added before the gamma of the sRGB loss, bounds its gradient in the dark
     interpolation: Interpolation = Interpolation()
+    per_frame: PerFrame = PerFrame()
     match_supervision: MatchSupervision = MatchSupervision()
     one_hot: PositiveOrZero = 1e5  # matching weights lean towards one candidate
 

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
+from twostagealign.archs.frames import check_frames
 from twostagealign.data import PROTOCOL_NOISE, check_no_overlap
 from twostagealign.matching import Matcher, Search
 from twostagealign.models import TwoStageObjective, TwoStageRestorer
@@ -50,6 +52,7 @@ def build_trainer(
     check_no_overlap(training_set, validation_set)
     check_measurable(validation_set)
     frames, _, height, width = training_set[0].shape
+    _check_network(restorer.network, frames, options)
     patches = _place_patches(options, restorer.matcher.scale, frames, height, width)
     optimizer = build_optimizer(restorer, **train.optimizer.model_dump())
     if train.compile:
@@ -121,6 +124,15 @@ def _build_restorer(options: TrainOptions) -> TwoStageRestorer:
     return restorer
 
 
+def _check_network(network: nn.Module, frames: int, options: TrainOptions) -> None:
+    check_frames(network, frames)
+    gives, weight = getattr(network, "per_frame", False), options.train.losses.per_frame.weight
+    if weight and not gives:
+        raise UserError("train.losses.per_frame: needs a network with per_frame: true (KPN); set the weight to 0")
+    if gives and not weight:
+        raise UserError("network.per_frame: needs a weight above 0 in train.losses.per_frame")
+
+
 def _place_patches(options: TrainOptions, scale: int, frames: int, height: int, width: int) -> Patches:
     """A patch lies in the middle of a crop that holds all that matching can see."""
     size, window = options.train.patch_size, options.matching.search_window or 0
@@ -146,7 +158,7 @@ def _build_objective(options: TrainOptions) -> TwoStageObjective:
     if not (losses.linear or losses.srgb or matching):
         raise UserError("train.losses: no weight is above 0 up to train.total_iter; give one")
     weights = losses.model_dump()
-    for name in ("interpolation", "match_supervision"):
+    for name in ("interpolation", "per_frame", "match_supervision"):
         section = weights.pop(name)
         weights |= {name: section.pop("weight")} | {f"{name}_{key}": value for key, value in section.items()}
     return TwoStageObjective(**weights)
