@@ -18,7 +18,7 @@ from twostagealign.data import (
     write_picture,
 )
 from twostagealign.restoration.folder import restore_folder
-from twostagealign.restoration.quality import develop, measure, picture
+from twostagealign.restoration.quality import develop, measure, to_uint8
 from twostagealign.studies import demo
 from twostagealign.studies.classical import demosaicked
 
@@ -81,7 +81,7 @@ def test_burst_is_that_of_the_test_protocol(folder: Path, metrics: dict) -> None
     frames, shifts = burst_from_picture(bundled_picture("coffee"), 5, SIZE, (16, 24), seed=3)
     burst = read_burst(ClipInMemory("coffee", frames, PROTOCOL_NOISE["low"]), range(5))
     noisy = demosaicked(burst)
-    np.testing.assert_array_equal(read(folder / "noisy.png"), picture(noisy))
+    np.testing.assert_array_equal(read(folder / "noisy.png"), to_uint8(noisy))
     quality = measure(noisy, develop(burst.target(), burst.camera))
     assert metrics["methods"]["demosaicking"] == {"psnr": quality.psnr, "ssim": quality.ssim}
     np.testing.assert_allclose(metrics["true_shifts"], shifts)
@@ -110,7 +110,7 @@ def test_the_baselines_are_better_than_demosaicking_alone(metrics: dict) -> None
 def test_restored_picture_is_the_one_that_was_measured(folder: Path, metrics: dict) -> None:
     """The tone curve is undone by the middle of the values that share a level; black and white are exact."""
     values = torch.linspace(0, 1, 100_001)
-    curve = picture(values.expand(3, 1, -1))[0, :, 0]
+    curve = to_uint8(values.expand(3, 1, -1))[0, :, 0]
     levels = np.array([values[curve == level].mean() for level in range(256)])
     levels[[0, 255]] = 0, 1
     restored, target = (levels[read(folder / f"{name}.png")] for name in ("restored", "ground_truth"))

@@ -11,7 +11,7 @@ from PIL import Image
 
 from twostagealign.data import write_picture
 from twostagealign.evaluation.report import choose_frames, write_report
-from twostagealign.evaluation.report_pictures import CROP, find_detail
+from twostagealign.evaluation.report_pictures import CROP
 from twostagealign.evaluation.results import (
     Checkpoint,
     Environment,
@@ -248,21 +248,3 @@ def test_missing_picture_is_named_and_nothing_written(tmp_path: Path):
     with pytest.raises(UserError, match=r"high0_restored\.png"):
         write_report(tmp_path, results)
     assert not list(tmp_path.glob("*.html"))
-
-
-@pytest.mark.parametrize(("y", "x"), [(0, 0), (100, 120), (200, 40)])
-def test_crop_is_where_the_detail_is(y: int, x: int):
-    picture = np.zeros((400, 520, 3), np.uint8)
-    picture[y : y + 96, x : x + 96] = np.kron(np.indices((12, 12)).sum(0) % 2 * 255, np.ones((8, 8)))[..., None]
-    top, left = find_detail(picture, (160, 200))
-    assert top <= y + 2
-    assert left <= x + 2
-    assert top + 160 >= y + 94
-    assert left + 200 >= x + 94
-
-
-@pytest.mark.parametrize("shape", [(400, 30), (31, 520), (3, 2), (300, 400)])
-def test_crop_stays_inside(shape: tuple[int, int]):
-    picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    for place, side, whole in zip(find_detail(picture, CROP), CROP, shape, strict=True):
-        assert 0 <= place <= max(whole - side, 0)

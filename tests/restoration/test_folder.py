@@ -32,7 +32,7 @@ from twostagealign.models.checkpoint import open_restorer
 from twostagealign.restoration import folder as restoration
 from twostagealign.restoration.folder import restoration_table, restore_burst, restore_folder, restore_sequence
 from twostagealign.restoration.frame import restore_frame
-from twostagealign.restoration.quality import develop, measure, picture
+from twostagealign.restoration.quality import develop, measure, to_uint8
 from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.errors import UserError
 
@@ -105,7 +105,7 @@ def raw_folder(folder: Path, cfa: str, height: int, width: int, top: int = 0, le
         y, x = divmod(cell, 2)
         mosaics[:, y::2, x::2] = linear[:, CFA_CELL[colour], y::2, x::2]
     write_raw_folder(folder, mosaics, camera, 1e-4, 1e-3, cfa)
-    return picture(develop(linear[1], camera))
+    return to_uint8(develop(linear[1], camera))
 
 
 def psnr_of(found: np.ndarray, expected: np.ndarray, border: int = 4) -> float:
@@ -132,7 +132,7 @@ class TestSimulated:
         quality = measure(srgb, truth)
         assert result["frames"] == [{"name": "003", "psnr": quality.psnr, "ssim": quality.ssim}]
         assert result["mean"] == {"psnr": quality.psnr, "ssim": quality.ssim}
-        np.testing.assert_array_equal(read(tmp_path / "out" / "003.png"), picture(srgb))
+        np.testing.assert_array_equal(read(tmp_path / "out" / "003.png"), to_uint8(srgb))
 
     def test_frames_keep_the_order_of_the_window_and_the_noise_of_their_place_in_the_clip(self, clip) -> None:
         indices, noise = [4, 3, 0, 1, 2], PROTOCOL_NOISE["high"]
@@ -177,7 +177,7 @@ class TestSimulated:
         assert window[length // 2] == reference
         burst = read_burst(open_clip(clip, PROTOCOL_NOISE["low"]), window)
         srgb = develop(restore_frame(open_restorer(tiny_checkpoint, search=SEARCH), burst, TILING).image, burst.camera)
-        np.testing.assert_array_equal(read(tmp_path / "out" / f"{reference:03d}.png"), picture(srgb))
+        np.testing.assert_array_equal(read(tmp_path / "out" / f"{reference:03d}.png"), to_uint8(srgb))
 
     @pytest.mark.parametrize("count", [1, 2, 3, 4])
     def test_of_a_short_clip_all_frames_are_used(self, restore, tmp_path, count) -> None:
@@ -202,7 +202,7 @@ class TestSimulated:
         assert linear.dtype == np.uint16
         assert len(np.unique(linear)) > 256
         image = torch.from_numpy(linear.astype(np.float32) / 65535).permute(2, 0, 1)
-        found = picture(develop(image, protocol_camera())).astype(int)
+        found = to_uint8(develop(image, protocol_camera())).astype(int)
         assert np.abs(found - read(tmp_path / "out" / "003.png")).max() <= 1
 
     def test_the_dtype_of_the_network(self, restore, tmp_path) -> None:

@@ -8,7 +8,7 @@ import torch
 from twostagealign.restoration.frame import RestoredFrame
 from twostagealign.restoration.quality import Quality
 from twostagealign.runtime.errors import UserError
-from twostagealign.studies.demo_figure import Panel, TileOffsets, compare_offsets, draw_comparison, most_detailed_window
+from twostagealign.studies.demo_figure import Panel, TileOffsets, compare_offsets, draw_comparison
 
 
 @pytest.fixture
@@ -33,15 +33,6 @@ def test_no_median_where_no_tile_is_visible(offsets: TileOffsets) -> None:
     nothing = TileOffsets(offsets.true, offsets.matched, np.zeros_like(offsets.visible))
     assert nothing.median() == [None] * 3
     assert nothing.count_found() == (0, 0)
-
-
-@pytest.mark.parametrize("corner", [(0, 0), (11, 30), (30, 40)])
-def test_detail_is_found_where_it_is(corner: tuple[int, int]) -> None:
-    picture = np.full((50, 64, 3), 128, np.uint8)
-    y, x = corner
-    picture[y : y + 20, x : x + 24] = np.random.default_rng(0).integers(0, 256, (20, 24, 3))
-    found = most_detailed_window(picture, (20, 24))
-    assert np.abs(np.subtract(found, corner)).max() <= 1
 
 
 def test_figure_shows_the_pictures_in_order(tmp_path: Path, offsets: TileOffsets) -> None:

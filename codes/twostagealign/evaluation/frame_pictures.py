@@ -6,7 +6,7 @@ from torch import Tensor
 
 from twostagealign.data import write_picture
 from twostagealign.evaluation.results import Pictures, Shifts, write_record
-from twostagealign.restoration.quality import picture
+from twostagealign.restoration.quality import to_uint8
 
 RESIDUAL_GAIN = 4
 """Amplification of the residual, so that it is visible."""
@@ -31,10 +31,10 @@ def write_frame_pictures(
     Raises:
         UserError: a file cannot be written.
     """
-    pixels = {"noisy": picture(noisy), "restored": picture(restored)}
+    pixels = {"noisy": to_uint8(noisy), "restored": to_uint8(restored)}
     if truth is not None:
         residual = (0.5 + RESIDUAL_GAIN * (restored - truth)).clamp_(0, 1)
-        pixels["truth"] = picture(truth)
+        pixels["truth"] = to_uint8(truth)
         pixels["residual"] = residual.mul_(255).round_().byte().permute(1, 2, 0).numpy()
     names: dict[str, str] = {}
     for kind, values in pixels.items():

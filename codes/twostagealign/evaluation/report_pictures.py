@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from twostagealign.data import read_picture
 from twostagealign.evaluation.results import FrameResult, Pictures, Shifts
+from twostagealign.restoration.quality import find_detail
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import read_regular
 
@@ -174,30 +175,6 @@ def show_frame(folder: Path, results: Sequence[PicturedResult]) -> ShownFrame:
 def _fit(width: int, height: int) -> tuple[int, int]:
     scale = min(1.0, OVERVIEW_WIDTH / width)
     return max(round(width * scale), 1), max(round(height * scale), 1)
-
-
-def find_detail(picture: np.ndarray, size: tuple[int, int]) -> tuple[int, int]:
-    """Find the window with the strongest gradients.
-
-    Args:
-        picture: RGB, (height, width, 3) uint8.
-        size: height and width of the window.
-
-    Returns:
-        y and x of its top left corner; 0 along a side where the picture is not larger than the window.
-    """
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    # On a smaller picture, whose gradients come from structures, not from single pixels.
-    quarter = (max(grey.shape[1] // 4, 1), max(grey.shape[0] // 4, 1))
-    small = cv2.resize(grey, quarter, interpolation=cv2.INTER_AREA).astype(np.float32)
-    strength = np.hypot(cv2.Sobel(small, cv2.CV_32F, 1, 0), cv2.Sobel(small, cv2.CV_32F, 0, 1))
-    height, width = (max(min(side // 4, whole), 1) for side, whole in zip(size, small.shape, strict=True))
-    sums = cv2.integral(strength)
-    inside = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
-    row, column = np.unravel_index(np.argmax(inside), inside.shape)
-    places = zip((row, column), picture.shape, size, strict=False)
-    y, x = (int(min(4 * place, max(whole - side, 0))) for place, whole, side in places)
-    return y, x
 
 
 def data_uri(picture: np.ndarray, quality: int | None = None) -> str:

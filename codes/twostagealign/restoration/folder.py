@@ -28,7 +28,7 @@ from twostagealign.matching import Search
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import open_restorer
 from twostagealign.restoration.frame import restore_strips
-from twostagealign.restoration.quality import develop, measure, picture
+from twostagealign.restoration.quality import develop, measure, to_uint8
 from twostagealign.restoration.tiling import Tiling, count_tiles
 from twostagealign.runtime.device import pick_device, pick_dtype
 from twostagealign.runtime.errors import UserError
@@ -90,7 +90,7 @@ def restore_burst(
             )
         give_back_memory()  # what the network has left: the strip needs some, too
         srgb = develop(strip, burst.camera)
-        pictures.append(picture(srgb))
+        pictures.append(to_uint8(srgb))
         if linear:
             levels.append(strip.clamp(0, 1).mul(65535).round().permute(1, 2, 0).numpy().astype("uint16"))
         if burst.has_target:

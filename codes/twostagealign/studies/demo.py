@@ -24,7 +24,7 @@ from twostagealign.data import (
 from twostagealign.models.checkpoint import open_restorer
 from twostagealign.restoration.folder import WINDOW
 from twostagealign.restoration.frame import restore_frame
-from twostagealign.restoration.quality import Quality, develop, measure, picture
+from twostagealign.restoration.quality import Quality, develop, measure, to_uint8
 from twostagealign.restoration.tiling import Tiling, count_tiles
 from twostagealign.runtime.device import pick_device
 from twostagealign.runtime.errors import UserError
@@ -166,9 +166,9 @@ def _write_pictures(
 ) -> None:
     files = {"noisy": methods["demosaicking"], "restored": methods["TwoStageAlign"], "ground_truth": truth}
     for name, srgb in files.items():
-        write_picture(output / f"{name}.png", picture(srgb))
-    panels = [Panel(name[0].upper() + name[1:], picture(srgb), quality[name]) for name, srgb in methods.items()]
-    panels.append(Panel("Ground truth", picture(truth)))
+        write_picture(output / f"{name}.png", to_uint8(srgb))
+    panels = [Panel(name[0].upper() + name[1:], to_uint8(srgb), quality[name]) for name, srgb in methods.items()]
+    panels.append(Panel("Ground truth", to_uint8(truth)))
     draw_comparison(output / "comparison.png", title, panels, offsets)
 
 

@@ -4,14 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from twostagealign.restoration.frame import RestoredFrame
-from twostagealign.restoration.quality import Quality
+from twostagealign.restoration.quality import Quality, find_detail
 from twostagealign.runtime.files import write_atomically
 
 TOLERANCE = 4
@@ -89,24 +88,6 @@ def compare_offsets(restored: RestoredFrame, true: np.ndarray, patch: int) -> Ti
     return TileOffsets(true, restored.shifts.numpy(), inside.all(axis=2))
 
 
-def most_detailed_window(picture: np.ndarray, size: tuple[int, int]) -> tuple[int, int]:
-    """Find the part of a picture with the most fine detail.
-
-    Args:
-        picture: (height, width, 3) uint8.
-        size: height and width of the part.
-
-    Returns:
-        [y, x] of its first pixel.
-    """
-    detail = np.abs(cv2.Laplacian(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.CV_32F))
-    # Anchored at its first pixel, the mean over a window that fits lies at that pixel.
-    mean = cv2.boxFilter(detail, -1, size[::-1], anchor=(0, 0))
-    mean = mean[: picture.shape[0] - size[0] + 1, : picture.shape[1] - size[1] + 1]
-    y, x = np.unravel_index(mean.argmax(), mean.shape)
-    return int(y), int(x)
-
-
 def draw_comparison(path: Path, title: str, panels: Sequence[Panel], offsets: TileOffsets | None) -> None:
     """Write the figure as a PNG, 1800 pixels wide.
 
@@ -131,7 +112,7 @@ def draw_comparison(path: Path, title: str, panels: Sequence[Panel], offsets: Ti
 
     figure.text(MARGIN / WIDTH, 1 - MARGIN / total, title, fontsize=19, weight="bold", va="top")
     window = (height // 4, width // 4)
-    y, x = most_detailed_window(panels[-1].picture, window)
+    y, x = find_detail(panels[-1].picture, window)
     top = MARGIN + TITLE + CAPTION
     for index, panel in enumerate(panels):
         left = MARGIN + index * (column + GAP)

@@ -15,7 +15,7 @@ from twostagealign.isp import demosaic
 from twostagealign.matching import Search
 from twostagealign.models import TwoStageRestorer
 from twostagealign.restoration.frame import restore_frame
-from twostagealign.restoration.quality import develop, measure, picture
+from twostagealign.restoration.quality import develop, measure, to_uint8
 from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.ranks import Ranks
@@ -84,7 +84,7 @@ def validate(
         if index < pictures:
             noisy = develop(demosaic(burst.reference.raw()), burst.camera)
             folder.mkdir(parents=True, exist_ok=True)
-            write_picture(folder / f"{index:03d}.png", picture(torch.cat([noisy, developed, target], dim=2)))
+            write_picture(folder / f"{index:03d}.png", to_uint8(torch.cat([noisy, developed, target], dim=2)))
     return sorted(ranks.gather(found), key=lambda quality: quality.index)
 
 
