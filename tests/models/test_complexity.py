@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from twostagealign.models.checkpoint import find_checkpoint, open_restorer
 from twostagealign.models.complexity import count_flops, count_parameters
 from twostagealign.runtime.memory import give_back_memory, memory_used
 
@@ -36,6 +38,40 @@ def test_network_that_asks_for_values_is_not_counted() -> None:
             return super().forward(lq, noise_map) if lq.max() > 0 else lq
 
     assert count_flops(Asks(), frames=3, side=10) is None
+
+
+def test_mistakes_of_a_network_are_not_hidden() -> None:
+    class Mistaken(OneConvolution):
+        def forward(self, lq, noise_map):
+            return super().forward(lq[:, :, :3], noise_map)
+
+    with pytest.raises(RuntimeError, match="Invalid channel dimensions"):
+        count_flops(Mistaken(), frames=3, side=10)
+
+
+class Operations(TorchDispatchMode):
+    """Counts a product and a sum for each weight of a convolution and for each element of a matrix product's row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        output = function(*args, **(kwargs or {}))
+        if function is torch.ops.aten.convolution.default:
+            self.total += 2 * output.numel() * args[1][0].numel()
+        elif function is torch.ops.aten.baddbmm.default:
+            self.total += 2 * output.numel() * args[1].shape[-1]
+        return output
+
+
+def test_the_shipped_network_is_counted_as_if_it_restored_a_tile() -> None:
+    network = open_restorer(find_checkpoint("tiny")).network
+    tile = torch.rand(1, 3, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), Operations() as operations:
+        network(tile, tile)
+    assert operations.total > 1e8
+    assert count_flops(network, frames=3, side=16) == operations.total
 
 
 def test_whole_network_is_counted_without_being_run(make_restorer) -> None:

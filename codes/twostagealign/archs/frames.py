@@ -1,6 +1,7 @@
 """From a raw burst to the features of its frames: what every network starts with."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -111,5 +112,10 @@ def starting_point(lq: Tensor, interpolation: bool = False) -> Tensor:
         others = torch.cat((before, after), dim=1)
         planes = torch.cat((planes, others.sum(dim=1) / max(1, others.shape[1])))
     # The picture keeps the precision of the raw values under autocast.
-    with torch.autocast(lq.device.type, enabled=False):
+    with full_precision(lq.device):
         return demosaic(planes)
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Return a context without autocast. The meta device, which computes shapes only, has no autocast to switch off."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from twostagealign.archs.blocks import check_width, double, initialise
-from twostagealign.archs.frames import as_images, check_burst
+from twostagealign.archs.frames import as_images, check_burst, full_precision
 from twostagealign.isp import demosaic
 from twostagealign.runtime.bounds import Channels, Frames
 
@@ -88,7 +88,7 @@ class KPN(nn.Module):
         bursts = images.unflatten(0, lq.shape[:2])
         kernels = self._predict(bursts.flatten(1, 2))
         # Sums of raw values, and pictures, keep their precision under autocast.
-        with torch.autocast(lq.device.type, enabled=False):
+        with full_precision(lq.device):
             filtered = apply_kernels(bursts[:, :, :4], kernels.to(lq.dtype))
             planes = filtered.mean(dim=1)
             if self.per_frame and self.training:
