@@ -59,7 +59,8 @@ class Operations(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         output = function(*args, **(kwargs or {}))
         if function is torch.ops.aten.convolution.default:
-            self.total += 2 * output.numel() * args[1][0].numel()
+            transposed = args[6]
+            self.total += 2 * (args[0] if transposed else output).numel() * args[1][0].numel()
         elif function is torch.ops.aten.baddbmm.default:
             self.total += 2 * output.numel() * args[1].shape[-1]
         return output
