@@ -23,7 +23,8 @@ def main() -> None:
     _, metadata = load_weights(options.checkpoint)
     if not metadata:  # released weights
         network = infer_network(restorer.network.state_dict())
-        metadata = {"network": network, "features": {"type": "LowResolutionFeatures"}}
+        matched = restorer.matcher.search.block_matching
+        metadata = {"network": network, "features": {"type": "LowResolutionFeatures"}, "block_matching": matched}
     save_weights(options.output, state, metadata)
     print(f"written to {options.output} ({options.output.stat().st_size / 1e6:.2f} MB)")
 

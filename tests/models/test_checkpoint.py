@@ -7,7 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from twostagealign.archs import to_released
+from twostagealign.archs import GCPNet, to_released
+from twostagealign.data.burst import Burst, RawFrame
+from twostagealign.isp import protocol_camera
+from twostagealign.matching import Search
 from twostagealign.models import checkpoint
 from twostagealign.models.checkpoint import (
     find_checkpoint,
@@ -19,6 +22,8 @@ from twostagealign.models.checkpoint import (
     save_torch_file,
     save_weights,
 )
+from twostagealign.restoration.frame import restore_frame
+from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import write_atomically
 
@@ -432,3 +437,32 @@ class TestInterruptedWrites:
         write_atomically(old, lambda path: path.write_text("new"))
         assert old.read_text() == "new"
         assert list(old.parent.iterdir()) == [old]
+
+
+class TestNetworksWithoutBlockMatching:
+    def gcp_net(self, path: Path) -> Path:
+        torch.save(to_released("GCPNet", GCPNet(nf=8, groups=4, frames=3).state_dict()), path)
+        return path
+
+    def test_a_released_gcp_net_needs_no_feature_net(self, tmp_path) -> None:
+        opened = open_restorer(self.gcp_net(tmp_path / "gcp.pth"), search=Search(32))
+        assert isinstance(opened.network, GCPNet)
+        assert opened.matcher.search == Search(32, block_matching=False)
+
+    def test_block_matching_in_front_of_a_released_gcp_net(self, tmp_path, make_restorer) -> None:
+        features = make_restorer(channels=16).features
+        torch.save(to_released("LowResolutionFeatures", features.state_dict()), tmp_path / "features.pth")
+        opened = open_restorer(self.gcp_net(tmp_path / "gcp.pth"), tmp_path / "features.pth")
+        assert opened.matcher.search.block_matching
+        assert_equal(opened.features.state_dict(), features.state_dict())
+
+    @pytest.mark.parametrize("matched", [True, False])
+    def test_a_network_trained_without_it_is_used_without_it(self, tmp_path, restorer, nodes, matched) -> None:
+        save_weights(tmp_path / "net.safetensors", restorer.state_dict(), nodes | {"block_matching": matched})
+        assert open_restorer(tmp_path / "net.safetensors").matcher.search.block_matching == matched
+
+    def test_another_number_of_frames(self, tmp_path) -> None:
+        opened = open_restorer(self.gcp_net(tmp_path / "gcp.pth"))
+        frames = [RawFrame(torch.rand(4, 8, 8), torch.full((4, 8, 8), 0.02)) for _ in range(5)]
+        with pytest.raises(UserError, match="this GCPNet was made for bursts of 3 frames, not 5; use 3 frames"):
+            restore_frame(opened, Burst(frames, protocol_camera()), Tiling(patch=8, halo=4))

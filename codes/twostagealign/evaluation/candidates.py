@@ -75,6 +75,7 @@ def load_candidates(
             network=type(restorer.network).__name__,
             parameters=count_parameters(restorer.network),
             feature_parameters=count_parameters(restorer.features),
+            block_matching=restorer.matcher.search.block_matching,
             tile_gflop=None if flops is None else flops / 1e9,
         )
         candidates.append(Candidate(restorer, description))

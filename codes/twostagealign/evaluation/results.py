@@ -147,6 +147,7 @@ class Checkpoint(Record):
     network: str = Field(description="class of the network")
     parameters: int = Field(description="number of parameters of the network")
     feature_parameters: int = Field(description="number of parameters of the feature net")
+    block_matching: bool = Field(default=True, description="whether its patches were matched by stage one")
     tile_gflop: float | None = Field(
         description="floating-point operations of the network for one tile, 1e9, counted by torch.utils.flop_counter "
         "(multiplications and additions of convolutions and matrix products); null if they cannot be counted"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -225,9 +226,11 @@ def open_restorer(
 
     Args:
         path: a checkpoint of this project, or the released file of the network.
-        features_path: the released file of the feature net; only with a released network.
+        features_path: the released file of the feature net; only with a released network. A `GCPNet` needs none:
+            without it, its patches are not matched.
         averaged: see `load_weights`.
-        search: where patches are searched; None: the defaults of `Search`.
+        search: where patches are searched; None: the defaults of `Search`. Patches are not matched for a network that
+            was trained without block matching, as the checkpoint's metadata say.
 
     Returns:
         The restorer in evaluation mode, on the CPU in float32; its weights need no gradients.
@@ -238,34 +241,36 @@ def open_restorer(
     state, metadata = load_weights(path, averaged)
     network: dict[str, Any] = {}
     features: dict[str, Any] = {"type": "LowResolutionFeatures"}
-    released = is_released(state)
+    released, search = is_released(state), search or Search()
     if released:
         name, state = from_released(state)
         if name in FEATURES:
             raise UserError(f"{path}: holds the feature net only, which is to be given as the features checkpoint")
-        if features_path is None:
+        if features_path is None and name == "TwoStageNet":
             raise UserError(f"{path}: holds the network only; the checkpoint of the feature net must be given too")
+        matched = features_path is not None
         network = _infer_network(state, path)
     elif features_path is not None:
         raise UserError(f"{features_path}: not needed, {path} holds its own feature net")
     elif {"network", "features"} <= metadata.keys():
         network, features = metadata["network"], metadata["features"]
+        matched = metadata.get("block_matching") is not False
     else:
         raise UserError(
             f"{path}: lacks the metadata that say which networks its weights belong to; "
             "give a file that train.py wrote (models/net_*.safetensors or training_states/*.state) or a released one"
         )
     feature_net = build(FEATURES, features, path)
-    matcher = Matcher(feature_net.scale, search or Search(), refine=metadata.get("refine") is True)
+    if not matched:
+        search = replace(search, block_matching=False)
+    matcher = Matcher(feature_net.scale, search, refine=metadata.get("refine") is True)
     restorer = TwoStageRestorer(build(NETWORKS, network, path), feature_net, matcher)
-    if features_path is not None:  # which only released networks have
-        load_strictly(restorer.network, state, path)
+    load_strictly(restorer.network if released else restorer, state, path)
+    if features_path is not None:
         state, _ = load_weights(features_path)
         if not is_released(state) or from_released(state)[0] not in FEATURES:
             raise UserError(f"{features_path}: holds no released feature net, expected the one that belongs to {path}")
         load_strictly(restorer.features, from_released(state)[1], features_path)
-    else:
-        load_strictly(restorer, state, path)
     return restorer.eval().requires_grad_(False)
 
 

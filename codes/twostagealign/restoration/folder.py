@@ -169,7 +169,7 @@ def restore_folder(
         "noise": simulate,
         "checkpoint": str(checkpoint),
         "window": len(windows[0]),
-        "tiling": asdict(tiling) | asdict(search),
+        "tiling": asdict(tiling) | asdict(restorer.matcher.search),
         "seconds": round(time.perf_counter() - start, 3),
     }
     text = json.dumps(result, indent=2) + "\n"

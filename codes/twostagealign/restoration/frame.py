@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from twostagealign.archs.frames import check_frames
 from twostagealign.data.burst import Burst
 from twostagealign.models import TwoStageRestorer
 from twostagealign.restoration.canvas import Canvas
@@ -89,8 +90,12 @@ def restore_strips(
     Returns:
         Where the patches were found.
 
+    Raises:
+        UserError: the network was made for another number of frames.
+
     Source: Guo et al., CVPR 2022, section 4; its released test scripts.
     """
+    check_frames(restorer.network, len(burst.frames))
     device = next(restorer.parameters()).device
     dtype = next(restorer.network.parameters()).dtype
     frames = [frame.to(device) for frame in burst.frames]

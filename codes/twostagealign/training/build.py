@@ -105,6 +105,7 @@ def build_trainer(
             "network": options.network.node(),
             "features": options.features.node(),
             "refine": options.matching.refine,
+            "block_matching": window is not None,
         },
         resume=resume,
         ranks=ranks,
