@@ -2,13 +2,14 @@
 
 import argparse
 import logging
+from datetime import timedelta
 from pathlib import Path
 
 from twostagealign.cli.arguments import Parser
 from twostagealign.cli.run import run
 from twostagealign.options import load_options
 from twostagealign.runtime.ranks import join_ranks
-from twostagealign.training.build import build_trainer, was_restarted
+from twostagealign.training.build import build_trainer
 
 
 def main() -> None:
@@ -31,11 +32,11 @@ def main() -> None:
     )
     parser.add_argument("--local_rank", "--local-rank", help=argparse.SUPPRESS)  # torch.distributed.launch gives it
     arguments = parser.parse_args()
-    with join_ranks(required=arguments.launcher == "pytorch") as ranks:
+    options = load_options(arguments.opt, arguments.force_yml)
+    timeout = timedelta(minutes=options.train.timeout)
+    with join_ranks(required=arguments.launcher == "pytorch", timeout=timeout) as ranks:
         logging.basicConfig(level=logging.INFO if ranks.rank == 0 else logging.ERROR, format="%(message)s")
-        options = load_options(arguments.opt, arguments.force_yml)
-        resume = ranks.any(arguments.auto_resume or was_restarted())
-        build_trainer(options, resume, ranks).run()
+        build_trainer(options, arguments.auto_resume or ranks.restarted, ranks).run()
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import check_output_folder, output_folder
 from twostagealign.runtime.locks import folder_lock
 from twostagealign.runtime.memory import give_back_memory
-from twostagealign.runtime.ranks import Ranks, join_ranks
+from twostagealign.runtime.ranks import SHARE_TIMEOUT, Ranks, join_ranks
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def evaluate(request: Request) -> tuple[Path, Results] | None:
 
     Source: Guo et al., CVPR 2022, section 4.
     """
-    with join_ranks() as ranks:
+    with join_ranks(timeout=SHARE_TIMEOUT) as ranks:
         return _Evaluation(request, ranks).run()
 
 

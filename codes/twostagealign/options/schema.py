@@ -179,6 +179,7 @@ class TrainingOptions(Section):
     patch_size: PatchSize = 64  # side of the patch cut from each burst
     off_centre: OffCentre = OffCentre()
     workers: Workers = 2  # processes that load data; 0: the training process itself
+    timeout: Annotated[float, Field(gt=0, le=1e6)] = 30.0  # longest wait of one process for the others, minutes
     optimizer: OptimizerOptions = OptimizerOptions()
     scheduler: SchedulerOptions
     amp: Literal["none", "bf16", "fp16"] = "none"  # precision of the network; fp16 scales its losses as needed

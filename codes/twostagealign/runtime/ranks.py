@@ -17,8 +17,11 @@ from twostagealign.runtime.rendezvous import join_process_group
 
 T = TypeVar("T")
 
-PATIENCE = timedelta(days=30)
-"""How long a process waits for the others: a frame of one may take long while the others have none left."""
+STEP_TIMEOUT = timedelta(minutes=30)
+"""How long a process waits for the others in the steps of a training."""
+
+SHARE_TIMEOUT = timedelta(days=30)
+"""How long a process waits for the others where frames are shared out: one of them may have many left."""
 
 _HEAD_START = 2.0  # seconds
 
@@ -30,10 +33,12 @@ class Ranks:
     Attributes:
         rank: of this process, from 0.
         count: of processes.
+        restarted: whether these processes follow others of the same job, one of which was lost.
     """
 
     rank: int = 0
     count: int = 1
+    restarted: bool = False
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
         """The part of `items` that is this process's: every `count`-th."""
@@ -75,15 +80,16 @@ class Ranks:
 
 
 @contextmanager
-def join_ranks(required: bool = False) -> Iterator[Ranks]:
+def join_ranks(required: bool = False, timeout: timedelta = STEP_TIMEOUT) -> Iterator[Ranks]:
     """Join the other processes where torchrun started several; elsewhere this one is alone.
 
     Args:
         required: refuse to be alone without torchrun.
+        timeout: longest wait for the other processes.
 
     Raises:
         UserError: torchrun is required, and did not start this process.
-        JobError: this process is the first whose work inside ended in a `UserError`.
+        JobError: this process is the first whose work inside ended in a `UserError`, or it has lost another process.
         SystemExit: another process was the first.
     """
     if required and "WORLD_SIZE" not in os.environ:
@@ -93,16 +99,30 @@ def join_ranks(required: bool = False) -> Iterator[Ranks]:
         return
     # A few Python objects and flags are exchanged by gloo, the gradients of GPUs by nccl.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    store = join_process_group(backend, PATIENCE)
-    ranks = Ranks(distributed.get_rank(), distributed.get_world_size())
+    store, restarted = join_process_group(backend, timeout)
+    rank, count = distributed.get_rank(), distributed.get_world_size()
+    ranks = Ranks(rank, count, restarted=Ranks(rank, count).any(restarted))
     try:
         yield ranks
     except UserError as error:
         if _is_first(store, ranks.rank):
             raise JobError(str(error)) from error
         raise SystemExit(2) from None
+    except RuntimeError as error:
+        if not _is_lost_connection(error):
+            raise
+        minutes = timeout.total_seconds() / 60
+        raise JobError(
+            f"process {ranks.rank} of {ranks.count}: another process has ended, or has not answered for {minutes:g} "
+            "minutes; see its messages, then start again with --auto_resume (training) or --resume (evaluation)"
+        ) from error
     finally:
         distributed.destroy_process_group()
+
+
+def _is_lost_connection(error: RuntimeError) -> bool:
+    """Whether an error comes from a collective that another process has left: gloo has no class for it."""
+    return isinstance(error, distributed.DistError) or "gloo" in str(error)
 
 
 def _is_first(store: distributed.Store, rank: int) -> bool:

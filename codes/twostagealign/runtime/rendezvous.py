@@ -23,7 +23,7 @@ JOIN_TIMEOUT = timedelta(minutes=2)
 _POLL = 0.05  # seconds between two looks at the store
 
 
-def join_process_group(backend: str, timeout: timedelta) -> distributed.Store:
+def join_process_group(backend: str, timeout: timedelta) -> tuple[distributed.Store, bool]:
     """Make the default process group of the processes that torchrun, or another launcher, has started.
 
     Rank, number of processes and address come from the environment (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT).
@@ -33,7 +33,7 @@ def join_process_group(backend: str, timeout: timedelta) -> distributed.Store:
         timeout: longest wait of one process for the others in a collective.
 
     Returns:
-        The store of this round of the job.
+        The store of this round of the job; and whether there was an earlier round, which has lost a process.
 
     Raises:
         UserError: the others do not come within `JOIN_TIMEOUT`, or the store cannot be reached or opened.
@@ -47,7 +47,11 @@ def join_process_group(backend: str, timeout: timedelta) -> distributed.Store:
         name = agree_on_round(store, rank, count, JOIN_TIMEOUT)
         round_store = distributed.PrefixStore(name, store)
         distributed.init_process_group(backend, store=round_store, rank=rank, world_size=count, timeout=timeout)
-        return round_store
+        if rank == 0:
+            round_store.set("number", str(store.add("rounds", 1)))
+        # An agent that comes back counts its own restarts only, and has none.
+        restarted = int(round_store.get("number")) > 1 or os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+        return round_store, restarted
     except (RuntimeError, TimeoutError) as error:  # torch's DistError is a RuntimeError
         reason = " ".join(str(error).partition("\n")[0].split())
         raise UserError(f"{address}:{port}: process {rank} of {count} cannot join the others ({reason})") from error

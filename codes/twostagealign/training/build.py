@@ -163,11 +163,3 @@ def _build_objective(options: TrainOptions) -> TwoStageObjective:
         section = weights.pop(name)
         weights |= {name: section.pop("weight")} | {f"{name}_{key}": value for key, value in section.items()}
     return TwoStageObjective(**weights)
-
-
-def was_restarted() -> bool:
-    """Whether torchrun restarted this worker after one of the job's machines had failed, so the job must resume.
-
-    On the other machines, which only follow, this is not known.
-    """
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
