@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 from twostagealign.cli.arguments import Parser, bounded
 from twostagealign.data import PROTOCOL_NOISE, NoiseLevel
@@ -125,7 +126,7 @@ def _parser(description: str, option_file: Path) -> Parser:
     add("--force_yml", nargs="+", default=[], metavar="KEY=VALUE", help="change options: tiling:halo=8 frames=3")
     add("--data", type=Path, metavar="FOLDER", help="the data set (default: as in the option file)")
     which = parser.add_mutually_exclusive_group()
-    kind = {"type": find_checkpoint, "metavar": "FILE"}
+    kind: dict[str, Any] = {"type": find_checkpoint, "metavar": "FILE"}
     which.add_argument("--checkpoint", **kind, default="tiny", help="weights, or their name (default: %(default)s)")
     which.add_argument("--compare", **kind, nargs="+", help="several weights, compared with the first")
     add("--features-checkpoint", type=Path, metavar="FILE", help="feature net, where it is a file of its own")

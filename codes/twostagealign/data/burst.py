@@ -167,12 +167,12 @@ class BurstBatch:
         lq: noisy raw planes R, G1, G2, B, (B, N, 4, H, W), linear, in [0, 1]; the reference frame is N // 2.
         noise_map: standard deviation of the noise of every sample of `lq`, same shape.
         camera: colour metadata, one entry per burst.
-        target: clean linear camera RGB of the reference frame, (B, 3, 2H, 2W); None for bursts from a real camera.
-        clean_raw: clean raw planes of all frames, same shape as `lq`; None for bursts from a real camera.
+        target: clean linear camera RGB of the reference frame, (B, 3, 2H, 2W).
+        clean_raw: clean raw planes of all frames, same shape as `lq`.
     """
 
     lq: Tensor
     noise_map: Tensor
     camera: Camera
-    target: Tensor | None = None
-    clean_raw: Tensor | None = None
+    target: Tensor
+    clean_raw: Tensor

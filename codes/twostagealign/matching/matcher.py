@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -150,14 +151,13 @@ class Matcher:
             return _cut(maps, origins.unsqueeze(2).expand(-1, -1, lq.shape[1], -1), size), None
         # Matching compares nearly equal sums, and costs little: it keeps full precision under autocast.
         with torch.autocast(lq.device.type, enabled=False):
-            feature_maps, match = features(lq), None
-            if needs_match or not self.refine:
-                corners, side = origins // self.scale, size // self.scale
-                match = soft_match(feature_maps, corners, side, self._radius, temperature)
-            if self.refine:
-                positions = self.match(feature_maps, origins, size)
-                return _cut(maps, refine_match(grey(lq), origins, positions, size), size), match
-            return blend_patches(maps, match, size, self.scale), match
+            feature_maps, corners, side = features(lq), origins // self.scale, size // self.scale
+            soft = partial(soft_match, feature_maps, corners, side, self._radius, temperature)
+            if not self.refine:
+                match = soft()
+                return blend_patches(maps, match, size, self.scale), match
+            positions = refine_match(grey(lq), origins, self.match(feature_maps, origins, size), size)
+            return _cut(maps, positions, size), soft() if needs_match else None
 
     @property
     def _radius(self) -> int:

@@ -147,10 +147,9 @@ def _tuned(kernel: Any, adds_to: str | None = None) -> Any:
     )(kernel)
 
 
-def _empty(
-    like: Tensor, batch: int, channels: int, height: int, width: int, dtype: torch.dtype | None = None
-) -> Tensor:
-    """Return a tensor in channels_last whose values are not set."""
+def _empty(like: Tensor, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
+    """Return a tensor (B, C, H, W) in channels_last whose values are not set."""
+    batch, channels, height, width = shape
     return like.new_empty(batch, height, width, channels, dtype=dtype).permute(0, 3, 1, 2)
 
 

@@ -16,7 +16,7 @@ from twostagealign.runtime.files import REPOSITORY, checked_path, locate
 from twostagealign.runtime.validation import quote, schema_error
 from twostagealign.runtime.yaml_file import dump_yaml, parse_yaml, read_yaml
 
-_NODES = {
+_NODES: dict[str, Mapping[str, type]] = {
     "network": registry.NETWORKS,
     "features": registry.FEATURES,
     "datasets.train": registry.DATASETS,
@@ -117,8 +117,9 @@ def _merge(below: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in data.items():
         old = below.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict) and "type" not in value
-        merged[key] = _merge(old, value) if both else value
+        if isinstance(old, dict) and isinstance(value, dict) and "type" not in value:
+            value = _merge(old, value)
+        merged[key] = value
     return merged
 
 

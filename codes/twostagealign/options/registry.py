@@ -4,7 +4,7 @@ import inspect
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import nn
@@ -27,12 +27,13 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "EDVR": EDVR,
     "KPN": KPN,
 }
-FEATURES: dict[str, type[nn.Module]] = {"LowResolutionFeatures": LowResolutionFeatures}
+FEATURES: dict[str, type[LowResolutionFeatures]] = {"LowResolutionFeatures": LowResolutionFeatures}
 DATASETS: dict[str, type[TrainingSet]] = {"REDS": REDS, "StillsInMotion": StillsInMotion}
 EVALUATION_SETS: dict[str, type[EvaluationSet]] = {"ClipSet": ClipSet, "SCBurst": SCBurst}
-ARCHS = NETWORKS | FEATURES
+ARCHS: dict[str, type[nn.Module]] = {**NETWORKS, **FEATURES}
 
 T = TypeVar("T")
+_EMPTY = inspect.Parameter.empty
 
 
 def build(
@@ -83,8 +84,8 @@ def check(table: Mapping[str, type], node: Node, from_code: Collection[str] = ()
     if node.type not in table:
         raise UserError(f"{node.prefix}type: found {quote(node.type)}, expected {one_of(node.type, table)}")
     constructor = table[node.type]
-    parameters = inspect.signature(constructor).parameters
-    hints = get_type_hints(constructor.__init__, include_extras=True)
+    parameters = inspect.signature(constructor, eval_str=True).parameters
+    hints = {name: parameter.annotation for name, parameter in parameters.items() if parameter.annotation is not _EMPTY}
     allowed = [name for name in parameters if name not in from_code]
     for name in node.arguments:
         if name in from_code:
@@ -93,7 +94,7 @@ def check(table: Mapping[str, type], node: Node, from_code: Collection[str] = ()
             expected = one_of(name, allowed)
             raise UserError(f"{node.prefix}{name}: unknown argument of {node.type}, expected {expected}")
     for name in allowed:
-        if parameters[name].default is inspect.Parameter.empty and name not in node.arguments:
+        if parameters[name].default is _EMPTY and name not in node.arguments:
             expected = a_value_of(hints.get(name, Any))
             raise UserError(f"{node.prefix}{name}: missing, expected {expected}; {node.type} needs it")
     return {

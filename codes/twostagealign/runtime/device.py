@@ -1,17 +1,15 @@
 """The device to compute on, and the numbers to compute with."""
 
-from typing import Literal
-
 import torch
 
 from twostagealign.runtime.errors import UserError
 
 
-def pick_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    """The device to compute on.
+def pick_device(name: str) -> torch.device:
+    """Return the device to compute on.
 
     Args:
-        name: "auto" for cuda where there is one and the CPU elsewhere.
+        name: "cpu", "cuda", or "auto" for cuda if there is a usable one, else the CPU.
 
     Raises:
         UserError: cuda is asked for and there is none.

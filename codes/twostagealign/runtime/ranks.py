@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed
@@ -62,7 +62,7 @@ class Ranks:
 
     def broadcast(self, item: T | None) -> T:
         """What the first process gives, on every process."""
-        items = [item]
+        items: list[Any] = [item]
         if self.count > 1:
             distributed.broadcast_object_list(items, src=0)
         return items[0]

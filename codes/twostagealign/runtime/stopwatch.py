@@ -1,4 +1,4 @@
-"""Where the time of a job goes."""
+"""Time of each part of a job."""
 
 import time
 from collections import defaultdict
@@ -9,13 +9,13 @@ import torch
 
 
 class Stopwatch:
-    """Adds up the time of each part of a job.
+    """Sum the time of each part of a job.
 
-    A GPU works behind the program's back. It notes the time itself and is not waited for until the times are asked for,
-    so that the next part can be prepared while it is at work.
+    A GPU works asynchronously. Its times are recorded on the GPU and read when `seconds` is asked for, so that timing
+    does not synchronise.
 
     Args:
-        device: where the job works.
+        device: device of the job.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -25,7 +25,7 @@ class Stopwatch:
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
-        """Count what happens inside as time of `part`."""
+        """Add the time of the `with` block to `part`."""
         if self.device.type == "cuda":
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             stream = torch.cuda.current_stream(self.device)
@@ -34,13 +34,13 @@ class Stopwatch:
             end.record(stream)
             self._pending.append((part, start, end))
         else:
-            start = time.perf_counter()
+            began = time.perf_counter()
             yield
-            self._seconds[part] += time.perf_counter() - start
+            self._seconds[part] += time.perf_counter() - began
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Time of each part so far; waits for the GPU."""
+        """Time of each part so far, seconds; synchronises with the GPU."""
         for part, start, end in self._pending:
             end.synchronize()
             self._seconds[part] += start.elapsed_time(end) / 1000

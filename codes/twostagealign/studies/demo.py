@@ -4,7 +4,7 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from torch import Tensor
@@ -62,7 +62,7 @@ def run_demo(
     source: str,
     clip: Path | None = None,
     noise: str = "high",
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: str = "auto",
     seed: int = 0,
 ) -> dict[str, Any]:
     """Make a burst, restore it, and write pictures and measures.

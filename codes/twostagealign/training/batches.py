@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice
@@ -85,17 +85,20 @@ def training_batches(
         # Each worker is to keep to one core. Set here and inherited: in a forked worker, OpenCV would wait for ever for
         # the threads of the parent's pool.
         cv2.setNumThreads(1)
-    made_on_device = dataset.on_device(device) if isinstance(dataset, MadeOnDevice) else None
+    source: Any = dataset  # a DataLoader reads any object with a length and items
+    frames_of: Callable[[Any], Tensor] = partial(Tensor.to, device=device, non_blocking=True)
+    plans = False
+    if isinstance(dataset, MadeOnDevice) and (made_on_device := dataset.on_device(device)):
+        source, plans, frames_of = _Plans(dataset), True, made_on_device
     loader = DataLoader(
-        _Plans(dataset) if made_on_device else dataset,
+        source,
         batch_sampler=([burst % len(dataset) for burst in batch] for batch in numbers()),
         num_workers=workers,
-        collate_fn=list if made_on_device else None,
+        collate_fn=list if plans else None,
         pin_memory=device.type == "cuda",
         prefetch_factor=4 if workers else None,
         worker_init_fn=_prepare_worker,
     )
-    frames_of = made_on_device or partial(Tensor.to, device=device, non_blocking=True)
     for bursts, found in zip(numbers(), loader, strict=True):
         yield Batch(frames_of(found), [_seed_of(seed, burst) for burst in bursts])
 

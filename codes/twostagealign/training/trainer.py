@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from torch import Tensor
 from torch.optim import Adam
 
 from twostagealign.archs import deformable_layers
@@ -197,7 +198,8 @@ class Trainer:
     def _report(self) -> None:
         rates = {group["name"]: group["lr"] for group in self.optimizer.param_groups}
         layers = deformable_layers(self.restorer.network)
-        offsets = {name: float(layer.mean_offset) for name, layer in layers.items() if layer.mean_offset is not None}
+        means = {name: layer.mean_offset for name, layer in layers.items()}
+        offsets = {name: mean.item() for name, mean in means.items() if isinstance(mean, Tensor)}
         self.record.report(rates, self.progress.skipped, offsets)
 
     def _save_for_inspection(self, batches: Sequence[Batch], result: StepResult) -> Path:
@@ -215,7 +217,7 @@ class Trainer:
         return folder
 
     def _validate(self, stop: StopRequest) -> None:
-        progress, restorer = self.progress, copy.deepcopy(self.average.module).eval()
+        progress, restorer = self.progress, copy.deepcopy(cast(TwoStageRestorer, self.average.module)).eval()
         folder = self.experiment.visualization / str(progress.iteration)
         qualities = self.validation(restorer, folder, self.ranks, lambda: stop.received)
         if len(qualities) < len(self.validation.bursts):  # cut short

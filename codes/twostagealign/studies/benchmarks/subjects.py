@@ -31,8 +31,8 @@ def wide_network() -> TwoStageNet:
 
 def wide_restorer(search: Search | None = None) -> TwoStageRestorer:
     """Return a restorer of the paper's network and the feature net of the shipped checkpoint."""
-    features = tiny_restorer().features
-    return TwoStageRestorer(wide_network(), features, Matcher(features.scale, search or Search())).eval()
+    tiny = tiny_restorer()
+    return TwoStageRestorer(wide_network(), tiny.features, Matcher(tiny.matcher.scale, search or Search())).eval()
 
 
 def tiny_restorer(refine: bool = True) -> TwoStageRestorer:
