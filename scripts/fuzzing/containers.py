@@ -3,6 +3,7 @@
 import json
 import os
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,28 +109,27 @@ def _tensors(value: Any) -> list[torch.Tensor]:
     return [tensor for entry in entries for tensor in _tensors(entry)]
 
 
-def mutate_hdf5(rng: random.Random, path: Path, secret: Path) -> bool:
+def mutate_hdf5(rng: random.Random, path: Path, names: Sequence[str], secret: Path) -> bool:
     """Damage a .mat file in place.
 
     Args:
         rng: draws the damage.
         path: the file.
+        names: of what may be damaged, all of which the programs need.
         secret: another sound .mat file, which `path` may then refer to.
 
     Returns:
-        Whether it must be refused: it refers to another file.
+        Whether it must be refused.
     """
     with h5py.File(path, "r+") as file:
-        name = rng.choice(
-            ("im", "im", "meta/ColorMatrix2", "meta/AsShotNeutral", "meta/UnknownTags/Value", "#refs#/Value7", "meta")
-        )
+        name = rng.choice(names)
         what = file[name]
         values = what[()] if isinstance(what, h5py.Dataset) else np.zeros((1, 1))
         numbers = values if values.dtype.kind == "f" else np.zeros((1, 9))
         del file[name]
         match rng.randrange(12):
             case 0:
-                return name != "meta/UnknownTags"
+                return True
             case 1:
                 file[name] = h5py.ExternalLink(str(secret), f"/{name}")
                 return True
