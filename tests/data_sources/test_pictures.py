@@ -1,4 +1,7 @@
+import io
 import os
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -15,6 +18,7 @@ from twostagealign.data.pictures import (
     read_picture,
     read_pixels,
     stored_size,
+    upright_size,
     write_picture,
 )
 from twostagealign.runtime.errors import UserError
@@ -78,10 +82,10 @@ def test_truncated_files_are_refused(tmp_path, rgb, suffix, share):
 def test_truncated_16_bit_tiff_is_refused(tmp_path, rgb, compression):
     path = tmp_path / "cut.tiff"
     tifffile.imwrite(path, rgb[..., 0].astype(np.uint16) * 200, compression=compression)
-    np.testing.assert_array_equal(read_pixels(path, cv2.IMREAD_UNCHANGED), rgb[..., 0].astype(np.uint16) * 200)
+    np.testing.assert_array_equal(read_pixels(path), rgb[..., 0].astype(np.uint16) * 200)
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(UserError, match="truncated"):
-        read_pixels(path, cv2.IMREAD_UNCHANGED)
+        read_pixels(path)
 
 
 def test_damaged_png_is_refused(tmp_path, rgb):
@@ -149,6 +153,69 @@ def test_opencv_prints_nothing(tmp_path, rgb, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def png(rows: bytes, late: bool = False) -> bytes:
+    """An RGB PNG of 40x48 pixels whose checksums are right; `late`: its gamma comes after the pixels."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 40, 48, 8, 2, 0, 0, 0))
+    gamma = chunk(b"gAMA", struct.pack(">I", 45455)) if late else b""
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + gamma + chunk(b"IEND", b"")
+
+
+def test_decoders_print_nothing_beside_the_error(tmp_path, rgb, capfd):
+    rows = b"".join(b"\0" + row.tobytes() for row in rgb)
+    path = tmp_path / "a.png"
+    for content, sound in (
+        (png(rows), True),
+        (png(rows, late=True), True),
+        (png(rows + bytes(100)), True),  # more than the picture
+        (png(rows[:-100]), False),
+        (png(b"\x09" + rows[1:]), False),  # no such filter
+    ):
+        path.write_bytes(content)
+        if sound:
+            np.testing.assert_array_equal(read_picture(path), rgb)
+        else:
+            with pytest.raises(UserError, match="truncated or damaged picture"):
+                read_picture(path)
+    tiff = io.BytesIO()
+    tifffile.imwrite(tiff, rgb, photometric="rgb")
+    content = bytearray(tiff.getvalue())
+    start = int.from_bytes(content[4:8], "little") + 2
+    content[start : start + 24] = content[start + 12 : start + 24] + content[start : start + 12]  # tags out of order
+    path.write_bytes(content)
+    np.testing.assert_array_equal(read_picture(path), rgb)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["PNG", "JPEG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_format_is_turned_as_exif_says(tmp_path, name, orientation):
+    stored = np.zeros((16, 32, 3), np.uint8)
+    stored[:8, :16] = 255
+    exif = Image.Exif()
+    exif[274] = orientation
+    path = tmp_path / "a.png"
+    Image.fromarray(stored).save(path, name, exif=exif)
+    expected = {  # corner that is white: top, left
+        1: (0, 0),
+        2: (0, 1),
+        3: (1, 1),
+        4: (1, 0),
+        5: (0, 0),
+        6: (0, 1),
+        7: (1, 1),
+        8: (1, 0),
+    }[orientation]
+    picture = read_picture(path)
+    assert picture.shape[:2] == upright_size(path) == ((16, 32) if orientation < 5 else (32, 16))
+    height, width = picture.shape[0] // 2, picture.shape[1] // 2
+    bright = [[picture[y * height :, x * width :][:height, :width].mean() > 200 for x in (0, 1)] for y in (0, 1)]
+    assert [(y, x) for y in (0, 1) for x in (0, 1) if bright[y][x]] == [expected]
+
+
 def test_pipes_are_refused_and_do_not_block(tmp_path):
     os.mkfifo(tmp_path / "a.png")
     for read in (read_picture, stored_size):
@@ -171,7 +238,7 @@ def test_bundled_pictures_are_colour_photographs():
 def test_write_then_read(tmp_path, dtype):
     rgb = np.random.default_rng(1).integers(0, np.iinfo(dtype).max + 1, (6, 8, 3)).astype(dtype)
     write_picture(tmp_path / "a.png", rgb)
-    np.testing.assert_array_equal(read_pixels(tmp_path / "a.png", cv2.IMREAD_UNCHANGED)[..., ::-1], rgb)
+    np.testing.assert_array_equal(read_pixels(tmp_path / "a.png"), rgb)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, rgb, monkeypatch):

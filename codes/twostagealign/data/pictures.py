@@ -12,7 +12,7 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 from cachetools import LRUCache
-from PIL import Image
+from PIL import Image, ImageOps
 
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import open_regular, read_regular, write_atomically
@@ -61,36 +61,19 @@ def _opened(path: str | Path, file: BinaryIO) -> Iterator[Image.Image]:
         raise UserError(f"{path}: truncated or damaged picture ({' '.join(str(error).split())})") from error
 
 
-def read_pixels(path: str | Path, flags: int) -> np.ndarray:
-    """Decode a picture file with OpenCV, refusing a file that is incomplete.
+def read_pixels(path: str | Path) -> np.ndarray:
+    """Read a picture as it is stored: not turned, samples of 8 or 16 bits. Incomplete files are refused.
 
     Args:
         path: the picture.
-        flags: `cv2.imdecode` flags, such as `cv2.IMREAD_UNCHANGED`.
 
     Returns:
-        What OpenCV returns, uint8 or uint16: (H, W), or (H, W, channels) in the order B, G, R[, A].
+        uint8 or uint16: grey (H, W), or RGB (H, W, 3) of anything else; alpha is dropped.
 
     Raises:
         UserError: the file is missing, unreadable, empty, truncated, not a picture, or not of 8 or 16 bits.
     """
-    content = read_regular(Path(path), _FILE_BYTES, "a picture file")
-    with _opened(path, io.BytesIO(content)) as picture:
-        # Pillow has recognised the format, by its first bytes, so OpenCV uses its decoder of the same format.
-        # OpenCV fills what a truncated file lacks with grey or black and says nothing; Pillow's decoders are strict.
-        # A PNG carries checksums, so it needs no second decoding.
-        if picture.format == "PNG":
-            picture.verify()
-        else:
-            picture.load()
-        if picture.mode == "F":
-            raise UserError(f"{path}: found float pixels, expected 8 or 16 bits per channel")
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-    if pixels is None:
-        raise UserError(f"{path}: truncated or damaged picture, or a format that OpenCV cannot read")
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise UserError(f"{path}: found {pixels.dtype} pixels, expected 8 or 16 bits per channel")
-    return pixels
+    return _decode(path, upright=False)
 
 
 def read_picture(path: str | Path) -> np.ndarray:
@@ -107,9 +90,39 @@ def read_picture(path: str | Path) -> np.ndarray:
     Raises:
         UserError: the file is missing, empty, truncated or not a picture.
     """
-    pixels = read_pixels(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    pixels = _decode(path, upright=True)
     if pixels.dtype == np.uint16:
         pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if pixels.ndim == 2 else pixels
+
+
+def _decode(path: str | Path, upright: bool) -> np.ndarray:
+    """Decode a picture: grey or RGB, uint8 or uint16, with EXIF orientation applied if it is to be upright."""
+    content = read_regular(Path(path), _FILE_BYTES, "a picture file")
+    with _opened(path, io.BytesIO(content)) as picture:
+        if picture.format == "PNG":
+            picture.verify()  # checksums and the end of the file, which decoding does not need
+    with _opened(path, io.BytesIO(content)) as picture:
+        layout = str([tile.args for tile in picture.tile])
+        picture.load()
+        if picture.mode == "F" or ";32" in layout or ";16S" in layout:
+            raise UserError(f"{path}: found float pixels or more than 16 bits, expected 8 or 16 bits per channel")
+        if ";16" in layout and not picture.mode.startswith("I"):
+            return _decode_deep(path, content, upright)
+        if upright:
+            ImageOps.exif_transpose(picture, in_place=True)
+        if picture.mode not in ("L", "RGB") and not picture.mode.startswith("I"):
+            picture = picture.convert("L" if picture.mode == "1" else "RGB")
+        pixels = np.array(picture)
+    return pixels if pixels.dtype == np.uint8 else pixels.astype(np.uint16)
+
+
+def _decode_deep(path: str | Path, content: bytes, upright: bool) -> np.ndarray:
+    """Decode a picture with colours of 16 bits, of which Pillow keeps 8, as RGB."""
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    if pixels is None:
+        raise UserError(f"{path}: truncated or damaged picture, or a format that OpenCV cannot read")
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
@@ -130,7 +143,7 @@ def stored_size(path: str | Path) -> tuple[int, int]:
 
 
 def upright_size(path: str | Path) -> tuple[int, int]:
-    """Size of a picture as `read_picture` returns it. Only a picture that EXIF turns by 90 degrees is decoded.
+    """Size of a picture as `read_picture` returns it, by its header.
 
     Args:
         path: the picture.
@@ -143,10 +156,9 @@ def upright_size(path: str | Path) -> tuple[int, int]:
     """
     with open_regular(Path(path), _FILE_BYTES, "a picture file") as file, _opened(path, file) as picture:
         exif = Image.Image.getexif(picture)  # that of the PNG class decodes the whole picture
-        if exif.get(_ORIENTATION, 1) < _FIRST_TURNED:
-            return picture.height, picture.width
-    height, width = read_picture(path).shape[:2]  # not every format's orientation is applied
-    return height, width
+        # Pillow itself turns TIFFs.
+        turned = picture.format != "TIFF" and exif.get(_ORIENTATION, 1) >= _FIRST_TURNED
+        return (picture.width, picture.height) if turned else (picture.height, picture.width)
 
 
 def check_equal_sizes(

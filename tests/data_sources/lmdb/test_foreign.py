@@ -203,17 +203,21 @@ def test_errors_of_basicsr(basicsr, text, words):
     expect(lambda: open_clips(basicsr), str(basicsr), words)
 
 
-def test_bytes_that_are_no_picture(basicsr):
+def test_bytes_that_are_no_picture(basicsr, capfd):
     bomb = bytearray(cv2.imencode(".png", np.zeros((48, 64, 3), np.uint8))[1].tobytes())
     bomb[16:24] = (8000).to_bytes(4, "big") * 2
     bomb[29:33] = zlib.crc32(bomb[12:29]).to_bytes(4, "big")
     jpeg = cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
+    png = bytearray(cv2.imencode(".png", np.zeros((48, 64, 3), np.uint8))[1].tobytes())
+    png[-20] ^= 255
     values = {"001/00000003": b"no picture", "001/00000004": b"", "001/00000005": bytes(bomb), "001/00000006": jpeg}
-    put(basicsr, values)
+    put(basicsr, values | {"001/00000007": bytes(png)})
     source = open_clips(basicsr)
     for frame in (3, 4):
         expect(lambda frame=frame: source.read("001", frame), f"key 001/0000000{frame}: found no picture")
     expect(lambda: source.read("001", 5), "key 001/00000005: found 8000x8000 pixels, expected 64x48")
     expect(lambda: source.read("001", 6), "key 001/00000006: found no picture, expected a PNG or WebP")
+    expect(lambda: source.read("001", 7), "key 001/00000007: damaged picture")
+    assert capfd.readouterr().err == ""  # nor does the decoder say anything by itself
     (basicsr / "meta_info.txt").write_bytes(b"\xff\xfe")
     expect(lambda: open_clips(basicsr), "meta_info.txt: cannot be read")

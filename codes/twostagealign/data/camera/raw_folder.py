@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -141,7 +140,7 @@ def open_raw_folder(path: str | Path) -> RawFolder:
 
 def _read_planes(path: Path, cfa: str, levels: Levels) -> Tensor:
     """Raw planes of a mosaic as they are stored, (4, H, W), extended to whole RGGB cells."""
-    stored = read_samples(path) if is_raw(path) else read_pixels(path, cv2.IMREAD_UNCHANGED)
+    stored = read_samples(path) if is_raw(path) else read_pixels(path)
     if stored.ndim != 2:
         raise UserError(f"{path}: found {stored.shape[2]} channels, expected a Bayer mosaic of one channel")
     if levels.white > np.iinfo(stored.dtype).max:

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 import cv2
 import lmdb
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import check_regular
@@ -69,27 +69,29 @@ class Layout:
             self.check_bytes(where, len(value))
             pixels = stored.reshape(self.height, self.width, 3)[rows, columns]
             return pixels.copy() if self.coding == "rgb" else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-        self._check_picture_size(where, *_stored_size(where, value))  # before memory for the pixels is allocated
-        picture = cv2.imdecode(stored, cv2.IMREAD_COLOR)
-        if picture is None:
+        try:
+            with Image.open(io.BytesIO(value), formats=("PNG", "WEBP")) as picture:
+                # Before memory for the pixels is allocated.
+                self._check_picture_size(where, picture.height, picture.width)
+                if picture.format == "PNG":
+                    return np.array(picture.convert("RGB"))[rows, columns].copy()
+        except UserError:
+            raise
+        except UnidentifiedImageError as error:
+            raise UserError(f"{where}: found no picture, expected a PNG or WebP") from error
+        except Exception as error:  # Pillow raises many kinds of exception on broken files
+            raise UserError(f"{where}: damaged picture, expected a PNG or WebP") from error
+        decoded = cv2.imdecode(stored, cv2.IMREAD_COLOR)  # for WebP twice as fast as Pillow
+        if decoded is None:
             raise UserError(f"{where}: damaged picture, expected a PNG or WebP")
-        self._check_picture_size(where, *picture.shape[:2])
-        return cv2.cvtColor(picture[rows, columns], cv2.COLOR_BGR2RGB)
+        self._check_picture_size(where, *decoded.shape[:2])
+        return cv2.cvtColor(decoded[rows, columns], cv2.COLOR_BGR2RGB)
 
     def _check_picture_size(self, where: str, height: int, width: int) -> None:
         if (height, width) != (self.height, self.width):
             raise UserError(
                 f"{where}: found {width}x{height} pixels, expected {self.width}x{self.height} as {self.meta_file} says"
             )
-
-
-def _stored_size(where: str, value: bytes | memoryview) -> tuple[int, int]:
-    """Height and width of a PNG or WebP, by its header. OpenCV then decodes it by the same format."""
-    try:
-        with Image.open(io.BytesIO(value), formats=("PNG", "WEBP")) as picture:
-            return picture.height, picture.width
-    except Exception as error:  # Pillow raises many kinds of exception on broken files
-        raise UserError(f"{where}: found no picture, expected a PNG or WebP") from error
 
 
 class LmdbClips:
