@@ -35,9 +35,10 @@ fuzz: setup  ## feed damaged inputs to everything that reads files
 bench: setup  ## measure speed and memory; nothing else should run
 	$(BIN)/python scripts/benchmark.py --json results/benchmark.json
 
-lint: setup  ## check style and formatting
+lint: setup  ## check style, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: setup  ## fix style and formatting automatically
 	$(BIN)/ruff check --fix .

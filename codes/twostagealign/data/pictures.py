@@ -12,7 +12,7 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 from cachetools import LRUCache
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import open_regular, read_regular, write_atomically
@@ -44,7 +44,7 @@ BUNDLED = tuple(_BUNDLED_FILES)
 
 
 @contextmanager
-def _opened(path: str | Path, file: BinaryIO) -> Iterator[Image.Image]:
+def _opened(path: str | Path, file: BinaryIO) -> Iterator[ImageFile.ImageFile]:
     """Open a file with Pillow, without decoding it; errors in its content become UserErrors."""
     try:
         with warnings.catch_warnings():
@@ -111,9 +111,8 @@ def _decode(path: str | Path, upright: bool) -> np.ndarray:
             return _decode_deep(path, content, upright)
         if upright:
             ImageOps.exif_transpose(picture, in_place=True)
-        if picture.mode not in ("L", "RGB") and not picture.mode.startswith("I"):
-            picture = picture.convert("L" if picture.mode == "1" else "RGB")
-        pixels = np.array(picture)
+        keeps_mode = picture.mode in ("L", "RGB") or picture.mode.startswith("I")
+        pixels = np.array(picture if keeps_mode else picture.convert("L" if picture.mode == "1" else "RGB"))
     return pixels if pixels.dtype == np.uint8 else pixels.astype(np.uint16)
 
 

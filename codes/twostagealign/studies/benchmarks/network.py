@@ -53,5 +53,6 @@ def benchmark_network(
         yield Measurement(f"{what}, time", ours, "s")
         yield Measurement(f"{what}, direct / ours", theirs / ours, "x", at_least=1.7)
         yield Measurement(f"{what}, rate of convolution alone", rate / 1e9, "GFLOP/s")
-        share = 100 * batch * needed / ours / rate
-        yield Measurement(f"{what}, needed FLOPs at that rate / time", share, "%", at_least=75)
+        if needed is not None:
+            share = 100 * batch * needed / ours / rate
+            yield Measurement(f"{what}, needed FLOPs at that rate / time", share, "%", at_least=75)
