@@ -13,7 +13,7 @@ help:  ## list the targets
 setup: $(STAMP)  ## create .venv with the pinned packages and this one
 
 # Runs again only when the packages change. The stamp file marks a complete installation.
-$(STAMP): requirements.txt setup.py
+$(STAMP): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 setup" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -r requirements.txt
@@ -45,5 +45,5 @@ format: setup  ## fix style and formatting automatically
 	$(BIN)/ruff format .
 
 clean:  ## remove .venv and all caches; results and experiments stay
-	rm -rf $(VENV) build .pytest_cache .ruff_cache .mypy_cache .hypothesis codes/*.egg-info
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

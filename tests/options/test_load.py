@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from twostagealign.options import TrainOptions, dump_options, load_options
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import REPOSITORY
+from twostagealign.runtime.files import SHIPPED
 
 HOSTILE = Path(__file__).parents[1] / "data" / "hostile"
 
@@ -216,7 +216,7 @@ def test_path_from_the_current_folder_then_from_the_repository(
 ) -> None:
     elsewhere = experiment.parent / "elsewhere"
     elsewhere.mkdir()
-    monkeypatch.setattr("twostagealign.runtime.files.REPOSITORY", experiment.parent)
+    monkeypatch.setattr("twostagealign.runtime.files.SHIPPED", experiment.parent)
     monkeypatch.chdir(elsewhere)
     assert load_options(Path("small.yml")).name == "small"
     (elsewhere / "small.yml").write_text(EXPERIMENT.replace("small", "nearer"))
@@ -231,7 +231,7 @@ def test_missing_file(experiment: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    sorted(path for kind in ("train", "ablation") for path in (REPOSITORY / "options" / kind).glob("*.yml")),
+    sorted(path for kind in ("train", "ablation") for path in (SHIPPED / "options" / kind).glob("*.yml")),
     ids=lambda path: path.name,
 )
 def test_the_project_s_own_experiments_load(path: Path) -> None:

@@ -24,7 +24,7 @@ def test_a_path_is_looked_up_here_and_then_in_the_repository(tmp_path, monkeypat
         (folder / "both").touch()
     (there / "far").touch()
     monkeypatch.chdir(here)
-    monkeypatch.setattr(files, "REPOSITORY", there)
+    monkeypatch.setattr(files, "SHIPPED", there)
     assert locate(Path("both")) == Path("both")
     assert locate(Path("far")) == there / "far"
     assert locate(Path("none")) == Path("none")

@@ -8,7 +8,7 @@ import torch
 from twostagealign.data import StillsInMotion, StillsOnDevice
 from twostagealign.options import load_options
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import REPOSITORY
+from twostagealign.runtime.files import SHIPPED
 from twostagealign.runtime.ranks import Ranks
 from twostagealign.training.batches import training_batches
 from twostagealign.training.build import build_trainer
@@ -77,7 +77,7 @@ def test_the_experiment_for_a_gpu_makes_a_step_on_a_cpu(tmp_path) -> None:
         "datasets:val:length=1",
         "datasets:val:size=64",
     ]
-    trainer = build_trainer(load_options(REPOSITORY / "options/train/two_stage_base.yml", small))
+    trainer = build_trainer(load_options(SHIPPED / "options/train/two_stage_base.yml", small))
     assert isinstance(trainer.bursts.dataset.on_device(torch.device("cpu")), StillsOnDevice)
     trainer.run()
     assert (trainer.progress.iteration, trainer.progress.bursts, trainer.progress.skipped) == (1, 2, 0)

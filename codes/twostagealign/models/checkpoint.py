@@ -19,9 +19,9 @@ from twostagealign.matching import Matcher, Search
 from twostagealign.models import TwoStageRestorer
 from twostagealign.options.registry import FEATURES, NETWORKS, build
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import REPOSITORY, check_regular, checked_path, locate, write_atomically
+from twostagealign.runtime.files import SHIPPED, check_regular, checked_path, locate, write_atomically
 
-PRETRAINED = REPOSITORY / "experiments" / "pretrained"
+PRETRAINED = SHIPPED / "experiments" / "pretrained"
 """Where the shipped checkpoints lie: two_stage_NAME.safetensors."""
 
 METADATA_KEY = "twostagealign"

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from twostagealign.options import registry
 from twostagealign.options.schema import Node, Section, TrainOptions
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import REPOSITORY, checked_path, locate
+from twostagealign.runtime.files import SHIPPED, checked_path, locate
 from twostagealign.runtime.validation import quote, schema_error
 from twostagealign.runtime.yaml_file import dump_yaml, parse_yaml, read_yaml
 
@@ -42,7 +42,7 @@ def read_options(
     """Read a YAML file and check it against a schema.
 
     Args:
-        path: a YAML file; a relative path is looked up from the current folder, then from the repository's root. Its
+        path: a YAML file; a relative path is looked up from the current folder, then from `SHIPPED`. Its
             key `base` may name another, looked up in the same way, that it changes: mappings are merged key by key, but
             one with a `type` replaces what was there.
         overrides: changes to the file, each `key=value` or `key:key:key=value` with a YAML value (`--force_yml`).
@@ -124,11 +124,11 @@ def _merge(below: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _find(path: Path) -> Path:
-    """The file itself: relative to the current folder or else to the repository's root."""
+    """The file itself: relative to the current folder or else to `SHIPPED`."""
     found_at = locate(path)
     if found_at.exists():
         return found_at
-    folders = (path.parent, REPOSITORY / path.parent)
+    folders = (path.parent, SHIPPED / path.parent)
     there = [str(path.parent / file.name) for folder in folders for file in folder.glob("*.y*ml")]
     close = difflib.get_close_matches(str(path), there, n=1)
     question = f" (did you mean {close[0]!r}?)" if close else ""

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import importlib.resources
 import os
 import shutil
 import stat
@@ -12,9 +13,11 @@ from typing import BinaryIO
 
 from twostagealign.runtime.errors import UserError
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-"""Where the option files, the data sets and the experiments lie that come without a path of their own."""
+_PACKAGE = Path(str(importlib.resources.files("twostagealign")))
+_INSTALLED = (_PACKAGE / "shipped").is_dir()
 
+SHIPPED = _PACKAGE / "shipped" if _INSTALLED else _PACKAGE.parent.parent
+"""Folder of the files that come with the project: package data where it is installed, otherwise the checkout's root."""
 
 _NAME_BYTES, _PATH_BYTES = 255, 4096
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EPERM)
@@ -105,12 +108,17 @@ def _problem(status: os.stat_result, limit: int) -> str | None:
 
 
 def locate(path: Path) -> Path:
-    """Look a path up from the current folder and, if there is nothing of that name, from the repository's root.
+    """Look a path up from the current folder and, if nothing of that name is there, from `SHIPPED`.
 
     Returns:
         The one of the two that exists; `path` itself if neither does.
     """
-    return REPOSITORY / path if not path.exists() and (REPOSITORY / path).exists() else path
+    return SHIPPED / path if not path.exists() and (SHIPPED / path).exists() else path
+
+
+def locate_output(path: Path) -> Path:
+    """Look up a folder for results: as `locate` does in a checkout; an installed package never writes into itself."""
+    return path if _INSTALLED else locate(path)
 
 
 def sha256(path: Path) -> str:

@@ -18,7 +18,7 @@ from twostagealign.models.checkpoint import find_checkpoint, load_into
 from twostagealign.options import TrainOptions, dump_options
 from twostagealign.options.registry import DATASETS, FEATURES, NETWORKS, build
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import locate
+from twostagealign.runtime.files import locate_output
 from twostagealign.runtime.ranks import Ranks
 from twostagealign.training.batches import TrainingBursts
 from twostagealign.training.experiment import Experiment
@@ -78,7 +78,7 @@ def build_trainer(
         training_set, options.seed, train.batch_size, train.accumulate, train.workers, device, ranks
     )
     search = Search(options.val.search_window, block_matching=window is not None)
-    root = locate(Path(options.path.experiments_root))
+    root = locate_output(Path(options.path.experiments_root))
     experiment = Experiment(root, options.name, options.logger.keep_checkpoints)
     return Trainer(
         restorer=restorer,

@@ -219,8 +219,8 @@ def test_option_file(tmp_path, make_clips, monkeypatch):
     names = ["000", "001", "011", "015", "020"]
     clips = make_clips(tmp_path / "clips", {name: range(6) for name in names}, 384, 400)
     write_store(clips, tmp_path / "datasets/REDS/train_sharp_wval.lmdb")
-    repository = files.REPOSITORY
-    monkeypatch.setattr(files, "REPOSITORY", tmp_path)
+    repository = files.SHIPPED
+    monkeypatch.setattr(files, "SHIPPED", tmp_path)
     options = load_options(repository / "options/train/two_stage_REDS.yml", ["datasets:val:size=[384, 400]"])
     training, validation = build(DATASETS, options.datasets.train), build(DATASETS, options.datasets.val)
     check_no_overlap(training, validation)

@@ -60,7 +60,7 @@ def open_clips(path: str | Path) -> ClipSource:
     """Open a folder of clip folders, or an LMDB.
 
     Args:
-        path: looked up from the current folder, then from the repository's root.
+        path: looked up by `locate`.
 
     Returns:
         Its clips.

@@ -19,12 +19,12 @@ from twostagealign.restoration.quality import develop
 from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.device import pick_device
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import REPOSITORY, locate, sha256
+from twostagealign.runtime.files import SHIPPED, locate_output, sha256
 from twostagealign.studies.burst_averaging import block_matched_average
 from twostagealign.studies.classical import demosaicked, denoised
 from twostagealign.training.build import build_trainer
 
-OPTIONS = REPOSITORY / "options" / "ablation"
+OPTIONS = SHIPPED / "options" / "ablation"
 """An option file for each variant."""
 
 VARIANTS = {
@@ -70,7 +70,7 @@ def baselines() -> list[Method]:
 def weights_file(option_file: Path) -> Path:
     """Return the file to which the training of an option file writes its newest weights."""
     options = load_options(option_file)
-    return locate(Path(options.path.experiments_root)) / options.name / "models" / "net_latest.safetensors"
+    return locate_output(Path(options.path.experiments_root)) / options.name / "models" / "net_latest.safetensors"
 
 
 def open_variant(option_file: Path, name: str) -> Method:

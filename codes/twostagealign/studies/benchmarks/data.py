@@ -14,14 +14,14 @@ from twostagealign.data import REDS, bundled_picture, write_picture, write_store
 from twostagealign.data.clips.clip_folders import ClipFolders
 from twostagealign.data.lmdb.store import Compression
 from twostagealign.options import load_options
-from twostagealign.runtime.files import REPOSITORY
+from twostagealign.runtime.files import SHIPPED
 from twostagealign.studies.benchmarks.measurement import Measurement, rate
 from twostagealign.training.build import build_trainer
 from twostagealign.training.hooks import Hooks, StepReport
 from twostagealign.training.trainer import Trainer
 
 CLIPS = 4
-OPTIONS = REPOSITORY / "options" / "train" / "two_stage_tiny.yml"
+OPTIONS = SHIPPED / "options" / "train" / "two_stage_tiny.yml"
 STEPS, WARM_UP = 20, 4
 """Training steps, and how many of the first ones are left out because the workers start in them."""
 
