@@ -17,6 +17,11 @@ from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import locate
 
 
+def main() -> None:
+    """Evaluate checkpoints on the data set of an option file, by default REDS4."""
+    evaluate_from_command_line(main.__doc__ or "", Path("options/test/REDS4.yml"))
+
+
 def evaluate_from_command_line(description: str, option_file: Path) -> None:
     """Read the command line of a test script, evaluate, print the table (on the first process).
 

@@ -29,6 +29,12 @@ MAX_BYTES = 2**34
 """Largest checkpoint that is read."""
 
 
+def shipped_checkpoints() -> dict[str, Path]:
+    """Checkpoints that come with the project: name, such as "tiny" -> file."""
+    files = sorted(PRETRAINED.glob("two_stage_*.safetensors"))
+    return {file.stem.removeprefix("two_stage_"): file for file in files}
+
+
 def find_checkpoint(text: str) -> Path:
     """The file that a user means.
 
@@ -38,8 +44,7 @@ def find_checkpoint(text: str) -> Path:
     Raises:
         UserError: it is neither.
     """
-    files = sorted(PRETRAINED.glob("two_stage_*.safetensors"))
-    shipped = {file.stem.removeprefix("two_stage_"): file for file in files}
+    shipped = shipped_checkpoints()
     path = shipped.get(text) or locate(checked_path(text))
     if not path.exists():
         raise UserError(f"{text}: no such file, and none of the shipped checkpoints: {', '.join(shipped) or '(none)'}")

@@ -1,0 +1,72 @@
+"""The command `twostagealign` and its sub-commands."""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from twostagealign.cli.command import PROGRAMS, main
+from twostagealign.data import write_picture
+from twostagealign.models.checkpoint import find_checkpoint, open_restorer
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Calls the command; its exit code, stdout and stderr."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["/bin/twostagealign", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return end.value.code or 0, *capsys.readouterr()
+
+    return call
+
+
+def test_every_program_explains_itself(call: Call) -> None:
+    _, out, _ = call("--help")
+    for name in PROGRAMS:
+        assert re.search(rf"^ +{name}\b", out, re.MULTILINE)
+        code, usage, _ = call(name, "--help")
+        assert code == 0
+        assert usage.startswith(f"usage: twostagealign {name} [-h]")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["frobnicate"], "COMMAND: invalid choice: 'frobnicate'"),
+        (["restore", "--input", "x"], "the following arguments are required: --output"),
+        (["list-models", "--all"], "unrecognized arguments: --all"),
+    ],
+)
+def test_mistakes(call: Call, arguments: list[str], message: str) -> None:
+    code, out, err = call(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {message}")
+    assert err.count("\n") == 1
+
+
+def test_list_models_counts_weights_and_tells_the_licence(call: Call) -> None:
+    code, out, _ = call("list-models")
+    assert code == 0
+    (line,) = [line for line in out.splitlines() if line.startswith("tiny ")]
+    weights = sum(weight.numel() for weight in open_restorer(find_checkpoint("tiny")).parameters())
+    assert f" {weights:,} parameters " in line
+    assert "non-commercial research, because" in line
+
+
+def test_restore(call: Call, tmp_path: Path, tiny_checkpoint: Path) -> None:
+    write_picture(tmp_path / "picture.png", np.full((20, 24, 3), 90, np.uint8))
+    paths = ["--input", tmp_path / "picture.png", "--output", tmp_path / "out", "--checkpoint", tiny_checkpoint]
+    code, out, _ = call("restore", *paths, "--simulate", "low", "--device", "cpu", "--patch", 16)
+    assert code == 0
+    assert out.endswith(f"written to {tmp_path / 'out'}\n")
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["noise"] == "low"
