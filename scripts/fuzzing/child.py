@@ -125,7 +125,8 @@ def _be_child(program: Path, arguments: Sequence[str], folder: Path, logs: Path)
             file = os.open(logs / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(file, number)
             os.close(file)
-        sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+        sys.stderr = os.fdopen(2, "w", closefd=False, errors="backslashreplace")  # as the interpreter has it
         _limit()
         _watch((folder, logs), os.open(logs / "offences", os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
         sys.argv = [str(program), *arguments]
@@ -148,8 +149,8 @@ def _be_child(program: Path, arguments: Sequence[str], folder: Path, logs: Path)
 def _limit() -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the write fails instead
     used = _address_space()
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
     for what, amount in (
-        (resource.RLIMIT_CPU, CPU_SECONDS),
         (resource.RLIMIT_AS, used + MEMORY),
         (resource.RLIMIT_FSIZE, FILE_BYTES),
         (resource.RLIMIT_CORE, 0),

@@ -37,13 +37,20 @@ def training_options(bench: Bench) -> Attempt:
     (bench.folder / "train.yml").write_bytes(mutate_yaml(bench.rng, TRAINING))
     if bench.rng.random() < 0.02:
         replace_file(bench.rng, bench.folder / "train.yml")
-    return Attempt("codes/train.py", ["-opt", "train.yml"])
+    return _train(bench, [])
 
 
 def training_overrides(bench: Bench) -> Attempt:
     """--force_yml of a training."""
     bench.bring("stills", "other_stills", "train.yml")
-    return Attempt("codes/train.py", ["-opt", "train.yml", "--force_yml", *_overrides(bench.rng, TRAINING)])
+    return _train(bench, _overrides(bench.rng, TRAINING))
+
+
+def _train(bench: Bench, overrides: list[str]) -> Attempt:
+    # The defaults, which damage may bring back, are another folder and a large validation set.
+    (bench.folder / "experiments").mkdir()
+    overrides = [*overrides, "datasets:val:length=1"]
+    return Attempt("codes/train.py", ["-opt", "train.yml", "--force_yml", *overrides])
 
 
 def evaluation_options(bench: Bench) -> Attempt:

@@ -293,3 +293,8 @@ def test_dump_then_load_gives_the_same(
     options = TrainOptions.model_validate(values)
     path.write_text(dump_options(options), encoding="utf-8")
     assert load_options(path) == options
+
+
+def test_a_long_override_is_quoted_in_part(experiment: Path) -> None:
+    for override in ("seed=" + "9" * 4000, "nowhere:" + "x" * 4000, "seed=[" + "1, " * 4000):
+        assert len(message_of(experiment, override)) < 1000

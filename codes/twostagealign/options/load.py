@@ -61,7 +61,7 @@ def read_options(
     for override in overrides:
         _override(data, override)
     if overrides:
-        source = " ".join([source, "--force_yml", *overrides])
+        source = " ".join([source, "--force_yml", *map(_shortened, overrides)])
     for key in nodes:
         _name_source(data, key.split("."), f"{source}: {key}.")
     try:
@@ -135,9 +135,13 @@ def _find(path: Path) -> Path:
     raise UserError(f"{path}: no such file, expected a YAML file{question}")
 
 
+def _shortened(override: str) -> str:
+    return override if len(override) <= 300 else f"{override[:300]}..."
+
+
 def _override(data: dict[str, Any], override: str) -> None:
     """Set one value in place."""
-    source = f"--force_yml {override}"
+    source = f"--force_yml {_shortened(override)}"
     key, equals, text = override.partition("=")
     *parents, last = key.split(":")
     if not equals or not last or not all(parents):

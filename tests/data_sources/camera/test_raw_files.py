@@ -184,6 +184,16 @@ def test_what_a_file_does_not_say_must_be_said(write, tag, message) -> None:
     assert len(open_raw_folder(write(said, leave_out=[tag])).frames) == 3
 
 
+def test_a_chain_of_directories_without_end_does_not_hang(write) -> None:
+    folder = write()
+    content = bytearray((folder / "0.dng").read_bytes())
+    start = int.from_bytes(content[4:8], "little")
+    end = start + 2 + 12 * int.from_bytes(content[start : start + 2], "little")
+    content[end : end + 4] = start.to_bytes(4, "little")
+    (folder / "0.dng").write_bytes(content)
+    assert len(open_raw_folder(folder).frames) == 3
+
+
 def test_mistakes(write, mosaics, capfd) -> None:
     folder = write()
     write_dng(folder / "1.dng", mosaics[1, :, :-2])

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ RAW_SUFFIXES = (".dng", ".3fr", ".arw", ".cr2", ".cr3", ".erf", ".mef", ".nef", 
 """Of files that LibRaw reads."""
 
 _NOISE_PROFILE = 51041  # the tag's number
+_MOST_PAGES = 32  # of a DNG, and of each of these in turn; cameras write up to ten
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,12 @@ def _dng_noise(path: Path) -> dict[str, float] | None:
     try:
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it raises what it also logs
         with tifffile.TiffFile(path) as file:
-            pages = [part for page in file.pages for part in (page, *(page.pages or ()))]
+            # In a damaged file, the chain of directories may lead back to itself.
+            pages = [
+                part
+                for page in islice(file.pages, _MOST_PAGES)
+                for part in (page, *islice(page.pages or (), _MOST_PAGES))
+            ]
             profiles = [page.tags[_NOISE_PROFILE].value for page in pages if _NOISE_PROFILE in page.tags]
         if not profiles:
             return None
