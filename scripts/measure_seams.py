@@ -66,7 +66,7 @@ def main() -> None:
     restorer = open_restorer(arguments.checkpoint, search=Search(block_matching=False))
     noise = PROTOCOL_NOISE[arguments.noise]
     clip = open_clip(arguments.input, noise)
-    count = len(clip.paths)
+    count = len(clip.frames)
     height, width = (2 * side for side in clip.size)
     if count < 5 or min(height, width) < size:
         found = f"{count} pictures of {width}x{height}"

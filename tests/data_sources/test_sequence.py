@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twostagealign.data.burst import NoiseLevel, RawFrame
-from twostagealign.data.sequence import PADDINGS, frame_window, read_burst, read_bursts
+from twostagealign.data.sequence import PADDINGS, FrameSequence, frame_window, read_burst, read_bursts
 from twostagealign.isp import protocol_camera
 
 WINDOWS = json.loads((Path(__file__).parents[1] / "data" / "frame_windows.json").read_text())
@@ -64,27 +64,17 @@ def test_window_errors(arguments, message):
         frame_window(*arguments)
 
 
-class Counted:
+class Counted(FrameSequence):
     """Frames that say their index; counts how often each one is read."""
 
-    name = "counted"
-    noise = NoiseLevel("none", 0, 0)
-    size = (1, 1)
-    camera = protocol_camera()
-
     def __init__(self, count: int) -> None:
-        self.frames = [str(index) for index in range(count)]
-        self.references = range(count)
+        names = [str(index) for index in range(count)]
+        super().__init__("counted", names, (1, 1), protocol_camera(), NoiseLevel("none", 0, 0))
         self.reads = [0] * count
-
-    def check(self, index: int) -> None: ...
 
     def read(self, index: int) -> RawFrame:
         self.reads[index] += 1
         return RawFrame(torch.full((4, 1, 1), float(index)), self.noise)
-
-    def finish(self, picture):
-        return picture
 
 
 def indices(burst) -> list[float]:

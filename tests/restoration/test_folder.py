@@ -223,7 +223,7 @@ class TestSimulated:
                 return super().read(index)
 
         opened = open_clip(clip, PROTOCOL_NOISE["low"])
-        counted = Counted(opened.name, opened.paths, opened.picture_size, opened.noise)
+        counted = Counted(**vars(opened))
         windows = [frame_window(index, 6, 5) for index in range(6)]
         measures = restore_sequence(make_restorer(), counted, windows, tmp_path, TILING)
         assert [entry["name"] for entry in measures] == [f"{number:03d}" for number in range(6)]
@@ -396,7 +396,7 @@ class TestMistakes:
     def test_frames_too_small_to_measure(self, refusal, tmp_path) -> None:
         (tmp_path / "small").mkdir()
         write_picture(tmp_path / "small" / "a.png", np.zeros((10, 40, 3), np.uint8))
-        expected = f"{tmp_path / 'small'}: found frames of 40x10 pixels, expected at least 12x12 to measure"
+        expected = f"{tmp_path / 'small' / 'a.png'}: found frames of 40x10 pixels, expected at least 12x12 to measure"
         assert refusal(tmp_path / "small", simulate="low") == expected
 
     def test_two_frames_of_one_name(self, refusal, copy) -> None:

@@ -1,7 +1,8 @@
 """Sequences of raw frames, the windows of frames that are restored together, and bursts read from them."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,58 +13,40 @@ from twostagealign.isp import Camera
 PADDINGS = ("replicate", "reflection", "new_info", "circle")
 
 
-class FrameSequence(Protocol):
-    """Consecutive raw frames of one size: a clip degraded by the test protocol, a scene, or a folder of raw files."""
+@dataclass(frozen=True)
+class FrameSequence(ABC):
+    """Consecutive raw frames of one size: a clip degraded by the test protocol, a scene, or a folder of raw files.
 
-    @property
-    def name(self) -> str:
-        """Name of the sequence."""
-        ...
+    Attributes:
+        name: name of the sequence.
+        frames: names of the frames.
+        size: height and width of the raw planes.
+        camera: colour metadata, a batch of one.
+        noise: noise of the frames.
+    """
 
-    @property
-    def frames(self) -> Sequence[str]:
-        """Names of the frames."""
-        ...
+    name: str
+    frames: Sequence[str]
+    size: tuple[int, int]
+    camera: Camera
+    noise: NoiseLevel
 
     @property
     def references(self) -> Sequence[int]:
         """Indices of the frames that can be restored."""
-        ...
+        return range(len(self.frames))
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the raw planes."""
-        ...
-
-    @property
-    def camera(self) -> Camera:
-        """Colour metadata, a batch of one."""
-        ...
-
-    @property
-    def noise(self) -> NoiseLevel:
-        """Noise of the frames."""
-        ...
+    @abstractmethod
+    def read(self, index: int) -> RawFrame:
+        """Read a frame; UserError if its file cannot be used. Called from several threads."""
 
     def check(self, index: int) -> None:
-        """Read the file of a frame.
-
-        Raises:
-            UserError: the file cannot be used.
-        """
-        ...
-
-    def read(self, index: int) -> RawFrame:
-        """Read a frame. Called from several threads.
-
-        Raises:
-            UserError: its file cannot be used.
-        """
-        ...
+        """Read the file of a frame; UserError if it cannot be used."""
+        self.read(index)
 
     def finish(self, picture: np.ndarray) -> np.ndarray:
         """Crop and turn a restored picture, (2H, 2W) or (2H, 2W, 3), to what was photographed."""
-        ...
+        return picture
 
 
 def read_burst(sequence: FrameSequence, window: Sequence[int]) -> Burst:

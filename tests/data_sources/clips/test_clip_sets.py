@@ -66,7 +66,7 @@ def test_set_lists_its_clips(tmp_path) -> None:
         (["1", "01", "2"], (12, 16), "frame 1 a second time, beside "),
         (["0", "1", "last"], (12, 16), "last.png: found no number at the end of the name, expected that of the frame"),
         (["0", "1"], (12, 16), "/a: found 2 frames, expected at least 3, a burst"),
-        (["0", "1", "2"], (10, 16), "0.png: found 16x10 pixels, expected at least 12x12 to measure"),
+        (["0", "1", "2"], (10, 16), "found frames of 16x10 pixels, expected at least 12x12 to measure"),
     ],
 )
 def test_clips_that_cannot_be_used(tmp_path, names, size, message) -> None:

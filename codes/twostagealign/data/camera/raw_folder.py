@@ -21,6 +21,7 @@ from twostagealign.data.pictures import (
     stored_size,
     write_picture,
 )
+from twostagealign.data.sequence import FrameSequence
 from twostagealign.isp import Camera, estimate_noise, extend_to_rggb, pack, red_position, unpack
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import write_atomically
@@ -30,64 +31,31 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class RawFolder:
-    """A `FrameSequence` of raw files or Bayer mosaics.
+class RawFolder(FrameSequence):
+    """A `FrameSequence` of raw files or Bayer mosaics, extended by mirrored rows and columns to whole RGGB cells.
 
     Attributes:
-        name: name of the folder.
         paths: the files, in natural order.
         height: height of every picture in raw samples; odd sides, half cells, are allowed.
         width: width of every picture in raw samples.
         cfa: colours of the upper left 2 x 2 cell, one of `isp.CFA_ORDERS`.
         levels: black and white level of the samples.
-        camera: colour metadata, a batch of one.
-        noise: noise of the camera.
         turned: how pictures must be turned to be upright; see `raw_files.upright`.
     """
 
-    name: str
     paths: Sequence[Path]
     height: int
     width: int
     cfa: str
     levels: Levels
-    camera: Camera
-    noise: NoiseLevel
     turned: int
 
-    @property
-    def frames(self) -> list[str]:
-        """Names of the files, without suffixes."""
-        return [path.stem for path in self.paths]
-
-    @property
-    def references(self) -> range:
-        """All frames."""
-        return range(len(self.paths))
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the raw planes, which `read` extends to whole RGGB cells."""
-        top, left = red_position(self.cfa)
-        return (top + self.height + 1) // 2, (left + self.width + 1) // 2
-
-    def check(self, index: int) -> None:
-        """Decode a file; UserError if it cannot be used."""
-        _read_planes(self.paths[index], self.cfa, self.levels)
-
     def read(self, index: int) -> RawFrame:
-        """Read a frame. Its planes are uint8 or uint16, extended by mirrored rows and columns to whole RGGB cells."""
+        """Read a frame. Its planes are uint8 or uint16."""
         return RawFrame(_read_planes(self.paths[index], self.cfa, self.levels), self.noise, self.levels)
 
     def finish(self, picture: np.ndarray) -> np.ndarray:
-        """Cut the mirrored rows and columns off a restored picture and turn it upright.
-
-        Args:
-            picture: (2H, 2W) or (2H, 2W, 3).
-
-        Returns:
-            The part that was photographed.
-        """
+        """Cut the mirrored rows and columns off a restored picture and turn it upright."""
         top, left = red_position(self.cfa)
         return upright(picture[top : top + self.height, left : left + self.width], self.turned)
 
@@ -129,13 +97,15 @@ def open_raw_folder(path: str | Path) -> RawFolder:
     levels = Levels(described.black_level, described.white_level)
     # A folder of the wrong kind of pictures is refused here, not in the middle of the work.
     first = _read_planes(paths[0], described.cfa, levels)
-    unique_names(paths)
+    frames = unique_names(paths)
     if described.noise:
         noise = NoiseLevel("camera", described.noise.shot, described.noise.read)
     else:
         noise = _estimated_noise(paths[0], levels.scale(first))
     name = path.stem if path.is_file() else path.resolve().name
-    return RawFolder(name, paths, height, width, described.cfa, levels, described.camera, noise, turned)
+    top, left = red_position(described.cfa)
+    size = ((top + height + 1) // 2, (left + width + 1) // 2)
+    return RawFolder(name, frames, size, described.camera, noise, paths, height, width, described.cfa, levels, turned)
 
 
 def _read_planes(path: Path, cfa: str, levels: Levels) -> Tensor:

@@ -1,10 +1,9 @@
 """Clips: consecutive ordinary pictures, in a folder or in memory, degraded by the test protocol as they are read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,7 +11,8 @@ from twostagealign.data.burst import NoiseLevel, RawFrame
 from twostagealign.data.degradation import degrade_by_protocol
 from twostagealign.data.frame_files import list_pictures, unique_names, warn_about_numbering
 from twostagealign.data.pictures import check_equal_sizes, read_picture
-from twostagealign.isp import Camera, protocol_camera
+from twostagealign.data.sequence import FrameSequence
+from twostagealign.isp import protocol_camera
 from twostagealign.runtime.errors import UserError
 
 LEAST_SIDE = 12
@@ -20,124 +20,71 @@ LEAST_SIDE = 12
 
 
 @dataclass(frozen=True)
-class Clip:
-    """A `FrameSequence` of picture files. Pictures of odd size lose their last row or column.
+class Clip(FrameSequence):
+    """A `FrameSequence` of clean pictures, each degraded when it is read.
 
     Attributes:
-        name: name of the clip.
-        paths: the picture files.
-        picture_size: height and width that every picture must have, RGB pixels.
-        noise: noise level that the frames are given.
+        picture: reads the clean picture of an index: sRGB, (3, 2H, 2W) uint8.
+        first_number: number of the first frame, from 1; the numbers seed the noise.
 
     Source: Guo et al., CVPR 2022, section 4; its released test scripts.
     """
 
-    name: str
-    paths: Sequence[Path]
-    picture_size: tuple[int, int]
-    noise: NoiseLevel
-
-    @property
-    def frames(self) -> list[str]:
-        """Names of the pictures."""
-        return [path.stem for path in self.paths]
-
-    @property
-    def references(self) -> range:
-        """All frames."""
-        return range(len(self.paths))
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the raw planes."""
-        height, width = self.picture_size
-        return height // 2, width // 2
-
-    @property
-    def camera(self) -> Camera:
-        """Camera of the test protocol."""
-        return protocol_camera()
-
-    def picture(self, index: int) -> Tensor:
-        """Read a clean picture.
-
-        Args:
-            index: index of the frame.
-
-        Returns:
-            sRGB, (3, 2H, 2W) uint8.
-
-        Raises:
-            UserError: the file cannot be read, or its size is another one.
-        """
-        path = self.paths[index]
-        picture = read_picture(path)
-        if picture.shape[:2] != self.picture_size:
-            found, expected = (f"{width}x{height}" for height, width in (picture.shape[:2], self.picture_size))
-            raise UserError(f"{path}: found {found} pixels, expected {expected} as in the other frames")
-        height, width = self.size
-        return torch.from_numpy(picture[: 2 * height, : 2 * width]).permute(2, 0, 1).contiguous()
+    picture: Callable[[int], Tensor]
+    first_number: int = 1
 
     def check(self, index: int) -> None:
-        """Read a picture; UserError if it cannot be used."""
+        """Read a picture without degrading it; UserError if it cannot be used."""
         self.picture(index)
 
     def read(self, index: int) -> RawFrame:
-        """Read and degrade a picture. Its noise belongs to its place in the clip."""
-        return degrade_by_protocol(self.picture(index), self.noise, index + 1)
-
-    def finish(self, picture: np.ndarray) -> np.ndarray:
-        """Return the picture as it is."""
-        return picture
+        """Read and degrade a picture."""
+        return degrade_by_protocol(self.picture(index), self.noise, self.first_number + index)
 
 
-@dataclass(frozen=True)
-class ClipInMemory:
-    """A `FrameSequence` of pictures in memory.
+class ClipInMemory(Clip):
+    """A clip of pictures in memory. Its frames are named by their numbers.
 
-    Attributes:
+    Args:
         name: name of the clip.
         pictures: clean sRGB, (N, 3, 2H, 2W) uint8.
         noise: noise level that the frames are given.
-        first_number: number of the first picture in its clip, from 1; the numbers seed the noise.
+        first_number: number of the first picture, from 1; the numbers seed the noise.
     """
 
-    name: str
-    pictures: Tensor
-    noise: NoiseLevel
-    first_number: int = 1
+    def __init__(self, name: str, pictures: Tensor, noise: NoiseLevel, first_number: int = 1) -> None:
+        frames = [str(first_number + index) for index in range(len(pictures))]
+        height, width = pictures.shape[-2:]
+        picture, size = pictures.__getitem__, (height // 2, width // 2)
+        super().__init__(name, frames, size, protocol_camera(), noise, picture, first_number)
 
-    @property
-    def frames(self) -> list[str]:
-        """Numbers of the pictures."""
-        return [str(self.first_number + index) for index in self.references]
 
-    @property
-    def references(self) -> range:
-        """All frames."""
-        return range(len(self.pictures))
+def clip_of_files(name: str, paths: Sequence[Path], size: tuple[int, int], noise: NoiseLevel) -> Clip:
+    """Make a clip of picture files. Pictures of odd size lose their last row or column.
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the raw planes."""
-        height, width = self.pictures.shape[-2:]
-        return height // 2, width // 2
+    Args:
+        name: name of the clip.
+        paths: the files.
+        size: height and width that every picture must have, RGB pixels.
+        noise: noise level that the frames are given.
 
-    @property
-    def camera(self) -> Camera:
-        """Camera of the test protocol."""
-        return protocol_camera()
+    Raises:
+        UserError: the size is too small; later, if a file cannot be read or has another size.
+    """
+    height, width = (side // 2 * 2 for side in size)
+    if min(height, width) < LEAST_SIDE:
+        where = paths[0].parent if len(paths) > 1 else paths[0]
+        found, least = f"{size[1]}x{size[0]}", f"{LEAST_SIDE}x{LEAST_SIDE}"
+        raise UserError(f"{where}: found frames of {found} pixels, expected at least {least} to measure")
 
-    def check(self, index: int) -> None:
-        """Do nothing; pictures in memory can be used."""
+    def picture(index: int) -> Tensor:
+        pixels = read_picture(paths[index])
+        if pixels.shape[:2] != size:
+            found, expected = (f"{width}x{height}" for height, width in (pixels.shape[:2], size))
+            raise UserError(f"{paths[index]}: found {found} pixels, expected {expected} as in the other frames")
+        return torch.from_numpy(pixels[:height, :width]).permute(2, 0, 1).contiguous()
 
-    def read(self, index: int) -> RawFrame:
-        """Degrade a picture."""
-        return degrade_by_protocol(self.pictures[index], self.noise, self.first_number + index)
-
-    def finish(self, picture: np.ndarray) -> np.ndarray:
-        """Return the picture as it is."""
-        return picture
+    return Clip(name, [path.stem for path in paths], (height // 2, width // 2), protocol_camera(), noise, picture)
 
 
 def open_clip(path: str | Path, noise: NoiseLevel) -> Clip:
@@ -147,9 +94,6 @@ def open_clip(path: str | Path, noise: NoiseLevel) -> Clip:
         path: the folder, whose pictures are taken in natural order; or a picture file.
         noise: noise level that the frames are given.
 
-    Returns:
-        The clip; pictures are read when asked for.
-
     Raises:
         UserError: there is no such folder or no picture in it; pictures differ in size, are too small, or two have one
             name.
@@ -158,8 +102,5 @@ def open_clip(path: str | Path, noise: NoiseLevel) -> Clip:
     paths = [path] if path.is_file() else list_pictures(path)
     warn_about_numbering(paths)
     unique_names(paths)
-    height, width = check_equal_sizes(paths)
-    if min(height, width) < LEAST_SIDE:
-        least = f"{LEAST_SIDE}x{LEAST_SIDE}"
-        raise UserError(f"{path}: found frames of {width}x{height} pixels, expected at least {least} to measure")
-    return Clip(path.stem if path.is_file() else path.resolve().name, paths, (height, width), noise)
+    name = path.stem if path.is_file() else path.resolve().name
+    return clip_of_files(name, paths, check_equal_sizes(paths), noise)

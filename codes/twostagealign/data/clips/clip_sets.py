@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from twostagealign.data.burst import NoiseLevel
-from twostagealign.data.clips.clip import LEAST_SIDE, Clip
+from twostagealign.data.clips.clip import Clip, clip_of_files
 from twostagealign.data.frame_files import list_folders, list_pictures
 from twostagealign.data.pictures import upright_size
 from twostagealign.runtime.errors import UserError
@@ -57,11 +57,7 @@ def open_numbered_clip(folder: Path, noise: NoiseLevel, least: int) -> Clip:
     paths = _in_order_of_numbers(list_pictures(folder))
     if len(paths) < least:
         raise UserError(f"{folder}: found {len(paths)} frames, expected at least {least}, a burst")
-    first, (height, width) = _first_size(paths)
-    if min(height, width) < LEAST_SIDE:
-        needed = f"{LEAST_SIDE}x{LEAST_SIDE}"
-        raise UserError(f"{first}: found {width}x{height} pixels, expected at least {needed} to measure")
-    return Clip(folder.name, paths, (height, width), noise)
+    return clip_of_files(folder.name, paths, _first_size(paths), noise)
 
 
 def _in_order_of_numbers(paths: Sequence[Path]) -> list[Path]:
@@ -80,11 +76,11 @@ def _in_order_of_numbers(paths: Sequence[Path]) -> list[Path]:
     return [path for _, path in numbered]
 
 
-def _first_size(paths: Sequence[Path]) -> tuple[Path, tuple[int, int]]:
-    """The first picture whose size can be read, and its height and width."""
+def _first_size(paths: Sequence[Path]) -> tuple[int, int]:
+    """Height and width of the first picture whose size can be read."""
     for path in paths:
         try:
-            return path, upright_size(path)
+            return upright_size(path)
         except UserError as error:
             problem = error
     raise problem

@@ -19,6 +19,7 @@ import torch
 from twostagealign.data.burst import NoiseLevel, RawFrame
 from twostagealign.data.clips.mat_file import MatFile
 from twostagealign.data.frame_files import list_files, list_folders
+from twostagealign.data.sequence import FrameSequence
 from twostagealign.isp import Camera, pack, rgb2cam_from_xyz2cam
 from twostagealign.runtime.errors import UserError
 
@@ -57,7 +58,7 @@ class SCBurst:
         return SCBurstScene(self.folder / clip, self.frames)
 
 
-class SCBurstScene:
+class SCBurstScene(FrameSequence):
     """A `FrameSequence` of one burst. Its middle frame can be restored; there is no ground truth.
 
     Mosaics with odd sides lose their last row or column.
@@ -66,45 +67,36 @@ class SCBurstScene:
         folder: contains the .mat files.
         frames: length of the burst.
 
-    Attributes:
-        See `FrameSequence`.
-
     Raises:
         UserError: there are too few files, or the middle one cannot be used.
     """
 
     def __init__(self, folder: Path, frames: int) -> None:
-        self.name = folder.name
         paths = list_files(folder, (".mat",), ".mat file")
         if len(paths) < frames:
             raise UserError(f"{folder}: found {len(paths)} .mat files, expected at least {frames}, a burst")
-        self.paths = paths[:frames]
-        self.frames = [path.stem for path in self.paths]
-        middle = frames // 2
-        self.references = [middle]
-        with _File(self.paths[middle]) as file:
+        self._paths = paths[:frames]
+        with _File(paths[frames // 2]) as file:
             height, width = file.matrix("im").shape[::-1]
-            self.camera, self.noise = file.camera(), file.noise()
-        self.size = (height // 2, width // 2)
+            camera, noise = file.camera(), file.noise()
+        names = [path.stem for path in self._paths]
+        super().__init__(folder.name, names, (height // 2, width // 2), camera, noise)
 
-    def check(self, index: int) -> None:
-        """Read a file; UserError if it cannot be used."""
-        self.read(index)
+    @property
+    def references(self) -> list[int]:
+        """The middle frame."""
+        return [len(self.frames) // 2]
 
     def read(self, index: int) -> RawFrame:
         """Read a frame."""
-        with _File(self.paths[index]) as file:
+        with _File(self._paths[index]) as file:
             mosaic = file.mosaic()
         height, width = self.size
         if mosaic.shape[0] // 2 != height or mosaic.shape[1] // 2 != width:
             found = f"a mosaic of {mosaic.shape[1]}x{mosaic.shape[0]}"
-            middle = self.paths[self.references[0]].name
-            raise UserError(f"{self.paths[index]}: found {found}, expected {2 * width}x{2 * height} as in {middle}")
+            middle = self._paths[self.references[0]].name
+            raise UserError(f"{self._paths[index]}: found {found}, expected {2 * width}x{2 * height} as in {middle}")
         return RawFrame(pack(torch.from_numpy(mosaic[: 2 * height, : 2 * width])).clamp_(0, 1), self.noise)
-
-    def finish(self, picture: np.ndarray) -> np.ndarray:
-        """Return the picture as it is."""
-        return picture
 
 
 class _File(MatFile):

@@ -14,13 +14,13 @@ from torch import Tensor
 from twostagealign.data import (
     PROTOCOL_NOISE,
     Burst,
+    Clip,
     ClipInMemory,
     NoiseLevel,
     bundled_picture,
     burst_from_picture,
     open_clip,
     read_burst,
-    read_picture,
 )
 from twostagealign.runtime.errors import UserError
 
@@ -93,7 +93,7 @@ def clip_scenes(folder: Path) -> list[AblationScene]:
         UserError: the pictures are too few or too small, or cannot be read.
     """
     clip = open_clip(folder, NOISE["high"])  # only its clean pictures are used
-    count = len(clip.paths)
+    count = len(clip.frames)
     height, width = (2 * side for side in clip.size)
     if count < FRAMES or min(height, width) < SIZE:
         found = f"{count} pictures of {width}x{height}"
@@ -101,8 +101,7 @@ def clip_scenes(folder: Path) -> list[AblationScene]:
     names = [f"{folder.resolve().name}/{name}" for name in clip.frames]
     scenes: list[AblationScene] = []
     for number, index in enumerate(_spread(0, count - 1, CLIP_PICTURES)):
-        path = clip.paths[index]
-        scenes += _in_motion(CLIP, names[index], partial(read_picture, path), len(PICTURES) + number)
+        scenes += _in_motion(CLIP, names[index], partial(_read_rgb, clip, index), len(PICTURES) + number)
     top, left = (height - SIZE) // 4 * 2, (width - SIZE) // 4 * 2
     for index in _spread(FRAMES // 2, count - 1 - FRAMES // 2, CLIP_BURSTS):
         first = index - FRAMES // 2
@@ -123,6 +122,10 @@ def _in_motion(group: str, name: str, read: Callable[[], np.ndarray], seed: int)
             return burst_from_picture(read(), FRAMES, (SIZE, SIZE), (shift, shift), seed=seed)[0]
 
         yield AblationScene(group, name, shift, frames)
+
+
+def _read_rgb(clip: Clip, index: int) -> np.ndarray:
+    return clip.picture(index).permute(1, 2, 0).contiguous().numpy()
 
 
 def _spread(first: int, last: int, count: int) -> list[int]:
