@@ -64,28 +64,12 @@ class RawFrame:
     clean: Tensor | None = None
 
     def raw(self, rows: slice = slice(None), columns: slice = slice(None)) -> Tensor:
-        """Decode a crop.
-
-        Args:
-            rows: rows of the planes.
-            columns: columns of the planes.
-
-        Returns:
-            Raw planes in [0, 1], (4, rows, columns), float32.
-        """
+        """Decode a crop: raw planes in [0, 1], (4, rows, columns), float32."""
         crop = self.planes[:, rows, columns]
         return self.levels.scale(crop).clamp_(0, 1) if self.levels else crop
 
     def read(self, rows: slice = slice(None), columns: slice = slice(None)) -> tuple[Tensor, Tensor]:
-        """Decode a crop and compute its noise map.
-
-        Args:
-            rows: rows of the planes.
-            columns: columns of the planes.
-
-        Returns:
-            Raw planes in [0, 1] and the standard deviation of their noise, (4, rows, columns) each, float32.
-        """
+        """Decode a crop, with the standard deviation of its noise: (4, rows, columns) each, float32."""
         raw = self.raw(rows, columns)
         if isinstance(self.noise, Tensor):
             return raw, self.noise[:, rows, columns]
@@ -131,14 +115,7 @@ class Burst:
         return self.reference.clean is not None
 
     def target(self) -> Tensor:
-        """Ground truth of the reference frame.
-
-        Returns:
-            Clean linear camera RGB, (3, 2H, 2W), float32.
-
-        Raises:
-            ValueError: it is not known.
-        """
+        """Clean linear camera RGB of the reference frame, (3, 2H, 2W), float32; ValueError if it is not known."""
         if self.reference.clean is None:
             raise ValueError("burst: the ground truth of its reference frame is not known")
         return torch.cat(list(linear_bands(self.reference.clean, self.camera)), dim=1)

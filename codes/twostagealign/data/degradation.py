@@ -29,15 +29,12 @@ PROTOCOL_NOISE = {name: NoiseLevel(name, *level) for name, level in PROTOCOL_LEV
 
 
 def degrade(frames: Tensor, seeds: Sequence[int]) -> BurstBatch:
-    """Make training bursts: every burst gets a camera, a noise level and noise of its own.
+    """Make training bursts, float32: every burst gets a camera, a noise level and noise of its own.
 
     Args:
         frames: clean sRGB frames, uint8, (B, N, 3, 2H, 2W), on the device where the bursts are wanted.
         seeds: one for each burst, of all that is drawn for it; a burst does not depend on the others of its batch. The
             same seed gives the same burst on the same kind of device.
-
-    Returns:
-        The bursts, float32, with target and clean raw.
     """
     draws = [torch.Generator().manual_seed(seed) for seed in seeds]
     camera = join_cameras([random_camera(1, draw) for draw in draws]).to(device=frames.device)
@@ -60,9 +57,6 @@ def degrade_by_protocol(picture: Tensor, noise: NoiseLevel, number: int) -> RawF
         picture: clean sRGB frame, (3, 2H, 2W) uint8.
         noise: noise level.
         number: number of the frame in its clip, from 1; it seeds the noise.
-
-    Returns:
-        The noisy frame, with `picture` as its clean one.
 
     Source: Guo et al., CVPR 2022, section 4; its released test scripts.
     """

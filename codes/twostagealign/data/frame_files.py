@@ -28,7 +28,7 @@ def natural_order(paths: Iterable[Path]) -> list[Path]:
 
 
 def list_files(folder: Path, suffixes: Sequence[str], kind: str) -> list[Path]:
-    """List the files of one kind in a folder.
+    """List the files of one kind in a folder, in natural order.
 
     What else the folder contains is named in a warning, except hidden files and camera.yml.
 
@@ -36,9 +36,6 @@ def list_files(folder: Path, suffixes: Sequence[str], kind: str) -> list[Path]:
         folder: the folder; its subfolders are not entered.
         suffixes: suffixes of the files, lower case; names may have them in upper case.
         kind: name of such a file in messages.
-
-    Returns:
-        The files in natural order.
 
     Raises:
         UserError: there is no such folder, no such file in it, or a link that leads nowhere, a folder, a pipe or a
@@ -69,13 +66,7 @@ def list_files(folder: Path, suffixes: Sequence[str], kind: str) -> list[Path]:
 
 
 def list_frames(folder: Path) -> list[Path]:
-    """List the frames in a folder: raw files, or else pictures.
-
-    Args:
-        folder: the folder; see `list_files`.
-
-    Returns:
-        The files in natural order, all raw or all pictures.
+    """List the frames in a folder, as `list_files` does: all raw files, or all pictures.
 
     Raises:
         UserError: as `list_files`; there are files of both kinds.
@@ -89,13 +80,7 @@ def list_frames(folder: Path) -> list[Path]:
 
 
 def list_pictures(folder: str | Path) -> list[Path]:
-    """List the picture files in a folder.
-
-    Args:
-        folder: the folder; see `list_files`.
-
-    Returns:
-        All files with one of `PICTURE_SUFFIXES`, in natural order.
+    """List the picture files in a folder, as `list_files` does.
 
     Raises:
         UserError: as `list_files`; there are raw files in the folder.
@@ -107,16 +92,13 @@ def list_pictures(folder: str | Path) -> list[Path]:
 
 
 def list_folders(folder: Path, content: str) -> list[str]:
-    """List the folders in a folder.
+    """Names of the folders in a folder, in natural order, without hidden ones.
 
     Files beside them are named in a warning, except hidden ones.
 
     Args:
         folder: the folder.
         content: what it should contain, for errors.
-
-    Returns:
-        Names of the folders in natural order, without hidden ones.
 
     Raises:
         UserError: there is no such folder, or no folder in it.
@@ -133,17 +115,7 @@ def list_folders(folder: Path, content: str) -> list[str]:
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
-    """Names of frames, which results are written under.
-
-    Args:
-        paths: the frames.
-
-    Returns:
-        Names of the files without suffixes.
-
-    Raises:
-        UserError: two frames have one name.
-    """
+    """Names of frames without suffixes, which results are written under; UserError if two are equal."""
     named: dict[str, Path] = {}
     for path in paths:
         if path.stem in named:

@@ -64,9 +64,6 @@ def _opened(path: str | Path, file: BinaryIO) -> Iterator[ImageFile.ImageFile]:
 def read_pixels(path: str | Path) -> np.ndarray:
     """Read a picture as it is stored: not turned, samples of 8 or 16 bits. Incomplete files are refused.
 
-    Args:
-        path: the picture.
-
     Returns:
         uint8 or uint16: grey (H, W), or RGB (H, W, 3) of anything else; alpha is dropped.
 
@@ -77,15 +74,9 @@ def read_pixels(path: str | Path) -> np.ndarray:
 
 
 def read_picture(path: str | Path) -> np.ndarray:
-    """Read a picture as 8-bit RGB.
+    """Read a picture as 8-bit RGB, (height, width, 3) uint8.
 
     Grey pictures are expanded, alpha is dropped, 16 bits are scaled down to 8, EXIF orientation is applied.
-
-    Args:
-        path: the picture.
-
-    Returns:
-        RGB, (height, width, 3) uint8.
 
     Raises:
         UserError: the file is missing, empty, truncated or not a picture.
@@ -126,33 +117,13 @@ def _decode_deep(path: str | Path, content: bytes, upright: bool) -> np.ndarray:
 
 
 def stored_size(path: str | Path) -> tuple[int, int]:
-    """Size of a picture as its header gives it, before any EXIF orientation is applied.
-
-    Args:
-        path: the picture.
-
-    Returns:
-        Height and width.
-
-    Raises:
-        UserError: the file is missing, empty or not a picture.
-    """
+    """Height and width in a picture's header, before any EXIF orientation; UserError if it is not a picture."""
     with open_regular(Path(path), _FILE_BYTES, "a picture file") as file, _opened(path, file) as picture:
         return picture.height, picture.width
 
 
 def upright_size(path: str | Path) -> tuple[int, int]:
-    """Size of a picture as `read_picture` returns it, by its header.
-
-    Args:
-        path: the picture.
-
-    Returns:
-        Height and width.
-
-    Raises:
-        UserError: the file is missing, empty or not a picture.
-    """
+    """Height and width of a picture as `read_picture` returns it, from its header; UserError if it is not a picture."""
     with open_regular(Path(path), _FILE_BYTES, "a picture file") as file, _opened(path, file) as picture:
         exif = Image.Image.getexif(picture)  # that of the PNG class decodes the whole picture
         # Pillow itself turns TIFFs.
@@ -163,14 +134,11 @@ def upright_size(path: str | Path) -> tuple[int, int]:
 def check_equal_sizes(
     paths: Sequence[Path], size_of: Callable[[Path], tuple[int, int]] = upright_size
 ) -> tuple[int, int]:
-    """Check that pictures are of one size.
+    """Check that pictures are of one size, and return its height and width.
 
     Args:
         paths: the picture files.
         size_of: `upright_size`, or `stored_size` for mosaics, which are read as they are stored.
-
-    Returns:
-        Height and width.
 
     Raises:
         UserError: a file is not a picture, or its size differs from the first one's.
@@ -186,32 +154,12 @@ def check_equal_sizes(
 
 
 def bundled_picture(name: str) -> np.ndarray:
-    """Read one of the photographs that come with scikit-image.
-
-    Args:
-        name: one of `BUNDLED`.
-
-    Returns:
-        RGB, (height, width, 3) uint8.
-
-    Raises:
-        UserError: there is no bundled picture of that name.
-    """
+    """Read a photograph that comes with scikit-image, one of `BUNDLED`: RGB, (height, width, 3) uint8."""
     return read_picture(bundled_path(name))
 
 
 def bundled_path(name: str) -> Path:
-    """Path of one of the photographs that come with scikit-image.
-
-    Args:
-        name: one of `BUNDLED`.
-
-    Returns:
-        Its file inside the installed package.
-
-    Raises:
-        UserError: there is no bundled picture of that name.
-    """
+    """Path of a photograph that comes with scikit-image, one of `BUNDLED`; UserError for another name."""
     if name not in _BUNDLED_FILES:
         raise UserError(f"bundled picture: found {name!r}, expected one of {', '.join(BUNDLED)}")
     return Path(str(importlib.resources.files("skimage") / "data" / _BUNDLED_FILES[name]))

@@ -50,14 +50,11 @@ class FrameSequence(ABC):
 
 
 def read_burst(sequence: FrameSequence, window: Sequence[int]) -> Burst:
-    """Read a burst.
+    """Read a burst; a frame that is in the window twice is read once.
 
     Args:
         sequence: the frames.
         window: indices of the frames of the burst, such as from `frame_window`.
-
-    Returns:
-        The burst; a frame that is in the window twice is read once.
 
     Raises:
         UserError: a file cannot be used.

@@ -23,7 +23,7 @@ class Interval:
 def paired_bootstrap(
     differences: Sequence[Sequence[float]], confidence: float = CONFIDENCE, resamples: int = RESAMPLES
 ) -> Interval:
-    """Percentile bootstrap of a mean of paired differences.
+    """Mean of paired differences, and its interval by percentile bootstrap.
 
     The frames of each clip are drawn again with replacement, as many as there are. The statistic is the mean over clips
     of the clips' means. The random numbers are the same in every call.
@@ -32,9 +32,6 @@ def paired_bootstrap(
         differences: for each clip, the difference at each of its frames.
         confidence: confidence level of the interval, in (0, 1).
         resamples: number of draws.
-
-    Returns:
-        The mean over clips of the clips' means, and its interval.
 
     Source: Efron, Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
     """
@@ -61,16 +58,13 @@ def paired_bootstrap(
 
 
 def compare(noise: str, baseline: str, candidate: str, frames: Mapping[str, Sequence[FrameResult]]) -> list[Comparison]:
-    """Compare two checkpoints frame by frame.
+    """Compare two checkpoints frame by frame, in each metric that both have.
 
     Args:
         noise: name of the noise level.
         baseline: label of a checkpoint.
         candidate: label of another checkpoint.
         frames: results of both at that noise level, by label.
-
-    Returns:
-        One comparison for each metric that both have.
     """
     first = {(frame.clip, frame.frame): frame for frame in frames[baseline]}
     comparisons = []

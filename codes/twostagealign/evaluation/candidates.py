@@ -42,7 +42,7 @@ def load_candidates(
     frames: int,
     side: int,
 ) -> list[Candidate]:
-    """Load the checkpoints of an evaluation.
+    """Load the checkpoints of an evaluation, in the given order.
 
     Args:
         paths: files of weights; see `open_restorer`.
@@ -53,9 +53,6 @@ def load_candidates(
         dtype: dtype of the networks; the feature nets stay in float32.
         frames: number of frames of a burst.
         side: side of a tile with its halo, raw pixels.
-
-    Returns:
-        The checkpoints in the given order.
 
     Raises:
         UserError: a file cannot be read, does not fit, or is given twice.

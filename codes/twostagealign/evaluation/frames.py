@@ -46,9 +46,6 @@ def evaluate_frame(
         root: folder that the names of pictures in the result are relative to.
         progress: function called with the number of tiles just finished.
 
-    Returns:
-        The result of the frame.
-
     Raises:
         UserError: the result is not finite, or the pictures cannot be written.
     """

@@ -50,15 +50,12 @@ class Job:
 
 
 def choose_clips(clips: Sequence[str], usual: Sequence[str] | None, wanted: Sequence[str] | None) -> list[str]:
-    """Choose the clips to evaluate.
+    """Choose the clips to evaluate, and return their names.
 
     Args:
         clips: names of all clips in the data set's folder.
         usual: names of the clips that belong to the data set; None: all. Missing ones are left out.
         wanted: names of the clips that the user asks for; None: the usual ones.
-
-    Returns:
-        Names of the chosen clips.
 
     Raises:
         UserError: a wanted clip is missing, or all usual ones are.
@@ -82,16 +79,13 @@ def choose_clips(clips: Sequence[str], usual: Sequence[str] | None, wanted: Sequ
 def open_sequences(
     dataset: EvaluationSet, names: Sequence[str], noise: NoiseLevel | None, skip_bad: bool
 ) -> tuple[list[FrameSequence], list[Skipped]]:
-    """Open clips.
+    """Open clips; return them, and the skipped ones.
 
     Args:
         dataset: data set that contains them.
         names: names of the clips.
         noise: noise level; None where the frames have noise.
         skip_bad: leave out clips that cannot be opened.
-
-    Returns:
-        The clips, and the skipped ones.
 
     Raises:
         UserError: a clip cannot be opened, or none can.
@@ -116,16 +110,13 @@ def plan_jobs(
     limit: int | None,
     pictures: int,
 ) -> list[Job]:
-    """List the frames to restore.
+    """List the frames to restore, clip by clip.
 
     Args:
         clips: clips of the data set, at one noise level.
         frames: number of frames of a burst.
         limit: number of frames per clip, from the first one; None: all.
         pictures: number of frames per clip of which pictures are written, spread evenly.
-
-    Returns:
-        All frames, clip by clip.
     """
     jobs = []
     for clip in clips:
@@ -173,7 +164,7 @@ def describe_gaps(
     limit: int | None,
     skipped: Sequence[Skipped],
 ) -> list[str]:
-    """Describe the parts of a data set that were not evaluated.
+    """Describe the parts of a data set that were not evaluated, one line for each kind of gap.
 
     Args:
         expected: names of the clips that belong to the data set.
@@ -181,9 +172,6 @@ def describe_gaps(
         clips: clips that were evaluated.
         limit: number of frames per clip that were evaluated; None: all.
         skipped: skipped inputs, clip by clip.
-
-    Returns:
-        A line for each kind of gap; none if the data set is complete.
     """
     found = [clip.name for clip in clips]
     left_out = [entry.clip for entry in skipped if entry.frame is None]  # these have a line of their own

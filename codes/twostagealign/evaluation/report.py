@@ -52,14 +52,11 @@ class Plot:
 
 
 def write_report(folder: Path, results: Results) -> Path:
-    """Write the report of an evaluation.
+    """Write the report of an evaluation, report.html, and return its path.
 
     Args:
         folder: folder of the results; the names of pictures are relative to it.
         results: results of the evaluation.
-
-    Returns:
-        The path of report.html in that folder.
 
     Raises:
         UserError: a picture cannot be read, or the file cannot be written.
@@ -71,15 +68,12 @@ def write_report(folder: Path, results: Results) -> Path:
 
 
 def render(results: Results, shown: Sequence[ShownFrame], left_out: int) -> str:
-    """Render the page.
+    """Render the page as HTML.
 
     Args:
         results: results of the evaluation.
         shown: frames that are shown with pictures.
         left_out: number of further frames with pictures.
-
-    Returns:
-        HTML.
     """
     environment = Environment(
         loader=PackageLoader("twostagealign.evaluation", "templates"),

@@ -183,9 +183,6 @@ def data_uri(picture: np.ndarray, quality: int | None = None) -> str:
     Args:
         picture: RGB, (height, width, 3) uint8.
         quality: 0 to 100; None: without loss.
-
-    Returns:
-        The URI.
     """
     buffer = io.BytesIO()
     image = Image.fromarray(np.ascontiguousarray(picture))
@@ -197,15 +194,12 @@ def data_uri(picture: np.ndarray, quality: int | None = None) -> str:
 
 
 def read_offsets(path: Path, run: str, frame: FrameResult) -> RunOffsets:
-    """Read the offsets of a frame's tiles and draw them.
+    """Read the offsets of a frame's tiles in all neighbours, and draw them as arrows.
 
     Args:
         path: file of `Shifts`.
         run: name of the run.
         frame: result of the frame.
-
-    Returns:
-        The offsets in all neighbours, as arrows.
 
     Raises:
         UserError: the file cannot be read.

@@ -107,9 +107,6 @@ def soft_match(features: Tensor, origins: Tensor, size: int, radius: int, temper
         radius: largest offset from one frame to the next, feature pixels; K = (radius + 1) ** 2 candidates.
         temperature: of the softmax, > 0; the smaller, the closer the best candidate comes to weight 1.
 
-    Returns:
-        The candidates of all frames and their weights.
-
     Raises:
         ValueError: if the window fits nowhere in the map.
 

@@ -44,14 +44,7 @@ class Canvas:
         self._strip[:, : len(fade_y), x : x + len(fade_x)] += tile * fade_y[:, None] * fade_x
 
     def take(self, rows: range) -> Tensor:
-        """Take off the strip that the current row of tiles finishes, and go on to the next row.
-
-        Args:
-            rows: rows of patches of the current row of tiles.
-
-        Returns:
-            The next rows of the picture, linear RGB, (3, h, 2W).
-        """
+        """Take off the strip that a row of tiles finishes, linear RGB, (3, h, 2W), and go on to the next row."""
         height, width = self.size
         top, margin = 2 * rows.start * self.patch, 2 * self.overlap
         finished = 2 * len(rows) * self.patch

@@ -72,9 +72,6 @@ def restore_burst(
         linear: whether linear RGB is asked for.
         progress: called with the number of patches just finished.
 
-    Returns:
-        The picture.
-
     Raises:
         UserError: the result is not finite.
     """
@@ -183,9 +180,6 @@ def open_input(path: Path, simulate: str | None) -> FrameSequence:
     Args:
         path: folder of frames, or a single frame, which is restored alone.
         simulate: noise level of the test protocol for ordinary pictures; None for raw files and mosaics.
-
-    Returns:
-        The frames.
 
     Raises:
         UserError: they cannot be used.

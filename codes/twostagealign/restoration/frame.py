@@ -56,9 +56,6 @@ def restore_frame(
             tile.
         tiling: sizes of the tiles.
         progress: called with the number of patches just finished.
-
-    Returns:
-        The picture and where its patches were found.
     """
     strips: list[Tensor] = []
     matches = restore_strips(restorer, burst, tiling, strips.append, progress)
@@ -73,7 +70,7 @@ def restore_strips(
     take: Callable[[Tensor], object],
     progress: Callable[[int], object] = lambda tiles: None,
 ) -> Matches:
-    """Restore the reference frame of a burst strip by strip.
+    """Restore the reference frame of a burst strip by strip, and return where its patches were found.
 
     Patches are matched, each with its halo; tiles of one or more patches are restored and put together. Only one batch
     of tiles passes through the network at a time, and no frame is copied: memory that grows with the frame is the
@@ -86,9 +83,6 @@ def restore_strips(
         take: called with one strip of the picture after the other, from top to bottom: linear camera RGB, (3, h, 2W),
             on the CPU.
         progress: called with the number of patches just finished.
-
-    Returns:
-        Where the patches were found.
 
     Raises:
         UserError: the network was made for another number of frames.

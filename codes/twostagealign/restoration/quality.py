@@ -21,14 +21,11 @@ class Quality:
 
 
 def develop(linear: Tensor, camera: Camera) -> Tensor:
-    """Develop linear camera RGB.
+    """Develop linear camera RGB: sRGB in [0, 1], (3, h, w), float32, on the CPU.
 
     Args:
         linear: linear camera RGB of one burst, (3, h, w), on any device, in any float dtype.
         camera: colour metadata, a batch of one.
-
-    Returns:
-        sRGB in [0, 1], (3, h, w), float32, on the CPU.
     """
     return process(linear.float().cpu()[None], camera.to(device="cpu"))[0]
 

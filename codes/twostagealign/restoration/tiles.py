@@ -42,15 +42,7 @@ class TileCutter:
         self._corners = (positions - halo).tolist()
 
     def cut(self, rows: range, columns: range) -> Tensor:
-        """Cut one tile.
-
-        Args:
-            rows: rows of its patches.
-            columns: columns of its patches.
-
-        Returns:
-            Raw planes and noise map, (2, N, 4, height, width).
-        """
+        """Cut the tile of these rows and columns of patches: raw planes and noise map, (2, N, 4, height, width)."""
         down, across = self._parts(len(rows)), self._parts(len(columns))
         size = down[-1].stop, across[-1].stop
         device = self.frames[0].planes.device

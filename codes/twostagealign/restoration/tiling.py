@@ -49,14 +49,7 @@ class Tiling:
         return self.patch * self.group + 2 * self.halo
 
     def divide(self, length: int) -> list[range]:
-        """Divide a side of a frame into tiles.
-
-        Args:
-            length: height or width of the raw planes.
-
-        Returns:
-            The patches of each tile along that side, by their numbers; the last tile may have fewer than the others.
-        """
+        """Numbers of the patches of each tile along a side of `length` raw pixels; the last tile may have fewer."""
         patches = math.ceil(length / self.patch)
         return [range(start, min(start + self.group, patches)) for start in range(0, patches, self.group)]
 

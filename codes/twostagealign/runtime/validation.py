@@ -77,15 +77,12 @@ def first_error(error: ValidationError) -> ErrorDetails:
 
 
 def schema_error(source: str, error: ValidationError, model: type[BaseModel]) -> UserError:
-    """The first error of data that does not fit a model.
+    """Make the error of data that does not fit a model, "SOURCE: KEY.KEY: what is wrong".
 
     Args:
         source: the file that the message names.
         error: of the model.
         model: the pydantic model.
-
-    Returns:
-        The error to raise: "SOURCE: KEY.KEY: what is wrong".
     """
     first = first_error(error)
     location = first["loc"]

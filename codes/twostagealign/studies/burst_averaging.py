@@ -60,16 +60,7 @@ def block_matched_average(burst: Burst, search_window: int = 48) -> Burst:
 
 
 def _find_tiles(frames: Tensor, origins: Tensor, search_window: int) -> Tensor:
-    """Find the tiles of the reference frame in every frame, coarse to fine.
-
-    Args:
-        frames: raw planes, (N, 4, H, W).
-        origins: top-left corners [y, x] in the reference frame, (P, 2), multiples of SCALE.
-        search_window: width of the search window from frame to frame, raw pixels.
-
-    Returns:
-        Top-left corners [y, x] in every frame, (P, N, 2).
-    """
+    """Find tiles at `origins` (P, 2) of the reference frame in all frames (N, 4, H, W), coarse to fine: (P, N, 2)."""
     # The blur removes aliasing of the means, and more noise.
     maps = F.avg_pool2d(F.avg_pool2d(frames, SCALE), 3, stride=1, padding=1, count_include_pad=False)
     radius = search_window // (2 * SCALE)

@@ -17,26 +17,12 @@ CUT_OFF = 0.9
 
 
 def demosaicked(burst: Burst) -> Tensor:
-    """Demosaic the reference frame and develop it.
-
-    Args:
-        burst: burst, of which only the reference frame is used.
-
-    Returns:
-        Noisy sRGB, (3, 2H, 2W), in [0, 1], on the CPU.
-    """
+    """Demosaic the reference frame of a burst and develop it: noisy sRGB in [0, 1], (3, 2H, 2W), on the CPU."""
     return develop(demosaic(burst.reference.raw()), burst.camera)
 
 
 def denoised(burst: Burst) -> Tensor:
-    """Demosaic the reference frame, develop it and denoise it by non-local means.
-
-    Args:
-        burst: burst, of which only the reference frame is used.
-
-    Returns:
-        sRGB, (3, 2H, 2W), in [0, 1], on the CPU.
-    """
+    """Denoise what `demosaicked` returns by non-local means."""
     return non_local_means(demosaicked(burst), noise_level(burst))
 
 
@@ -64,9 +50,6 @@ def non_local_means(srgb: Tensor, sigma: Tensor) -> Tensor:
     Args:
         srgb: noisy sRGB, (3, height, width), in [0, 1], on the CPU.
         sigma: standard deviation of the noise per channel, (3,), positive.
-
-    Returns:
-        Denoised sRGB, (3, height, width), in [0, 1].
 
     Raises:
         ValueError: a standard deviation is not positive.

@@ -78,9 +78,6 @@ def compare_offsets(restored: RestoredFrame, true: np.ndarray, patch: int) -> Ti
         restored: restored frame with its matches.
         true: motion of each frame relative to the reference, (N, 2) [y, x], raw pixels.
         patch: side of a tile, raw pixels.
-
-    Returns:
-        True and matched offsets, and which tiles are visible.
     """
     size = np.array(restored.image.shape[1:]) // 2
     corners = restored.origins.numpy()[:, None]

@@ -90,15 +90,12 @@ class CameraFile(_Section):
 
 
 def read_camera_file(path: Path, known: Mapping[str, object] | None = None, raw_file: Path | None = None) -> CameraFile:
-    """Read and check a camera.yml.
+    """Read and check a camera.yml, together with what raw files say.
 
     Args:
         path: the file. It may be missing if `known` is given.
         known: what raw files say themselves, by the same keys. Keys of the file replace them.
         raw_file: the raw file that `known` comes from, for errors.
-
-    Returns:
-        The values of both.
 
     Raises:
         UserError: the file is missing or cannot be read, or a value of the file or of `known` does not fit.

@@ -93,29 +93,13 @@ _mute = _Mute()
 
 
 def read_samples(path: Path) -> np.ndarray:
-    """Decode the mosaic of a raw file.
-
-    Args:
-        path: the file.
-
-    Returns:
-        Samples of the picture, without the sensor's masked borders, (height, width) uint16.
-
-    Raises:
-        UserError: if the file cannot be read.
-    """
+    """Decode the mosaic of a raw file, without masked borders: (height, width) uint16. UserError if unreadable."""
     with _opened(path) as raw:
         return raw.raw_image_visible.copy()
 
 
 def describe_burst(paths: Sequence[Path]) -> RawFile:
-    """Read the metadata of the raw files of one burst.
-
-    Args:
-        paths: the files.
-
-    Returns:
-        Metadata of the first one.
+    """Read the metadata of the raw files of one burst, and return that of the first.
 
     Raises:
         UserError: if a file cannot be read, does not hold a Bayer mosaic, or is not of the first one's kind.
@@ -186,14 +170,11 @@ def _dng_noise(path: Path) -> dict[str, float] | None:
 
 
 def upright(picture: np.ndarray, turned: int) -> np.ndarray:
-    """Turn a picture as its raw file says.
+    """Turn a picture upright, as its raw file says.
 
     Args:
         picture: (H, W) or (H, W, 3).
         turned: LibRaw's sum of 1 (mirror columns), 2 (mirror rows) and, after these, 4 (exchange rows and columns).
-
-    Returns:
-        The upright picture.
     """
     picture = picture[:: -1 if turned & 2 else 1, :: -1 if turned & 1 else 1]
     return np.ascontiguousarray(picture.swapaxes(0, 1) if turned & 4 else picture)

@@ -69,9 +69,6 @@ def open_raw_folder(path: str | Path) -> RawFolder:
             `camera_file` describes it. With raw files, camera.yml needs only what they do not say, or what it knows
             better. Noise that is given nowhere is estimated, with a warning. Or one such file.
 
-    Returns:
-        The frames; the first one has been read, the others are read when asked for.
-
     Raises:
         UserError: the folder, camera.yml or the frames are missing, camera.yml is not as described, frames differ in
             size, are smaller than 2 x 2 or two have one name, or the first one cannot be read or, where its noise has

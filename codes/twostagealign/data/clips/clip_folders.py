@@ -40,14 +40,7 @@ class ClipFolders:
         self.height, self.width = read_picture(next(iter(self._paths.values()))[0]).shape[:2]
 
     def identity(self) -> str:
-        """SHA-256 over names, sizes and times of modification of all pictures: others are another source.
-
-        Returns:
-            Hexadecimal digits.
-
-        Raises:
-            UserError: a picture has been removed.
-        """
+        """SHA-256, hexadecimal, of names, sizes and times of modification of all pictures; UserError if one is gone."""
         digest = hashlib.sha256()
         for clip, paths in self._paths.items():
             for path in paths:
@@ -59,20 +52,7 @@ class ClipFolders:
         return digest.hexdigest()
 
     def read(self, clip: str, frame: int, rows: slice = slice(None), columns: slice = slice(None)) -> np.ndarray:
-        """Read a crop of a frame; the whole picture is decoded.
-
-        Args:
-            clip: name of the clip.
-            frame: index in the clip, from 0.
-            rows: rows of the crop.
-            columns: columns of the crop.
-
-        Returns:
-            RGB, (rows, columns, 3) uint8, contiguous.
-
-        Raises:
-            UserError: the picture cannot be read, or its size differs from the first one's.
-        """
+        """Read a crop of a frame, as `ClipSource.read` does; the whole picture is decoded."""
         path = self._paths[clip][frame]
         picture = read_picture(path)
         if picture.shape != (self.height, self.width, 3):

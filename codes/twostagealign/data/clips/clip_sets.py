@@ -41,15 +41,12 @@ class ClipSet:
 
 
 def open_numbered_clip(folder: Path, noise: NoiseLevel, least: int) -> Clip:
-    """Open a clip for evaluation, whose frames must be complete.
+    """Open a clip for evaluation, whose frames must be complete. Its size is that of the first readable picture.
 
     Args:
         folder: contains the pictures. Their names end in consecutive numbers, starting anywhere.
         noise: noise level that the frames are given.
         least: smallest number of frames.
-
-    Returns:
-        The clip. Its size is that of the first picture whose size can be read.
 
     Raises:
         UserError: there are too few pictures, they are too small, or a number is missing or there twice.

@@ -62,9 +62,6 @@ def open_clips(path: str | Path) -> ClipSource:
     Args:
         path: looked up by `locate`.
 
-    Returns:
-        Its clips.
-
     Raises:
         UserError: there is no such folder, or it is neither of the two, unfinished, empty or damaged.
     """

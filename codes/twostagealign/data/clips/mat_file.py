@@ -56,14 +56,7 @@ class MatFile:
         self._file.close()
 
     def matrix(self, name: str) -> h5py.Dataset:
-        """Find a matrix by its name, without reading it.
-
-        Args:
-            name: such as "meta/ColorMatrix2".
-
-        Returns:
-            A dataset with two dimensions, whose data are all in this file.
-        """
+        """Find a matrix by its name, such as "meta/ColorMatrix2", without reading it. Its data are all in this file."""
         found: Any = self._file
         with self._errors(f"found no dataset {name}, expected one"):
             for part in name.split("/"):
@@ -73,14 +66,11 @@ class MatFile:
         return self._checked(name, found)
 
     def referenced(self, name: str, index: int) -> h5py.Dataset:
-        """Find the matrix that an entry of a matrix of object references refers to.
+        """Find the matrix that an entry of a matrix of object references refers to; see `matrix`.
 
         Args:
             name: of the matrix of references.
             index: of the entry, in the order in which they are stored.
-
-        Returns:
-            See `matrix`.
         """
         references = self.matrix(name)
         if references.dtype != h5py.ref_dtype or references.size <= index:
@@ -95,14 +85,11 @@ class MatFile:
         return self._checked(name, found)
 
     def values(self, name: str, source: h5py.Dataset) -> np.ndarray:
-        """Read the numbers of a dataset from `matrix` or `referenced`; all are finite.
+        """Read the numbers of a dataset from `matrix` or `referenced`, in its shape and dtype; all are finite.
 
         Args:
             name: for errors.
             source: the dataset.
-
-        Returns:
-            An array of the dataset's shape and dtype.
         """
         if source.dtype.kind not in "fiu":
             raise UserError(f"{self.path}: {name}: found entries of type {source.dtype}, expected numbers")
@@ -114,15 +101,12 @@ class MatFile:
         return values
 
     def vector(self, name: str, source: h5py.Dataset, lengths: Sequence[int]) -> np.ndarray:
-        """Read the numbers of a dataset with one row or one column.
+        """Read the numbers of a dataset with one row or one column, (length,) float64.
 
         Args:
             name: for errors.
             source: the dataset.
             lengths: accepted lengths.
-
-        Returns:
-            The numbers, (length,) float64.
         """
         if min(source.shape, default=0) != 1 or source.size not in lengths:
             expected = " or ".join(map(str, lengths))

@@ -125,14 +125,7 @@ class REDS(Dataset[Tensor]):
         return torch.from_numpy(np.ascontiguousarray(turned.transpose(0, 3, 1, 2)))
 
     def choose(self, index: int) -> BurstChoice:
-        """Choose clip, frames, crop and augmentation of burst `index`.
-
-        Args:
-            index: index of the burst.
-
-        Returns:
-            Its clip, frames, crop and augmentation.
-        """
+        """Choose clip, frames, crop and augmentation of burst `index`."""
         if not 0 <= index < self.length:
             raise IndexError(f"REDS: index: found {index}, expected 0 to {self.length - 1}")
         return self._choose_at_random(index) if self.augment else self._choose_in_turn(index)

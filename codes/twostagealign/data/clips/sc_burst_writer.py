@@ -23,16 +23,13 @@ _HEADER_BYTES = 512
 
 
 def write_scene(folder: Path, frames: Sequence[Tensor], shot: float, read: float) -> list[Path]:
-    """Write a burst as a scene of SC_burst, taken by the test protocol's camera.
+    """Write a burst as a scene of SC_burst, taken by the test protocol's camera; return the files.
 
     Args:
         folder: folder of the scene; created if missing; must not contain .mat files.
         frames: noisy raw planes, (4, H, W) each, in [0, 1].
         shot: shot noise, variance per unit of signal on the [0, 1] scale.
         read: read noise, standard deviation on the [0, 1] scale.
-
-    Returns:
-        The files.
 
     Raises:
         UserError: the folder contains .mat files or cannot be written.

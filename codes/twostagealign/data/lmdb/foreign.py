@@ -37,9 +37,6 @@ def open_edvr(path: str | Path) -> LmdbClips:
         path: the folder with data.mdb and meta_info.pkl, a dictionary with `keys` and `resolution` ("3_720_1280").
             The pickle is loaded without executing anything.
 
-    Returns:
-        Its clips.
-
     Raises:
         UserError: meta_info.pkl cannot be read, contains anything but plain containers, strings and numbers, or is not
             such a dictionary; or the LMDB disagrees with it.
@@ -65,9 +62,6 @@ def open_basicsr(path: str | Path) -> LmdbClips:
 
     Args:
         path: the folder with data.mdb and meta_info.txt, a line "000/00000000.png (720,1280,3) 1" for each frame.
-
-    Returns:
-        Its clips.
 
     Raises:
         UserError: meta_info.txt cannot be read or is not as described, or the LMDB disagrees with it.

@@ -127,20 +127,7 @@ class LmdbClips:
             self.read(next(iter(self.clips)), 0)  # so that a wrong size in meta_info shows here, not during a training
 
     def read(self, clip: str, frame: int, rows: slice = slice(None), columns: slice = slice(None)) -> np.ndarray:
-        """Read a crop of a frame. Uncompressed crops are read without copying the whole frame.
-
-        Args:
-            clip: name of the clip.
-            frame: index in the clip, from 0.
-            rows: rows of the crop.
-            columns: columns of the crop.
-
-        Returns:
-            RGB, (rows, columns, 3) uint8, contiguous.
-
-        Raises:
-            UserError: the frame is missing, damaged or of another size than meta_info says.
-        """
+        """Read a crop of a frame, as `ClipSource.read` does; of an uncompressed frame, only the crop is copied."""
         key = self.layout.keys[clip][frame]
         with self._transaction() as transaction:
             value = self._get(transaction, key)  # a view of the memory map, valid until the transaction ends

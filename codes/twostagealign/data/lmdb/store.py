@@ -123,13 +123,7 @@ def read_unfinished(path: Path) -> UnfinishedStore | None:
 
 
 def read_info(path: str | Path) -> StoreInfo:
-    """Read and check a store's meta_info.json.
-
-    Args:
-        path: the folder of the store.
-
-    Returns:
-        Its content.
+    """Read and check the meta_info.json in the folder of a store.
 
     Raises:
         UserError: it is missing, as in an unfinished store, or does not fit its schema.
@@ -169,26 +163,13 @@ def store_layout(frame: FrameFormat, ranges: Mapping[str, range], meta_file: str
         frame: size and compression of every frame.
         ranges: frame numbers of every clip.
         meta_file: name of the file that describes the store, for errors.
-
-    Returns:
-        The layout.
     """
     keys = {clip: _FrameKeys(clip, numbers) for clip, numbers in ranges.items()}
     return Layout(meta_file, frame.height, frame.width, keys, "rgb" if frame.compression == "none" else "picture")
 
 
 def open_store(path: str | Path) -> LmdbClips:
-    """Open an LMDB of this project for reading.
-
-    Args:
-        path: the folder that `write_store` has written.
-
-    Returns:
-        Its clips.
-
-    Raises:
-        UserError: it is unfinished or damaged.
-    """
+    """Open an LMDB that `write_store` has written; UserError if it is unfinished or damaged."""
     info = read_info(path)
     ranges = {name: range(clip.first, clip.first + clip.frames) for name, clip in info.clips.items()}
     clips = LmdbClips(path, store_layout(info.frame, ranges))

@@ -91,13 +91,7 @@ def write_store(source: str | Path, path: str | Path, compression: Compression =
 
 
 def verify_store(path: str | Path) -> StoreInfo:
-    """Decode every frame of a store and compare the checksums, with progress on stderr.
-
-    Args:
-        path: the store.
-
-    Returns:
-        The meta_info.
+    """Decode every frame of a store and compare the checksums, with progress on stderr; return the meta_info.
 
     Raises:
         UserError: the store is unfinished, or anything in it is damaged.

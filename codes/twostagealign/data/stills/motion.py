@@ -30,7 +30,7 @@ class Motion:
 def hand_held_motion(
     rng: np.random.Generator, frames: int, speed: tuple[float, float], max_rotation: float = 0.0, max_zoom: float = 0.0
 ) -> Motion:
-    """Draw the smooth random walk of a hand-held camera.
+    """Draw the smooth random walk of a hand-held camera, relative to frame N // 2.
 
     Args:
         rng: source of randomness.
@@ -38,9 +38,6 @@ def hand_held_motion(
         speed: lowest and highest length of the step from a frame to the next, in raw pixels.
         max_rotation: largest turn from a frame to the next, in degrees.
         max_zoom: largest relative change of magnification from a frame to the next.
-
-    Returns:
-        The motion relative to frame N // 2.
     """
     steps = frames - 1
     # A hand keeps its direction for a while: the heading is itself a random walk, about 30 degrees a step.

@@ -36,14 +36,7 @@ class StillsOnDevice:
         self.device = device
 
     def __call__(self, plans: Sequence[BurstPlan]) -> Tensor:
-        """Make bursts.
-
-        Args:
-            plans: plans of the bursts, all with the same number of frames.
-
-        Returns:
-            Clean sRGB frames, (B, N, 3, *size) uint8.
-        """
+        """Make bursts of plans with one number of frames: clean sRGB, (B, N, 3, *size) uint8."""
         scenes, sizes = [plan.scene for plan in plans], [self.size] * len(plans)
         views = self._interpolate(*self._windows(scenes, sizes))
         covered = {index: plan.foreground for index, plan in enumerate(plans) if plan.foreground}
@@ -134,15 +127,7 @@ class StillsOnDevice:
         )
 
     def _interpolate(self, windows: Tensor, matrices: np.ndarray) -> Tensor:
-        """Interpolate bicubically.
-
-        Args:
-            windows: (B, C, side, side), the side a power of 2.
-            matrices: (B, N, 2, 3): window (x, y) = matrix @ (x, y, 1) of the frame.
-
-        Returns:
-            (B, N, C, *size).
-        """
+        """Interpolate windows (B, C, side, side) bicubically, by maps (B, N, 2, 3) from frames: (B, N, C, *size)."""
         side = windows.shape[-1]
         y = torch.arange(self.size[0], device=self.device, dtype=torch.float32)[:, None]
         x = torch.arange(self.size[1], device=self.device, dtype=torch.float32)

@@ -133,9 +133,6 @@ class StillsInMotion(Dataset[Tensor]):
     def walk(self, index: int) -> np.ndarray:
         """True motion of the background of burst `index`.
 
-        Args:
-            index: which burst.
-
         Returns:
             (N, 2) [y, x] in raw pixels: what lies in the middle of the reference frame lies `walk` further in a frame.
         """

@@ -38,7 +38,7 @@ class Measurements(Record):
 
 
 def measure_all(methods: Sequence[Method], scenes: Sequence[AblationScene], path: Path) -> list[Cell]:
-    """Restore and measure every scene at every noise level by every method.
+    """Restore and measure every scene at every noise level by every method, and return the cells.
 
     Cells that the file already has are not computed again, unless the weights have changed.
 
@@ -46,9 +46,6 @@ def measure_all(methods: Sequence[Method], scenes: Sequence[AblationScene], path
         methods: methods with different names.
         scenes: scenes to restore.
         path: results.json, written after every burst. Cells of other methods and scenes are kept.
-
-    Returns:
-        Cells of these methods and scenes.
 
     Raises:
         UserError: the file cannot be read or written.

@@ -33,14 +33,11 @@ BASELINES = [{"color": "#888888", "linestyle": style} for style in (":", "--")]
 
 
 def tables(cells: Sequence[Cell], methods: Sequence[Method]) -> str:
-    """Return tables of the mean PSNR of each method over each group of scenes.
+    """Return Markdown tables of the mean PSNR of each method over each group of scenes.
 
     Args:
         cells: measurements of all methods on the same scenes.
         methods: rows of the tables, in this order.
-
-    Returns:
-        Tables in Markdown.
     """
     trained = [[method.name, method.training] for method in methods if method.training]
     parts = [_table(["variant", "trained for"], trained)] if trained else []

@@ -42,14 +42,11 @@ class Measurement:
 
 
 def race(*candidates: Callable[[], object], runs: int = 5) -> list[float]:
-    """Time functions in turn, so that a temporary slowdown of the machine affects all of them.
+    """Median time of each function, seconds. They take turns, so that a slowdown of the machine affects all of them.
 
     Args:
         candidates: functions to time. The first run of each is a warm-up and does not count, unless it takes `LONG`.
         runs: number of runs of each candidate that count.
-
-    Returns:
-        Median time of each candidate, seconds.
     """
     times: list[list[float]] = [[] for _ in candidates]
     for turn in range(runs + 1):
@@ -70,9 +67,6 @@ def rate(action: Callable[[int], object], seconds: float) -> float:
     Args:
         action: function to call, with the number of the call; call 0 is a warm-up.
         seconds: how long to call it, at least once.
-
-    Returns:
-        Calls per second.
     """
     action(0)
     count, start = 0, time.perf_counter()
