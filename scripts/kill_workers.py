@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from twostagealign.cli.run import run
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import REPOSITORY, output_folder, write_atomically
+from twostagealign.runtime.files import SHIPPED, output_folder, write_atomically
 
 OPTIONS = """
 name: undisturbed
@@ -89,7 +89,7 @@ def job(options: Path, name: str, logs: Path) -> Iterator[list[subprocess.Popen]
     """Start the two agents of a job; whatever happens, they are gone with all their children in the end."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc_per_node=1", "--max_restarts=3"]
     command += ["--rdzv_backend=c10d", f"--rdzv_endpoint=127.0.0.1:{free_port()}", f"--rdzv_id={name}"]
-    command += ["--monitor_interval=0.2", str(REPOSITORY / "codes" / "train.py"), "-opt", str(options)]
+    command += ["--monitor_interval=0.2", str(SHIPPED / "codes" / "train.py"), "-opt", str(options)]
     command += ["--launcher", "pytorch", "--force_yml", f"name={name}"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     agents = []

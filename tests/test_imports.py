@@ -18,6 +18,7 @@ FLOORS = (
     {"restoration"},
     {"training", "evaluation"},
     {"studies"},
+    {"api"},
     {"cli"},
 )
 """Folders of the package from the ground up. A folder imports lower floors only; `runtime` is below all of them."""

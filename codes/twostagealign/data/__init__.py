@@ -1,7 +1,7 @@
 """Where bursts come from, and the degradation that makes them."""
 
 from twostagealign.data.burst import Burst, BurstBatch, NoiseLevel, RawFrame
-from twostagealign.data.camera.raw_folder import RawFolder, open_raw_folder, write_raw_folder
+from twostagealign.data.camera.raw_folder import RawFolder, open_raw_files, open_raw_folder, write_raw_folder
 from twostagealign.data.clips.clip import Clip, ClipInMemory, open_clip
 from twostagealign.data.clips.clip_source import ClipSource, open_clips
 from twostagealign.data.clips.reds import REDS
@@ -45,6 +45,7 @@ __all__ = [
     "list_pictures",
     "open_clip",
     "open_clips",
+    "open_raw_files",
     "open_raw_folder",
     "read_burst",
     "read_bursts",

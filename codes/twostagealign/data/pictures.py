@@ -176,18 +176,34 @@ def write_picture(path: str | Path, picture: np.ndarray) -> None:
         ValueError: the array is not such a picture.
         UserError: the suffix is not `.png` or the file cannot be written.
     """
+    if Path(path).suffix.lower() != ".png":
+        raise UserError(f"{path}: pictures are written as PNG, expected a name that ends in .png")
+    encoded = encode_picture(picture)
+    write_atomically(Path(path), lambda temporary: temporary.write_bytes(encoded))
+
+
+def encode_picture(picture: np.ndarray, suffix: str = ".png") -> bytes:
+    """Encode a picture without loss.
+
+    Args:
+        picture: RGB (height, width, 3) or grey (height, width), uint8 or uint16.
+        suffix: ".png" or ".tif".
+
+    Returns:
+        The content of such a file.
+
+    Raises:
+        ValueError: the array is not such a picture.
+    """
     if picture.dtype not in (np.uint8, np.uint16) or not (
         picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)
     ):
         raise ValueError(
             f"picture: found {picture.dtype} of shape {picture.shape}, expected uint8 or uint16 (H, W, 3) or (H, W)"
         )
-    if Path(path).suffix.lower() != ".png":
-        raise UserError(f"{path}: pictures are written as PNG, expected a name that ends in .png")
     if picture.ndim == 3:
         picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    encoded = cv2.imencode(".png", picture)[1].tobytes()
-    write_atomically(Path(path), lambda temporary: temporary.write_bytes(encoded))
+    return cv2.imencode(suffix, picture)[1].tobytes()
 
 
 class PictureCache:

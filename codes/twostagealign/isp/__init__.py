@@ -1,7 +1,7 @@
 """Camera model as pure functions on tensors: from sRGB to noisy raw planes and back."""
 
 from twostagealign.isp.bayer import CFA_ORDERS, CfaOrder, demosaic, mosaic, pack, unmosaic, unpack
-from twostagealign.isp.camera import Camera, join_cameras, protocol_camera, random_camera, rgb2cam_from_xyz2cam
+from twostagealign.isp.camera import Camera, join_cameras, protocol_camera, random_camera, rgb2cam_from_xyz2cam, xyz2cam
 from twostagealign.isp.cfa import extend_to_rggb, red_position
 from twostagealign.isp.noise import PROTOCOL_LEVELS, add_noise, noise_map, protocol_noise, random_noise_levels
 from twostagealign.isp.noise_estimation import estimate_noise
@@ -38,4 +38,5 @@ __all__ = [
     "unmosaic",
     "unpack",
     "unprocess",
+    "xyz2cam",
 ]

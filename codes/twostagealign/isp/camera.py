@@ -121,6 +121,24 @@ def protocol_camera(batch: int = 1) -> Camera:
     )
 
 
+def xyz2cam(camera: Camera) -> Tensor:
+    """Return the matrices from XYZ to camera RGB as the sensor records it, before white balance.
+
+    Args:
+        camera: metadata of B bursts.
+
+    Returns:
+        XYZ (D65) -> camera RGB, (B, 3, 3), the ColorMatrix of a DNG. Its response to white is 1 / gain.
+
+    Example:
+        >>> camera = protocol_camera()
+        >>> torch.allclose(rgb2cam_from_xyz2cam(xyz2cam(camera)), camera.rgb2cam, atol=1e-6)
+        True
+    """
+    neutral = 1 / torch.stack((camera.red_gain, torch.ones_like(camera.red_gain), camera.blue_gain), dim=-1)
+    return neutral[:, :, None] * camera.rgb2cam @ torch.linalg.inv(_RGB2XYZ.to(camera.rgb2cam))
+
+
 def rgb2cam_from_xyz2cam(xyz2cam: Tensor) -> Tensor:
     """Convert the colour matrix of a raw file to the one that unprocessing needs.
 

@@ -75,7 +75,26 @@ def open_raw_folder(path: str | Path) -> RawFolder:
             to be estimated, does not show it.
     """
     path = Path(path)
-    folder, paths = (path.parent, [path]) if path.is_file() else (path, list_frames(path))
+    return open_raw_files([path]) if path.is_file() else _open(path.resolve().name, path, list_frames(path))
+
+
+def open_raw_files(paths: Sequence[Path]) -> RawFolder:
+    """Open raw files, or Bayer mosaics, one by one.
+
+    Args:
+        paths: the files, in order, at least one; as in `open_raw_folder`. camera.yml is in the folder of the first.
+
+    Returns:
+        The frames, named after the first file.
+
+    Raises:
+        UserError: as in `open_raw_folder`.
+    """
+    return _open(paths[0].stem, paths[0].parent, paths)
+
+
+def _open(name: str, folder: Path, paths: Sequence[Path]) -> RawFolder:
+    """Open raw files, or mosaics, whose camera.yml is in `folder`."""
     warn_about_numbering(paths)
     if is_raw(paths[0]):
         burst = describe_burst(paths)
@@ -84,7 +103,7 @@ def open_raw_folder(path: str | Path) -> RawFolder:
     else:
         if not os.path.lexists(folder / CAMERA_FILE):
             raise UserError(
-                f"{path}: pictures without {CAMERA_FILE}; describe the camera of Bayer mosaics there, "
+                f"{folder}: pictures without {CAMERA_FILE}; describe the camera of Bayer mosaics there, "
                 "or degrade ordinary pictures with --simulate"
             )
         described = read_camera_file(folder / CAMERA_FILE)
@@ -99,7 +118,6 @@ def open_raw_folder(path: str | Path) -> RawFolder:
         noise = NoiseLevel("camera", described.noise.shot, described.noise.read)
     else:
         noise = _estimated_noise(paths[0], levels.scale(first))
-    name = path.stem if path.is_file() else path.resolve().name
     top, left = red_position(described.cfa)
     size = ((top + height + 1) // 2, (left + width + 1) // 2)
     return RawFolder(name, frames, size, described.camera, noise, paths, height, width, described.cfa, levels, turned)

@@ -1,0 +1,250 @@
+"""Bursts from files, from arrays, and from clean pictures."""
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from twostagealign.api.camera_profile import CameraProfile
+from twostagealign.data import (
+    PROTOCOL_NOISE,
+    Burst,
+    ClipInMemory,
+    FrameSequence,
+    NoiseLevel,
+    frame_window,
+    open_raw_files,
+    open_raw_folder,
+    read_picture,
+)
+from twostagealign.data import read_burst as read_window
+from twostagealign.data.burst import Levels
+from twostagealign.data.camera.mosaics import estimate_mosaic_noise, mosaics_in_memory
+from twostagealign.isp import CFA_ORDERS
+from twostagealign.restoration.folder import WINDOW
+
+_LEAST_SIDE = 2
+_LEAST_PICTURE = 12  # the smallest even side that the window of SSIM fits into
+_SEEDS = 2**31
+_FRAMES_PER_SEED = 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class RawBurst:
+    """The raw frames that one picture is restored from, in memory, as they were stored.
+
+    Attributes:
+        source: all frames that the burst was taken from.
+        window: index in the source of each frame of the burst; the reference frame is entry N // 2.
+        frames: the frames, in the order of `window`.
+    """
+
+    source: FrameSequence
+    window: tuple[int, ...]
+    frames: Burst
+
+    def __len__(self) -> int:
+        return len(self.window)
+
+    @property
+    def reference(self) -> int:
+        """Index in the source of the frame that is restored."""
+        return self.window[len(self.window) // 2]
+
+    @property
+    def noise(self) -> NoiseLevel:
+        """Shot and read noise of the frames, given or estimated."""
+        return self.source.noise
+
+    @property
+    def truth(self) -> np.ndarray | None:
+        """Clean picture of the reference frame, sRGB (height, width, 3) uint8; None for a real camera."""
+        clean = self.frames.reference.clean
+        return None if clean is None else clean.permute(1, 2, 0).numpy()
+
+
+def read_burst(
+    source: str | Path | Sequence[str | Path], frames: int | None = None, reference: int | None = None
+) -> RawBurst:
+    """Read a burst of raw files, or of Bayer mosaics beside a camera.yml.
+
+    Args:
+        source: a folder, whose files are taken in natural order; one file, which is restored alone; or a list of files
+            in order, with camera.yml, if needed, in the folder of the first.
+        frames: number of frames to restore from; None: 5, or all if there are fewer.
+        reference: index of the frame to restore; None: the middle one.
+
+    Returns:
+        The reference frame and the frames around it.
+
+    Raises:
+        UserError: a file cannot be used.
+        ValueError: an argument is out of range.
+    """
+    if isinstance(source, str | Path):
+        sequence = open_raw_folder(source)
+    elif isinstance(source, Sequence) and source and all(isinstance(path, str | Path) for path in source):
+        sequence = open_raw_files([Path(path) for path in source])
+    else:
+        raise ValueError(f"source: found {_kind(source)}, expected a folder, a file or a list of files")
+    count = len(sequence.frames)
+    length = min(WINDOW, count) if frames is None else _whole("frames", frames, 1, count)
+    return _take(sequence, length, reference)
+
+
+def burst_from_arrays(
+    mosaics: np.ndarray | Tensor | Sequence[np.ndarray | Tensor],
+    camera: CameraProfile,
+    *,
+    cfa: str = "RGGB",
+    black_level: float | Sequence[float] = 0,
+    white_level: float | None = None,
+    noise: NoiseLevel | None = None,
+    reference: int | None = None,
+) -> RawBurst:
+    """Make a burst from Bayer mosaics in memory. All of them are used.
+
+    Args:
+        mosaics: consecutive frames, (N, height, width): integers with levels, 0 to 65535, or floats in [0, 1]. Odd
+            sides are allowed.
+        camera: colours of the camera.
+        cfa: colours of the upper left 2 x 2 cell: RGGB, BGGR, GRBG or GBRG.
+        black_level: black level of integer mosaics; or four: of R, of G in red rows, of G in blue rows, of B.
+        white_level: white level of integer mosaics.
+        noise: shot and read noise on the [0, 1] scale; None: estimated from the reference frame.
+        reference: index of the frame to restore; None: the middle one.
+
+    Returns:
+        The burst.
+
+    Raises:
+        ValueError: an argument is not as above, or the noise has to be estimated and cannot be.
+    """
+    array = _stack("mosaics", mosaics)
+    if array.ndim != 3 or not len(array) or min(array.shape[1:]) < _LEAST_SIDE:
+        raise ValueError(f"mosaics: found shape {array.shape}, expected (N, height, width), at least 1 x 2 x 2")
+    if not isinstance(camera, CameraProfile):
+        raise ValueError(f"camera: found {_kind(camera)}, expected a CameraProfile")
+    if cfa not in CFA_ORDERS:
+        raise ValueError(f"cfa: found {cfa!r}, expected one of {', '.join(CFA_ORDERS)}")
+    levels = _levels(array, black_level, white_level)
+    index = len(array) // 2 if reference is None else _whole("reference", reference, 0, len(array) - 1)
+    array = array.astype(np.float32) if levels is None else array.astype(np.uint16)
+    if noise is None:
+        try:
+            noise = estimate_mosaic_noise(array[index], cfa, levels)
+        except ValueError as error:
+            raise ValueError(f"noise: cannot be estimated, {error}; give a NoiseLevel") from None
+    _check_noise(noise)
+    return _take(mosaics_in_memory(array, cfa, levels, camera.camera(), noise), len(array), index)
+
+
+def simulate(
+    pictures: np.ndarray | Tensor | Sequence[np.ndarray | Tensor | str | Path],
+    noise: str | NoiseLevel = "high",
+    seed: int = 0,
+    reference: int | None = None,
+) -> RawBurst:
+    """Make a noisy burst from clean pictures by the paper's test protocol; it keeps the truth.
+
+    Args:
+        pictures: consecutive frames, sRGB, (N, height, width, 3) uint8, or a list of such pictures or of picture
+            files. Pictures of odd size lose their last row or column.
+        noise: "high" or "low", the levels of the test protocol, or another level.
+        seed: seed of the noise, 0 or more. 0 gives the noise of the test protocol for frames 1 to N of a clip.
+        reference: index of the frame to restore; None: the middle one.
+
+    Returns:
+        The burst. All pictures are used.
+
+    Raises:
+        UserError: a file cannot be read.
+        ValueError: an argument is not as above.
+    """
+    level = PROTOCOL_NOISE.get(noise) if isinstance(noise, str) else noise
+    if level is None:
+        raise ValueError(f"noise: found {noise!r}, expected {', '.join(PROTOCOL_NOISE)} or a NoiseLevel")
+    _check_noise(level)
+    seed = _whole("seed", seed, 0, _SEEDS - 1)
+    if isinstance(pictures, list | tuple):
+        pictures = [read_picture(entry) if isinstance(entry, str | Path) else entry for entry in pictures]
+    array = _stack("pictures", pictures)
+    if array.ndim != 4 or array.shape[3] != 3 or array.dtype != np.uint8 or not len(array):
+        found = f"{array.dtype} of shape {array.shape}"
+        raise ValueError(f"pictures: found {found}, expected uint8 of shape (N, height, width, 3)")
+    height, width = (side // 2 * 2 for side in array.shape[1:3])
+    if min(height, width) < _LEAST_PICTURE:
+        raise ValueError(f"pictures: found {width}x{height} pixels, expected at least {_LEAST_PICTURE} on each side")
+    tensor = torch.from_numpy(array[:, :height, :width]).permute(0, 3, 1, 2).contiguous()
+    clip = ClipInMemory("simulated", tensor, level, first_number=1 + seed * _FRAMES_PER_SEED)
+    return _take(clip, len(array), reference)
+
+
+def _take(sequence: FrameSequence, length: int, reference: int | None) -> RawBurst:
+    count = len(sequence.frames)
+    index = count // 2 if reference is None else _whole("reference", reference, 0, count - 1)
+    window = frame_window(index, count, length)
+    return RawBurst(sequence, tuple(window), read_window(sequence, window))
+
+
+def _levels(array: np.ndarray, black_level: float | Sequence[float], white_level: float | None) -> Levels | None:
+    """Check the range of mosaics; black and white level of integers, None for floats."""
+    if array.dtype.kind not in "uif":
+        raise ValueError(f"mosaics: found {array.dtype}, expected integers or floats")
+    low, high = array.min(), array.max()
+    if array.dtype.kind == "f":
+        if white_level is not None or np.any(np.asarray(black_level) != 0):
+            raise ValueError("black_level, white_level: given for floats; they are for integer mosaics")
+        if not (low >= 0 and high <= 1):
+            raise ValueError(f"mosaics: found floats from {low:g} to {high:g}, expected 0 to 1; clip or scale them")
+        return None
+    if low < 0 or high > 65535:
+        raise ValueError(f"mosaics: found integers from {low} to {high}, expected 0 to 65535")
+    if white_level is None:
+        raise ValueError("white_level: missing; integer mosaics need it")
+    try:
+        black = np.broadcast_to(np.asarray(black_level, dtype=float), 4)
+        white = float(white_level)
+    except (TypeError, ValueError):
+        raise ValueError("black_level, white_level: expected a number or four, and a number") from None
+    if not (np.isfinite(black).all() and black.min() >= 0):
+        raise ValueError(f"black_level: found {black_level}, expected 0 or more")
+    if not black.max() < white <= 65535:
+        raise ValueError(f"white_level: found {white:g}, expected more than the black level, at most 65535")
+    red, green1, green2, blue = black.tolist()
+    return Levels((red, green1, green2, blue), white)
+
+
+def _check_noise(noise: object) -> None:
+    if not isinstance(noise, NoiseLevel):
+        raise ValueError(f"noise: found {_kind(noise)}, expected a NoiseLevel")
+    if not (0 <= noise.shot <= 1 and 0 <= noise.read <= 1):
+        raise ValueError(f"noise: found shot {noise.shot:g} and read {noise.read:g}, expected 0 to 1")
+
+
+def _stack(name: str, values: Any) -> np.ndarray:
+    """Convert an array or tensor, or a list of them, to an array."""
+    parts = values if isinstance(values, list | tuple) else [values]
+    arrays = [part.detach().cpu().numpy() if isinstance(part, Tensor) else part for part in parts]
+    if not all(isinstance(array, np.ndarray) for array in arrays) or len({array.shape for array in arrays}) != 1:
+        raise ValueError(f"{name}: found {_kind(values)}, expected an array, or a list of arrays of one size")
+    return arrays[0] if parts is not values else np.stack(arrays)
+
+
+def _whole(name: str, value: object, least: int, most: int) -> int:
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = least - 1
+    if not least <= number <= most or isinstance(value, bool):
+        raise ValueError(f"{name}: found {value!r}, expected an integer from {least} to {most}")
+    return number
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__

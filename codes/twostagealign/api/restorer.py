@@ -1,0 +1,142 @@
+"""A loaded checkpoint that restores bursts."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from twostagealign.api.bursts import RawBurst
+from twostagealign.api.result import Result
+from twostagealign.matching import Search
+from twostagealign.models import TwoStageRestorer
+from twostagealign.models.checkpoint import find_checkpoint, open_restorer
+from twostagealign.restoration.frame import restore_strips
+from twostagealign.restoration.quality import develop, measure, to_uint8
+from twostagealign.restoration.tiling import Tiling, count_tiles
+from twostagealign.runtime.device import pick_device, pick_dtype
+from twostagealign.runtime.errors import UserError
+
+Device = Literal["auto", "cpu", "cuda"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16", "float64"]
+
+
+class Restorer:
+    """Restores bursts with the networks of one checkpoint. `load` makes it.
+
+    Args:
+        model: the networks and the matcher, in evaluation mode, on the device to work on.
+        name: name or file of the checkpoint, for display.
+    """
+
+    def __init__(self, model: TwoStageRestorer, name: str) -> None:
+        self.model = model
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<Restorer {self.name}: {type(self.model.network).__name__} on {self.device}>"
+
+    @property
+    def device(self) -> torch.device:
+        """The device that it works on."""
+        return next(self.model.parameters()).device
+
+    def restore(
+        self,
+        burst: RawBurst,
+        tiling: Tiling | None = None,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> Result:
+        """Restore the reference frame of a burst.
+
+        Args:
+            burst: from `read_burst`, `burst_from_arrays` or `simulate`.
+            tiling: sizes of the tiles; None: those of the paper's REDS protocol. `FAST` takes less time.
+            progress: called with the number of finished patches and the number of all patches.
+
+        Returns:
+            The picture.
+
+        Raises:
+            UserError: the result is not finite.
+            ValueError: an argument is of another type.
+        """
+        if not isinstance(burst, RawBurst):
+            found = type(burst).__name__
+            raise ValueError(f"burst: found {found}, expected what read_burst, burst_from_arrays or simulate returns")
+        if tiling is not None and not isinstance(tiling, Tiling):
+            raise ValueError(f"tiling: found {type(tiling).__name__}, expected a Tiling")
+        tiling = tiling or Tiling()
+        frames = burst.frames
+        strips: list[np.ndarray] = []
+        pictures: list[np.ndarray] = []
+        colours: list[Tensor] = []
+
+        def take(strip: Tensor) -> None:
+            if not strip.isfinite().all():
+                raise UserError(f"{self.name}: the network's result is not finite; use another checkpoint or dtype")
+            srgb = develop(strip, frames.camera)
+            strips.append(strip.float().permute(1, 2, 0).numpy())
+            pictures.append(to_uint8(srgb))
+            if frames.has_target:
+                colours.append(srgb)
+
+        done, total = 0, count_tiles(frames.size, tiling)
+
+        def count(patches: int) -> None:
+            nonlocal done
+            done += patches
+            if progress:
+                progress(done, total)
+
+        matches = restore_strips(self.model, frames, tiling, take, count)
+        rows = len(matches.origins[:, 0].unique())
+        truth = develop(frames.target(), frames.camera) if colours else None
+        return Result(
+            srgb=np.ascontiguousarray(burst.source.finish(np.concatenate(pictures))),
+            linear=np.ascontiguousarray(burst.source.finish(np.concatenate(strips))),
+            shifts=matches.shifts.unflatten(0, (rows, -1)).numpy(),
+            window=burst.window,
+            camera=frames.camera,
+            quality=None if truth is None else measure(torch.cat(colours, dim=1), truth),
+        )
+
+
+def load(
+    name: str | Path,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    features: str | Path | None = None,
+    search: Search | None = None,
+) -> Restorer:
+    """Load a checkpoint.
+
+    Args:
+        name: name of a shipped checkpoint, such as "tiny", or a file: weights or a training state of this project, or
+            the released weights of the paper's authors.
+        device: "auto" (cuda if there is one), "cpu" or "cuda".
+        dtype: what the network computes in: "auto" (bfloat16 on a GPU that is made for it, float32 elsewhere),
+            "float32", "bfloat16", "float16" or "float64".
+        features: file of the feature net, which released weights have apart.
+        search: where patches are searched; None: up to 24 raw pixels from frame to frame.
+
+    Returns:
+        The restorer.
+
+    Raises:
+        UserError: there is no such checkpoint, it cannot be used, or there is no such device.
+        ValueError: an argument is not as above.
+    """
+    if not isinstance(name, str | Path):
+        raise ValueError(f"name: found {name!r}, expected a name or a file")
+    for argument, value, known in (("device", device, get_args(Device)), ("dtype", dtype, get_args(Dtype))):
+        if value not in known:
+            raise ValueError(f"{argument}: found {value!r}, expected one of {', '.join(known)}")
+    if search is not None and not isinstance(search, Search):
+        raise ValueError(f"search: found {type(search).__name__}, expected a Search")
+    place = pick_device(device)
+    model = open_restorer(find_checkpoint(str(name)), None if features is None else Path(features), search=search)
+    model.to(place).network.to(pick_dtype(dtype, place))
+    return Restorer(model, str(name))

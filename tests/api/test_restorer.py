@@ -1,0 +1,152 @@
+"""Loading, restoring, saving and measuring through the public interface."""
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import rawpy
+import torch
+
+import twostagealign as tsa
+from twostagealign.data import bundled_picture, write_picture, write_raw_folder
+from twostagealign.isp import protocol_camera
+from twostagealign.models.checkpoint import find_checkpoint, save_weights
+from twostagealign.restoration.folder import restore_folder
+
+TILING = tsa.Tiling(patch=16)
+
+
+@pytest.fixture(scope="module")
+def restorer(tiny_checkpoint: Path) -> tsa.Restorer:
+    return tsa.load(tiny_checkpoint, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def pictures() -> np.ndarray:
+    photograph = bundled_picture("coffee")
+    return np.stack([photograph[100:140, left : left + 52] for left in (200, 204, 208)])
+
+
+@pytest.fixture(scope="module")
+def result(restorer: tsa.Restorer, pictures: np.ndarray) -> tsa.Result:
+    return restorer.restore(tsa.simulate(pictures), TILING)
+
+
+def read(path: Path) -> np.ndarray:
+    return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[..., ::-1]
+
+
+def test_result_is_what_the_program_writes(restorer, result, pictures, tiny_checkpoint, tmp_path) -> None:
+    (tmp_path / "clip").mkdir()
+    for number, picture in enumerate(pictures):
+        write_picture(tmp_path / "clip" / f"{number}.png", picture)
+    written = restore_folder(
+        tmp_path / "clip", tmp_path / "out", tiny_checkpoint, simulate="high", device="cpu", tiling=TILING
+    )
+    assert np.array_equal(read(tmp_path / "out" / "1.png"), result.srgb)
+    assert written["mean"] == {"psnr": result.quality.psnr, "ssim": result.quality.ssim}
+
+
+def test_shapes(result: tsa.Result) -> None:
+    assert (result.srgb.shape, result.srgb.dtype) == ((40, 52, 3), np.uint8)
+    assert (result.linear.shape, result.linear.dtype) == ((40, 52, 3), np.float32)
+    assert result.shifts.shape == (2, 2, 3, 2)
+    assert not result.shifts[:, :, 1].any()
+    assert result.window == (0, 1, 2)
+    assert result.reference == 1
+
+
+def test_raw_result_is_cropped(restorer: tsa.Restorer, tmp_path: Path) -> None:
+    mosaics = torch.rand(1, 19, 27, generator=torch.Generator().manual_seed(0))
+    write_raw_folder(tmp_path / "raw", mosaics, protocol_camera(), 1e-3, 1e-2, "BGGR")
+    result = restorer.restore(tsa.read_burst(tmp_path / "raw"), TILING)
+    assert result.srgb.shape == result.linear.shape == (19, 27, 3)
+    assert result.quality is None
+
+
+def test_progress_ends_at_the_number_of_patches(restorer: tsa.Restorer, pictures: np.ndarray) -> None:
+    calls: list[tuple[int, int]] = []
+    tiling = tsa.Tiling(patch=16, batch=1)
+    restorer.restore(tsa.simulate(pictures), tiling, progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_saved_pictures(result: tsa.Result, tmp_path: Path) -> None:
+    for suffix in ("png", "tif", "TIFF", "dng"):
+        result.save(tmp_path / f"picture.{suffix}")
+    assert np.array_equal(read(tmp_path / "picture.png"), result.srgb)
+    deep = read(tmp_path / "picture.tif")
+    assert deep.dtype == np.uint16
+    assert np.abs(deep / 257 - result.srgb).max() < 0.51
+    assert np.array_equal(read(tmp_path / "picture.TIFF"), deep)
+    with rawpy.imread(str(tmp_path / "picture.dng")) as raw:
+        stored = raw.raw_image_visible[..., :3].copy()
+    assert np.abs(stored / 65535 - result.linear.clip(0, 1)).max() < 1e-5
+    assert (tmp_path / "picture.png").read_bytes() == result._repr_png_()
+
+
+def test_a_picture_is_not_saved_as_something_else(result: tsa.Result, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^path: found '.*picture\.jpg', expected a name that ends in \.png, "):
+        result.save(str(tmp_path / "picture.jpg"))
+    with pytest.raises(tsa.UserError, match="cannot be written"):
+        result.save(tmp_path / "none" / "picture.dng")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": 5}, "name: found 5, expected a name or a file"),
+        ({"device": "gpu"}, "device: found 'gpu', expected one of auto, cpu, cuda"),
+        ({"dtype": "int8"}, "dtype: found 'int8', expected one of auto, float32"),
+        ({"search": 48}, "search: found int, expected a Search"),
+    ],
+)
+def test_wrong_arguments_of_load(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        tsa.load(**({"name": "tiny"} | arguments))
+
+
+def test_wrong_arguments_of_restore(restorer: tsa.Restorer, pictures: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"^burst: found ndarray, expected what read_burst, "):
+        restorer.restore(pictures)
+    with pytest.raises(ValueError, match=r"^tiling: found str, expected a Tiling"):
+        restorer.restore(tsa.simulate(pictures), "fast")
+
+
+def test_unknown_checkpoint() -> None:
+    with pytest.raises(tsa.UserError, match=r"^tinny: no such file, and none of the shipped checkpoints: .*tiny"):
+        tsa.load("tinny")
+
+
+def test_a_result_that_is_not_finite_is_refused(make_restorer, nodes, pictures, tmp_path) -> None:
+    model = make_restorer()
+    weights = {name: 1e30 * value for name, value in model.state_dict().items()}
+    save_weights(tmp_path / "broken.safetensors", weights, nodes)
+    with pytest.raises(tsa.UserError, match="not finite"):
+        tsa.load(tmp_path / "broken.safetensors", device="cpu").restore(tsa.simulate(pictures), TILING)
+
+
+def test_shipped_models() -> None:
+    models = {model.name: model for model in tsa.list_models()}
+    assert models["tiny"].path == find_checkpoint("tiny")
+    assert models["tiny"].network == "TwoStageNet"
+    for model in models.values():
+        assert model.parameters == sum(weight.numel() for weight in tsa.load(model.name).model.parameters())
+        assert "because" in model.licence
+
+
+def test_quality_of_pictures() -> None:
+    dark = np.full((16, 16, 3), 50, np.uint8)
+    light = np.full((16, 16, 3), 101, np.uint8)
+    assert tsa.psnr(dark, light) == pytest.approx(20 * np.log10(255 / 51))
+    assert tsa.psnr(dark / 255, light) == pytest.approx(tsa.psnr(dark, light))
+    assert tsa.ssim(torch.from_numpy(dark), dark) == pytest.approx(1)
+    with pytest.raises(ValueError, match=r"^image: found shape \(3, 16, 16\), expected \(height, width, 3\)"):
+        tsa.psnr(dark.transpose(2, 0, 1), light)
+    with pytest.raises(ValueError, match=r"^target: found int64, expected uint8 or floats"):
+        tsa.ssim(dark, light.astype(int))
+    with pytest.raises(ValueError, match=r"^target: found shape"):
+        tsa.psnr(dark, light[:8])
