@@ -1,11 +1,14 @@
 """Many inputs: making them, running the programs on them, judging, counting, keeping what failed."""
 
-import multiprocessing
+import contextlib
+import json
 import os
 import random
 import shlex
 import shutil
+import signal
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -102,8 +105,31 @@ class Campaign:
         if jobs == 1:
             yield from map(self.try_input, numbers)
             return
-        with multiprocessing.get_context("fork").Pool(jobs) as pool:
-            yield from pool.imap_unordered(self.try_input, numbers)
+        # Not by multiprocessing: some libraries ask it whether a process was forked, and then warn.
+        source, sink = os.pipe()
+        workers = [self._fork_worker(numbers[job::jobs], sink) for job in range(jobs)]
+        os.close(sink)
+        try:
+            with os.fdopen(source) as lines:
+                for line in lines:
+                    yield Verdict(**json.loads(line))
+        finally:
+            for worker in workers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker, signal.SIGTERM)
+                os.waitpid(worker, 0)
+
+    def _fork_worker(self, numbers: Sequence[int], sink: int) -> int:
+        worker = os.fork()
+        if worker:
+            return worker
+        try:
+            for number in numbers:
+                os.write(sink, (json.dumps(asdict(self.try_input(number))) + "\n").encode())
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
 
     def try_input(self, number: int) -> Verdict:
         """Make an input, run its program on it, judge."""
@@ -118,7 +144,7 @@ class Campaign:
             problem = judge(attempt.refuse, run, folder)
             outcome = "failed" if problem else "refused" if run.status else "accepted"
             kept = self._keep(name, number, attempt, run, problem, folder) if problem else ""
-            return Verdict(name, number, outcome, problem, run.answer, run.seconds, kept)
+            return Verdict(name, number, outcome, problem[:500], run.answer[:500], run.seconds, kept)
         finally:
             for path in (folder, logs):
                 shutil.rmtree(path, ignore_errors=True)

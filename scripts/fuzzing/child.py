@@ -176,7 +176,7 @@ def _watch(folders: Sequence[Path], report: int) -> None:
         offence = None
         if event in _STARTS:
             offence = f"started a program: {arguments[0]!r:.100}"
-        elif event == "socket.connect":
+        elif event == "socket.connect" and not (isinstance(arguments[1], str) and inside(arguments[1])):
             offence = f"connected to {arguments[1]!r:.100}"
         elif event == "open":
             path, _, flags = arguments
