@@ -32,6 +32,8 @@ def main() -> int:
     add("--json", type=Path, metavar="FILE", help="write the table there, too")
     add("--verbose", action="store_true", help="print what the programs answer")
     arguments = parser.parse_args()
+    if arguments.json:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
     campaign = Campaign(arguments.output, arguments.seed, arguments.only or list(KINDS))
     numbers = [arguments.number] if arguments.number is not None else range(arguments.inputs)
     found = campaign.run(numbers, arguments.jobs, arguments.minutes, arguments.verbose)

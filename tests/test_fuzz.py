@@ -2,6 +2,7 @@
 
 import json
 import random
+import subprocess
 import sys
 from pathlib import Path
 
@@ -79,3 +80,11 @@ def test_damage_is_a_function_of_the_seed(monkeypatch) -> None:
         made = [[make(random.Random(seed)) for seed in range(50)] for _ in range(2)]
         assert made[0] == made[1]
         assert len(set(made[0])) > 25
+
+
+@pytest.mark.slow
+def test_a_short_run_finds_nothing(tmp_path) -> None:
+    command = [sys.executable, SCRIPTS / "fuzz.py", "--inputs", "300", "--output", tmp_path, "--json", tmp_path / "x"]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr[-2000:]
+    assert sum(kind["accepted"] for kind in json.loads((tmp_path / "x").read_text())["kinds"].values()) > 20

@@ -144,7 +144,7 @@ class Campaign:
             problem = judge(attempt.refuse, run, folder)
             outcome = "failed" if problem else "refused" if run.status else "accepted"
             kept = self._keep(name, number, attempt, run, problem, folder) if problem else ""
-            return Verdict(name, number, outcome, problem[:500], run.answer[:500], run.seconds, kept)
+            return Verdict(name, number, outcome, problem[:200], run.answer[:200], run.seconds, kept)
         finally:
             for path in (folder, logs):
                 shutil.rmtree(path, ignore_errors=True)
