@@ -90,6 +90,8 @@ def run_program(
     Returns:
         How it ended.
     """
+    for name in ("stdout", "stderr", "offences"):  # even if the child ends before it opens them
+        (logs / name).write_bytes(b"")
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
