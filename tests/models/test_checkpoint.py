@@ -1,11 +1,14 @@
 import os
 import pickle
+import re
 import resource
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
+from torch import nn
 
 from twostagealign.archs import GCPNet, to_released
 from twostagealign.data.burst import Burst, RawFrame
@@ -329,8 +332,10 @@ class TestUnreadable:
         path.unlink()
         for content in (b"", b"name: two_stage\nseed: 0\n" * 20, bytes(range(256))):
             path.write_bytes(content)
-            assert message_of(load_weights, path).startswith(
-                f"{path}: damaged or of another kind ({len(content)} bytes), expected a "
+            problem = f"damaged or of another kind ({len(content)} bytes)" if content else "an empty file"
+            assert message_of(load_weights, path) in (
+                f"{path}: not a checkpoint with plain tensors: {problem}",
+                f"{path}: not a safetensors file: {problem}",
             )
 
     @pytest.mark.parametrize("keep", [0.02, 0.5, 0.999])
@@ -341,7 +346,38 @@ class TestUnreadable:
             load_weights(whole)
             path = tmp_path / f"cut_{whole.name}"
             path.write_bytes(whole.read_bytes()[: int(keep * whole.stat().st_size)])
-            assert message_of(load_weights, path).startswith(f"{path}: damaged or of another kind")
+            message = message_of(load_weights, path)
+            assert message.startswith(f"{path}: not a ")
+            assert ": damaged or of another kind (" in message
+
+    @pytest.mark.parametrize(
+        ("name", "content", "problem"),
+        [
+            ("a.pth", b"\x89PNG\r\n\x1a\n" + bytes(50), "a picture"),
+            ("a.safetensors", b"\xff\xd8\xff\xe0" + bytes(50), "a picture"),
+            ("a.safetensors", b"\n<!DOCTYPE html><html>", "a web page instead of the file; download it again"),
+            ("a.pth", b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer; fetch the file"),
+            ("a.pth", save({"a": torch.zeros(1)}), "a safetensors file; rename it to end in .safetensors"),
+            ("a.safetensors", {"a": torch.zeros(1)}, "a file of torch.save; rename it to end in .pth"),
+            ("a.pth", nn.Conv2d(1, 1, 1), "holds Python objects (torch.nn.modules.conv.Conv2d); save the state dict"),
+        ],
+    )
+    def test_sound_files_of_other_programs_are_called_what_they_are(self, tmp_path, name, content, problem) -> None:
+        path = tmp_path / name
+        path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
+        message = message_of(load_weights, path)
+        assert f": {problem}" in message
+        assert "damaged" not in message
+
+    def test_archives_of_something_else(self, tmp_path) -> None:
+        path = tmp_path / "a.pth"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("word/document.xml", "<x/>")
+        assert message_of(load_weights, path).endswith(": a zip archive of something else")
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("net/data.pkl", b"")
+            archive.writestr("net/constants.pkl", b"")
+        assert message_of(load_weights, path).endswith(": a TorchScript program; save its state dict instead")
 
     @pytest.mark.parametrize("content", [{}, [torch.zeros(1)], 3, {"a": 1}, {0: torch.zeros(1)}, {"params": {}}])
     def test_no_weights_in_it(self, tmp_path, content) -> None:
@@ -349,9 +385,10 @@ class TestUnreadable:
         torch.save(content, path)
         assert message_of(load_weights, path) == f"{path}: holds no weights, expected a state dict of tensors"
 
-    def test_metadata_that_is_no_json(self, tmp_path) -> None:
+    @pytest.mark.parametrize("metadata", ["{", "[" * 100_000])
+    def test_metadata_that_is_no_json(self, tmp_path, metadata) -> None:
         path = tmp_path / "net.safetensors"
-        save_file({"a": torch.zeros(1)}, path, metadata={checkpoint.METADATA_KEY: "{"})
+        save_file({"a": torch.zeros(1)}, path, metadata={checkpoint.METADATA_KEY: metadata})
         assert message_of(load_weights, path).startswith(f"{path}: damaged")
 
 
@@ -374,7 +411,7 @@ def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path, form) -> 
     else:
         torch.save(content, path, _use_new_zipfile_serialization=form == "zip")
     for read in (load_weights, load_torch_file, open_restorer):
-        assert message_of(read, path).startswith(f"{path}: damaged or of another kind")
+        assert message_of(read, path).startswith(f"{path}: not a checkpoint with plain tensors: ")
         assert not target.exists()
     if form == "pickle":
         pickle.loads(path.read_bytes())
@@ -425,7 +462,8 @@ class TestInterruptedWrites:
             message = message_of(write, old, state)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        assert message.startswith(f"{old}: cannot be written (")
+        # safetensors, PyTorch and Python report it in words of their own.
+        assert re.fullmatch(rf"{old}: cannot be written \(.*(disk full|[Ff]ile too large).*\)", message)
         self.check(old)
 
     def test_in_a_folder_that_is_not_there(self, tmp_path, restorer) -> None:

@@ -419,7 +419,7 @@ class TestMistakes:
         path = tmp_path / "net.pth"
         assert refusal(simulate="low", checkpoint=path).startswith(f"{path}: no such file")
         path.write_text("name: two_stage\n")
-        assert refusal(simulate="low", checkpoint=path).startswith(f"{path}: damaged or of another kind")
+        assert refusal(simulate="low", checkpoint=path).startswith(f"{path}: not a checkpoint with plain tensors")
 
     def test_output_below_a_file(self, restore, tmp_path) -> None:
         (tmp_path / "file").write_text("mine")

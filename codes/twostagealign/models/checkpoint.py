@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from twostagealign.archs import from_released, infer_network, is_released, widen
 from twostagealign.matching import Matcher, Search
 from twostagealign.models import TwoStageRestorer
+from twostagealign.models.foreign_files import describe_foreign
 from twostagealign.options.registry import FEATURES, NETWORKS, build
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import SHIPPED, check_regular, checked_path, locate, write_atomically
@@ -99,7 +100,7 @@ def load_torch_file(path: Path) -> Any:
             warnings.simplefilter("ignore")  # the error says what matters
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler raises whatever the damage leads to
-        raise UserError(f"{path}: {_why_unreadable(path, expected)}") from error
+        raise UserError(f"{path}: not {expected}: {describe_foreign(path, error)}") from error
 
 
 def load_weights(path: Path, averaged: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -124,9 +125,13 @@ def load_weights(path: Path, averaged: bool = True) -> tuple[dict[str, Tensor], 
         try:
             with safe_open(path, framework="pt") as file:
                 state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                metadata = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
+                text = (file.metadata() or {}).get(METADATA_KEY, "{}")
         except (OSError, SafetensorError, ValueError) as error:
-            raise UserError(f"{path}: {_why_unreadable(path, 'a safetensors file')}") from error
+            raise UserError(f"{path}: not a safetensors file: {describe_foreign(path, error)}") from error
+        try:
+            metadata = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path}: damaged: its metadata are not JSON") from error
     else:
         state = load_torch_file(path)
         if isinstance(state, dict):
@@ -161,10 +166,6 @@ def check_weights(state: Mapping[str, Tensor], path: Path) -> None:
             raise UserError(f"{path}: weight {name}: found {kind}, expected floating-point numbers")
         if not tensor.isfinite().all():
             raise UserError(f"{path}: weight {name} holds infinite values or NaN; use another checkpoint")
-
-
-def _why_unreadable(path: Path, expected: str) -> str:
-    return f"damaged or of another kind ({path.stat().st_size} bytes), expected {expected}"
 
 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: Path) -> None:
