@@ -188,3 +188,10 @@ def test_names_in_the_csv_are_no_formulas(name) -> None:
     rows = list(csv.DictReader(io.StringIO(frames_csv(results([frame(name, 0, -3.0)])), newline="")))
     assert rows[0]["clip"] == f"'{name}"
     assert rows[0]["psnr"] == "-3.0"  # a number stays one
+
+
+@pytest.mark.parametrize(("name", "text"), [("a;=1;-2", "a;'=1;'-2"), ('a; "+1', """a;' "+1"""), ("a;b=1", "a;b=1")])
+def test_names_split_at_semicolons_are_no_formulas(name, text) -> None:
+    """As spreadsheets do where the comma is the decimal mark."""
+    rows = list(csv.DictReader(io.StringIO(frames_csv(results([frame(name, 0, 30.0)])))))
+    assert rows[0]["clip"] == text

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
@@ -18,7 +19,8 @@ from twostagealign.evaluation.results import (
 )
 from twostagealign.evaluation.results_text import UNITS, cost, difference, grouped, measured
 
-_FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
+_CELLS_THAT_CALCULATE = re.compile(r"""(^|;)(?=[\s"]*['=+@＝＋－＠-]|[\t\r\n])""")
+"""Where a cell begins with a sign that spreadsheets calculate. Where the comma is the decimal mark, `;` ends a cell."""
 
 
 def summarise_clip(clip: str, frames: Sequence[FrameResult]) -> Summary:
@@ -90,7 +92,8 @@ def frames_csv(results: Results) -> str:
     """All frames as comma-separated values, a row each.
 
     A spreadsheet calculates text that begins with a sign such as "=", and names of clips may come from anybody. Such
-    names, and those that begin with an apostrophe, get an apostrophe in front, the usual mark of a text.
+    names, and those that begin with an apostrophe, get an apostrophe in front, the usual mark of a text; also behind a
+    semicolon, where some spreadsheets begin a new cell.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -106,7 +109,7 @@ def frames_csv(results: Results) -> str:
 
 
 def _spreadsheet_text(name: str) -> str:
-    return f"'{name}" if name.lstrip(" ").startswith(_FORMULA_SIGNS) else name
+    return _CELLS_THAT_CALCULATE.sub(r"\1'", name)
 
 
 def _aligned(rows: Iterable[Sequence[str]]) -> list[str]:
