@@ -1,7 +1,7 @@
 """Measure speed and memory: python scripts/benchmark.py [SUITE ...]. The default is all suites."""
 
 import argparse
-import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +13,7 @@ from twostagealign.cli.arguments import Parser
 from twostagealign.cli.run import run
 from twostagealign.models import TwoStageRestorer
 from twostagealign.runtime.environment import environment
-from twostagealign.runtime.files import write_atomically
+from twostagealign.runtime.files import write_json
 from twostagealign.studies import benchmarks
 from twostagealign.studies.benchmarks import Measurement
 
@@ -52,12 +52,12 @@ def main() -> None:
         print(f"{suite}", flush=True)
         for result in SUITES[suite](arguments):
             print(f"  {result}", flush=True)
-            results.append({"suite": suite, **asdict(result), "passes": result.passes})
+            value = result.value if math.isfinite(result.value) else None  # JSON has no NaN
+            results.append({"suite": suite, **asdict(result), "value": value, "passes": result.passes})
     missed = sum(not result["passes"] for result in results)
     print("every bar is met" if not missed else f"{missed} bars are missed")
     if arguments.json:
-        text = json.dumps({"environment": environment(), "results": results}, indent=2)
-        write_atomically(arguments.json, lambda temporary: temporary.write_text(text + "\n"))
+        write_json(arguments.json, {"environment": environment(), "results": results})
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ agents exit with 0 and its last training state holds the weights of a job that n
 """
 
 import argparse
-import json
 import os
 import random
 import signal
@@ -28,7 +27,7 @@ from tqdm import tqdm
 
 from twostagealign.cli.run import run
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import SHIPPED, output_folder, write_atomically
+from twostagealign.runtime.files import SHIPPED, output_folder, write_json
 
 OPTIONS = """
 name: undisturbed
@@ -242,8 +241,7 @@ def main() -> None:
         print(f"restart times: least {times[0]:.1f} s, median {middle:.1f} s, largest {times[-1]:.1f} s")
     print(f"{len(passed)} of {len(outcomes)} jobs passed")
     if arguments.json:
-        text = json.dumps([asdict(outcome) for outcome in outcomes], indent=2) + "\n"
-        write_atomically(arguments.json, lambda temporary: temporary.write_text(text))
+        write_json(arguments.json, [asdict(outcome) for outcome in outcomes])
     if len(passed) < len(outcomes):
         raise UserError(f"{len(outcomes) - len(passed)} jobs failed")
 

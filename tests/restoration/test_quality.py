@@ -27,6 +27,12 @@ def test_measure_is_on_unrounded_pixels_of_255() -> None:
     assert measure(srgb, target).psnr == pytest.approx(-10 * np.log10(mse), rel=1e-5)
 
 
+def test_equal_pictures_have_a_finite_psnr() -> None:
+    """JSON has no infinity, and one black frame would make every mean infinite."""
+    srgb = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert measure(srgb, srgb.clone()) == Quality(100, pytest.approx(1))
+
+
 def test_picture_is_tone_mapped_and_rounded_to_8_bits() -> None:
     srgb = torch.linspace(0, 1, 3 * 5 * 7).reshape(3, 5, 7)
     found = to_uint8(srgb)

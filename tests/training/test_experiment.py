@@ -1,6 +1,7 @@
 import hashlib
 import logging
 import math
+import os
 import subprocess
 import sys
 import textwrap
@@ -126,6 +127,19 @@ def test_instead_of_a_damaged_state_the_one_before_it_is_used(tmp_path, damage, 
     found, path, (problem,) = run.newest_state()
     assert (found.iteration, path.name) == (2, "2.state")
     assert problem.startswith(f"{run.states}/{message}")
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_instead_of_what_is_no_file_the_state_before_it_is_used(tmp_path, make) -> None:
+    run = opened(tmp_path)
+    save(run, 2)
+    save(run, 3)
+    path = run.states / "3.state"
+    path.unlink()
+    make(path)
+    state, _, (problem,) = run.newest_state()
+    assert state.iteration == 2
+    assert problem.startswith(f"{path}: is a ")
 
 
 def test_all_states_damaged(tmp_path) -> None:

@@ -18,9 +18,6 @@ from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.memory import give_back_memory, memory_used
 
-HIGHEST_PSNR = 100.0
-"""PSNR of equal pictures, dB. With infinity, one black frame would make every mean infinite."""
-
 Lpips = Callable[[Tensor, Tensor], float]
 
 
@@ -88,5 +85,4 @@ def _measures(srgb: Tensor, truth: Tensor | None, lpips: Lpips | None) -> dict[s
     if truth is None:
         return {"psnr": None, "ssim": None, "lpips": None}
     quality = measure(srgb, truth)
-    psnr = min(quality.psnr, HIGHEST_PSNR)
-    return {"psnr": psnr, "ssim": quality.ssim, "lpips": lpips(srgb, truth) if lpips else None}
+    return {"psnr": quality.psnr, "ssim": quality.ssim, "lpips": lpips(srgb, truth) if lpips else None}

@@ -20,7 +20,7 @@ from torch.utils.tensorboard import SummaryWriter
 from twostagealign.evaluation.results import METRICS, FrameResult, Results, write_record
 from twostagealign.evaluation.summary import frames_csv
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import output_folder, read_regular, write_atomically
+from twostagealign.runtime.files import output_folder, read_regular, write_atomically, write_json
 from twostagealign.runtime.yaml_file import dump_yaml
 
 IDENTITY = "identity.json"
@@ -80,7 +80,7 @@ class ResultsFolder:
         output_folder(self.path)
         for name in (RESULTS, REPORT):  # their presence means that the evaluation is finished
             (self.path / name).unlink(missing_ok=True)
-        self._write_text(IDENTITY, json.dumps(identity, indent=2) + "\n")
+        write_json(self.path / IDENTITY, identity)
 
     def _check_identity(self, identity: Mapping[str, Any]) -> None:
         path = self.path / IDENTITY

@@ -1,6 +1,5 @@
 """From a folder with a burst to restored pictures in another folder."""
 
-import json
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -32,7 +31,7 @@ from twostagealign.restoration.quality import develop, measure, to_uint8
 from twostagealign.restoration.tiling import Tiling, count_tiles
 from twostagealign.runtime.device import pick_device, pick_dtype
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import output_folder, write_atomically
+from twostagealign.runtime.files import output_folder, write_json
 from twostagealign.runtime.memory import give_back_memory
 
 WINDOW = 5
@@ -169,8 +168,7 @@ def restore_folder(
         "tiling": asdict(tiling) | asdict(restorer.matcher.search),
         "seconds": round(time.perf_counter() - start, 3),
     }
-    text = json.dumps(result, indent=2) + "\n"
-    write_atomically(output / "metrics.json", lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_json(output / "metrics.json", result)
     return result
 
 

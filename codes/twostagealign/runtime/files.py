@@ -3,13 +3,15 @@
 import errno
 import hashlib
 import importlib.resources
+import io
+import json
 import os
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 from twostagealign.runtime.errors import UserError
 
@@ -33,12 +35,12 @@ def checked_path(text: str) -> Path:
         The path, which need not exist.
 
     Raises:
-        UserError: it contains a NUL or an unpaired surrogate, or a name in it is longer than file systems allow.
+        UserError: it contains a NUL or is not UTF-8, or a name in it is longer than file systems allow.
     """
     try:
-        encoded = os.fsencode(text)
+        encoded = text.encode()
     except UnicodeEncodeError:
-        raise UserError(f"{text[:60]}: not a path, since it cannot be encoded") from None
+        raise UserError(f"{text[:60]}: a path that is not UTF-8; rename the file or folder") from None
     if b"\0" in encoded:
         raise UserError(f"{text[:60]}: not a path, since it contains a NUL character")
     longest = max(map(len, encoded.split(os.fsencode(os.sep))))
@@ -49,7 +51,7 @@ def checked_path(text: str) -> Path:
     return Path(text)
 
 
-def open_regular(path: Path, limit: int, expected: str) -> BinaryIO:
+def open_regular(path: Path, limit: int, expected: str) -> io.BufferedReader:
     """Open a file for reading, unless it is a folder, a device or a pipe, or too large. Never blocks.
 
     Args:
@@ -122,8 +124,8 @@ def locate_output(path: Path) -> Path:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
+    """SHA-256 of the content of a regular file, in hexadecimal; UserError if it is none."""
+    with open_regular(path, sys.maxsize, "a file") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -176,6 +178,21 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON, atomically.
+
+    Args:
+        path: the file to create or replace.
+        value: JSON values; numbers must be finite, since JSON has no others.
+
+    Raises:
+        ValueError: a number is infinite or NaN.
+        UserError: the file cannot be written.
+    """
+    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def _sync_folder(folder: Path) -> None:

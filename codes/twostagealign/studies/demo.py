@@ -1,6 +1,5 @@
 """Demo: restore a noisy burst with large shifts, and compare it with classical methods."""
 
-import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from twostagealign.restoration.quality import Quality, develop, measure, to_uint
 from twostagealign.restoration.tiling import Tiling, count_tiles
 from twostagealign.runtime.device import pick_device
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import output_folder, write_atomically
+from twostagealign.runtime.files import output_folder, write_json
 from twostagealign.studies.burst_averaging import block_matched_average
 from twostagealign.studies.classical import demosaicked, denoised
 from twostagealign.studies.demo_figure import Panel, TileOffsets, compare_offsets, draw_comparison
@@ -123,8 +122,7 @@ def run_demo(
             "tiles_visible": visible,
         }
     result["seconds"] = round(time.perf_counter() - start, 3)
-    text = json.dumps(result, indent=2) + "\n"
-    write_atomically(output / "metrics.json", lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_json(output / "metrics.json", result)
     return result
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import statistics
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from twostagealign.data import read_picture
 from twostagealign.runtime.environment import environment
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import write_atomically
+from twostagealign.runtime.files import write_atomically, write_json
 from twostagealign.runtime.memory import memory_used
 from twostagealign.runtime.ranks import Ranks
 from twostagealign.training.experiment import Experiment
@@ -79,8 +78,7 @@ class TrainingRecord:
             if self.writes:
                 stack.enter_context(self.experiment.log_to_file(logger))
                 _write_text(folder / "options.yml", self.options)
-                where = environment() | {"processes": self.ranks.count}
-                _write_text(folder / "environment.json", json.dumps(where, indent=2) + "\n")
+                write_json(folder / "environment.json", environment() | {"processes": self.ranks.count})
                 if self.with_tensorboard:
                     self.tensorboard = SummaryWriter(self.experiment.tensorboard, purge_step=iteration + 1)
                     stack.callback(self.tensorboard.close)

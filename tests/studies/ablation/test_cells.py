@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,12 @@ def test_a_file_that_is_something_else_is_not_overwritten(tmp_path: Path, conten
         measure_all([Counted("a", 0.1)], [flat(0)], path)
     assert "\n" not in str(caught.value)
     assert path.read_text() == content
+
+
+def test_a_pipe_is_refused_and_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "results.json")
+    with pytest.raises(UserError, match=r"results\.json: is a pipe, a device or a socket"):
+        measure_all([Counted("a", 0.1)], [flat(0)], tmp_path / "results.json")
 
 
 def test_results_for_other_frames_are_refused(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from twostagealign.evaluation.results import Record, write_record
 from twostagealign.restoration.quality import develop, measure
 from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.files import read_regular
 from twostagealign.studies.ablation.methods import Method
 from twostagealign.studies.ablation.scenes import MEASURED, NOISE, SIZE, AblationScene, middle
 
@@ -107,10 +108,11 @@ def _read_cells(path: Path) -> list[Cell]:
     if not path.exists():
         return []
     try:
-        found = Measurements.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not the results of an ablation, or damaged"
-        raise UserError(f"{path}: {reason}; pass --output for another folder") from error
+        found = Measurements.model_validate_json(read_regular(path, 2**26, "the results of an ablation"))
+    except ValidationError as error:
+        raise UserError(
+            f"{path}: not the results of an ablation, or damaged; pass --output for another folder"
+        ) from error
     if found != _measurements(found.cells):
         raise UserError(f"{path}: measured on other frames or noise levels; pass --output for another folder")
     return found.cells
