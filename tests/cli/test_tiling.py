@@ -3,6 +3,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from twostagealign.cli.arguments import Parser
 from twostagealign.cli.tiling import add_tiling_arguments, pop_tiling
 from twostagealign.matching import Search
 from twostagealign.restoration.tiling import FAST, Tiling
@@ -21,6 +22,18 @@ def test_an_error_names_the_option(name, value, problem) -> None:
     options = asdict(Tiling()) | asdict(Search()) | {name: value, "fast": False}
     with pytest.raises(UserError, match=f"^--{name.replace('_', '-')}: {problem}"):
         pop_tiling(options)
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [("-4", "found '-4', expected at least 0"), ("9" * 5000, "expected an integer"), ("٣", "expected an integer")],
+)
+def test_numbers_that_are_none_are_one_short_line(value, problem) -> None:
+    parser = Parser()
+    add_tiling_arguments(parser)
+    with pytest.raises(UserError, match=f"^--patch: .*{problem}$") as caught:
+        parser.parse_args([f"--patch={value}"])
+    assert len(str(caught.value)) < 200
 
 
 def test_command_line() -> None:

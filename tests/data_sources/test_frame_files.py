@@ -82,10 +82,32 @@ def test_what_is_no_file_in_place_of_a_frame_is_refused(make) -> None:
     assert refusal(folder).startswith(f"{path}: a pipe or a device in place of a picture")
 
 
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31m", "\udcff", "a\u2028"])
+def test_names_that_cannot_be_printed_are_refused(make, name) -> None:
+    """Results, which are JSON, CSV and text on the screen, name frames and clips."""
+    folder = make("0.png", f"{name}.png")
+    assert refusal(folder).endswith("a name that cannot be printed; rename it")
+    (folder / name).mkdir()
+    with pytest.raises(UserError, match=r"a name that cannot be printed; rename it$"):
+        list_folders(folder, "clips")
+
+
+def test_names_in_any_script_are_accepted(make) -> None:
+    names = ["0\u202fPM.png", "1é.png", "2写真\u3000.png"]
+    assert [path.name for path in list_pictures(make(*names))] == names
+
+
+def test_a_camera_file_beside_ordinary_pictures_is_named(make, caplog) -> None:
+    folder = make("0.png", "camera.yml")
+    list_pictures(folder)
+    assert caplog.messages == [f"{folder}: not used: camera.yml, which describes raw frames"]
+
+
 def test_folders_without_frames_are_refused(make) -> None:
     folder = make("notes.txt")
     assert refusal(folder / "none") == f"{folder}/none: no such folder, expected a folder of pictures"
     assert refusal(folder / "notes.txt") == f"{folder}/notes.txt: is a file, expected a folder of pictures"
+    assert refusal(Path("/dev/null")) == "/dev/null: is not a folder, expected a folder of pictures"
     assert refusal(folder).startswith(f"{folder}: no picture in this folder, expected files *.png, *.jpg")
     (folder / "burst10").mkdir()
     (folder / "burst9").mkdir()

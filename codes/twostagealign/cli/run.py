@@ -1,5 +1,6 @@
 """What every entry point needs: one-line errors, exit codes, and memory that is used again."""
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -18,6 +19,8 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     Any other exception is a bug and propagates with its traceback.
     """
     keep_freed_memory()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names that the terminal's encoding lacks
     try:
         status = main()
         sys.stdout.flush()

@@ -4,8 +4,10 @@ from argparse import ArgumentParser
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
+from twostagealign.cli.arguments import bounded
 from twostagealign.matching import Search
 from twostagealign.restoration.tiling import FAST, Tiling
+from twostagealign.runtime.bounds import CountOrZero
 from twostagealign.runtime.errors import UserError
 
 _HELP = {
@@ -34,7 +36,7 @@ def add_tiling_arguments(parser: ArgumentParser) -> None:
                 continue
             known = f"{default}" if with_fast == default else f"{default}, with --fast {with_fast}"
             help = f"{_HELP[field.name]} (default: {'as many as fit' if default is None else known})"
-            parser.add_argument(f"--{flag}", dest=field.name, type=int, metavar="N", help=help)
+            parser.add_argument(f"--{flag}", dest=field.name, type=bounded(CountOrZero), metavar="N", help=help)
 
 
 def pop_tiling(options: dict[str, Any]) -> tuple[Tiling, Search]:

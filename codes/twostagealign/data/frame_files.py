@@ -1,7 +1,9 @@
 """Frame files of a folder, in natural order. Nothing in the folder is left out silently."""
 
 import logging
+import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -18,6 +20,8 @@ CAMERA_FILE = "camera.yml"
 """Name of the file beside the frames that describes their camera; see `data.camera.camera_file`."""
 
 _NAMED = 5  # names in a message; of more, the rest is counted
+
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # categories of Unicode
 
 logger = logging.getLogger(__name__)
 
@@ -42,14 +46,14 @@ def list_files(folder: Path, suffixes: Sequence[str], kind: str) -> list[Path]:
             device has the name of such a file.
     """
     if not folder.is_dir():
-        problem = "is a file" if folder.is_file() else "no such folder"
-        raise UserError(f"{folder}: {problem}, expected a folder of {kind}s")
+        raise UserError(f"{folder}: {_no_folder(folder)}, expected a folder of {kind}s")
     try:
         entries = natural_order(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({error.strerror}), expected a folder of {kind}s") from error
     found = [path for path in entries if path.suffix.lower() in suffixes]
     for path in found:
+        _check_name(path)
         if not path.is_file():
             what = "a folder" if path.is_dir() else "a pipe or a device" if path.exists() else "a link to no file"
             raise UserError(f"{path}: {what} in place of a {kind}; replace or remove it")
@@ -86,6 +90,8 @@ def list_pictures(folder: str | Path) -> list[Path]:
         UserError: as `list_files`; there are raw files in the folder.
     """
     paths = list_frames(Path(folder))
+    if os.path.lexists(Path(folder) / CAMERA_FILE):
+        logger.warning("%s: not used: %s, which describes raw frames", folder, CAMERA_FILE)
     if is_raw(paths[0]):
         raise UserError(f"{folder}: raw files ({_some([path.name for path in paths])}), expected a folder of pictures")
     return paths
@@ -104,9 +110,11 @@ def list_folders(folder: Path, content: str) -> list[str]:
         UserError: there is no such folder, or no folder in it.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder, expected one with {content}")
+        raise UserError(f"{folder}: {_no_folder(folder)}, expected one with {content}")
     entries = natural_order(path for path in folder.iterdir() if not path.name.startswith("."))
     folders = [path.name for path in entries if path.is_dir()]
+    for name in folders:
+        _check_name(folder / name)
     if not folders:
         raise UserError(f"{folder}: found no folder in it, expected {content}")
     if others := [path.name for path in entries if not path.is_dir()]:
@@ -158,6 +166,18 @@ def warn_about_numbering(paths: Sequence[Path]) -> None:
 def _scheme(stem: str) -> str:
     """Name with its numbers left out; names without a number are of one scheme."""
     return re.sub("[0-9]+", "#", stem) if re.search("[0-9]", stem) else ""
+
+
+def _no_folder(path: Path) -> str:
+    if path.is_file():
+        return "is a file"
+    return "is not a folder" if path.exists() else "no such folder"
+
+
+def _check_name(path: Path) -> None:
+    """Refuse names, which results are written under, with line breaks, control characters or bytes of no character."""
+    if any(unicodedata.category(character) in _UNPRINTABLE for character in path.name):
+        raise UserError(f"{path}: a name that cannot be printed; rename it")
 
 
 def _some(names: Sequence[str]) -> str:

@@ -66,7 +66,7 @@ class Experiment:
     @contextmanager
     def log_to_file(self, logger: logging.Logger) -> Iterator[None]:
         """Append the messages of `logger`, from level INFO on, to train.log."""
-        handler = _LogFile(self.folder / "train.log", encoding="utf-8")
+        handler = _LogFile(self.folder / "train.log", encoding="utf-8", errors="backslashreplace")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s: %(message)s"))
         level = logger.level
         logger.addHandler(handler)

@@ -153,6 +153,13 @@ def test_camera_file_knows_better(write) -> None:
     torch.testing.assert_close(raw.camera.rgb2cam, rgb2cam_from_xyz2cam(torch.eye(3)[None]))
 
 
+def test_a_camera_file_that_cannot_be_read_is_not_left_aside(write) -> None:
+    folder = write()
+    (folder / "camera.yml").symlink_to("nowhere.yml")
+    with pytest.raises(UserError, match=r"camera\.yml: no such file, expected the description of the camera"):
+        open_raw_folder(folder)
+
+
 def test_pictures_beside_raw_files_are_refused(write) -> None:
     folder = write()
     write_picture(folder / "0.png", np.zeros((4, 4, 3), np.uint8))

@@ -15,6 +15,7 @@ The last two may be left out.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -101,7 +102,7 @@ def read_camera_file(path: Path, known: Mapping[str, object] | None = None, raw_
         UserError: the file is missing or cannot be read, or a value of the file or of `known` does not fit.
     """
     known = dict(known) if known else {}
-    content = {} if known and not path.exists() else _load(path)
+    content = {} if known and not os.path.lexists(path) else _load(path)
     if "xyz2cam" in content:
         known.pop("rgb2cam", None)
     try:
