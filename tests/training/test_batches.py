@@ -1,7 +1,5 @@
 """Bursts that are read and bursts that are made on the device go through a run in the same way."""
 
-from itertools import islice
-
 import pytest
 import torch
 
@@ -10,7 +8,7 @@ from twostagealign.options import load_options
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import SHIPPED
 from twostagealign.runtime.ranks import Ranks
-from twostagealign.training.batches import training_batches
+from twostagealign.training.batches import Batch, TrainingBursts
 from twostagealign.training.build import build_trainer
 
 ALONE = Ranks()
@@ -18,9 +16,12 @@ LENGTH = 20
 """Of the data set: the run goes through it more than once."""
 
 
-def batches(on_device: bool, first: int = 0, size: int = 4, number: int = 6, workers: int = 0, ranks: Ranks = ALONE):
+def batches(
+    on_device: bool, first: int = 0, size: int = 4, number: int = 6, workers: int = 0, ranks: Ranks = ALONE
+) -> list[Batch]:
     bursts = StillsInMotion("skimage", frames=3, size=32, length=LENGTH, on_device=on_device, recolour_probability=0.5)
-    return list(training_batches(bursts, 7, first, size, number, workers, torch.device("cpu"), ranks))
+    source = TrainingBursts(bursts, 7, size, 1, workers, torch.device("cpu"), ranks)
+    return [batch for (batch,) in source.steps(first, number)]
 
 
 def frames(found) -> torch.Tensor:
@@ -51,10 +52,10 @@ def test_a_resumed_run_goes_on_with_the_same_bursts(whole) -> None:
     assert seeds(rest) == seeds(whole)[8:]
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_processes_share_the_bursts(whole, workers) -> None:
-    parts = [batches(on_device=True, size=2, workers=workers, ranks=Ranks(rank, 2)) for rank in range(2)]
-    shared = [batch for pair in zip(*parts, strict=True) for batch in pair]
+@pytest.mark.parametrize(("count", "workers"), [(2, 1), (4, 0)])
+def test_processes_share_the_bursts(whole, count, workers) -> None:
+    parts = [batches(True, size=4 // count, workers=workers, ranks=Ranks(rank, count)) for rank in range(count)]
+    shared = [batch for step in zip(*parts, strict=True) for batch in step]
     assert frames(shared).equal(frames(whole))
     assert seeds(shared) == seeds(whole)
 
@@ -63,7 +64,7 @@ def test_a_broken_picture_is_named(tmp_path) -> None:
     (tmp_path / "broken.png").write_bytes(b"\x89PNG")
     bursts = StillsInMotion(tmp_path, size=32, on_device=True)
     with pytest.raises(UserError, match=r"broken\.png"):
-        list(islice(training_batches(bursts, 0, 0, 1, 1, 0, torch.device("cpu"), ALONE), 1))
+        next(TrainingBursts(bursts, 0, 1, 1, 0, torch.device("cpu"), ALONE).steps(0, 1))
 
 
 @pytest.mark.slow

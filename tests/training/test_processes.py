@@ -31,17 +31,16 @@ from pathlib import Path
 import torch
 from twostagealign.data import NoiseLevel
 from twostagealign.runtime.ranks import Ranks, join_ranks
-from twostagealign.restoration.tiling import Tiling
 from twostagealign.training.build import build_trainer
-from twostagealign.training.validation import validate
+from twostagealign.training.validation import Validation
 from twostagealign.options import load_options
 with join_ranks(required=True) as ranks:
     for options in json.loads(sys.argv[2]):
         trainer = build_trainer(load_options(Path(sys.argv[1]), options), ranks=ranks)
         trainer.run()
-        network, noise = trainer.average.module.eval(), NoiseLevel("own", 0.01, 0.02)
-        arguments = (network, trainer.validation.bursts, noise, Tiling(), Path("none"), 0)
-        shared, alone = (validate(*arguments, processes, lambda: False) for processes in (ranks, Ranks()))
+        network, noise = trainer.step.average.module.eval(), NoiseLevel("own", 0.01, 0.02)
+        validation = Validation(trainer.validation.bursts, noise, network.matcher.search)
+        shared, alone = (validation(network, Path("none"), processes) for processes in (ranks, Ranks()))
         weights = ranks.gather([torch.cat([p.detach().flatten() for p in trainer.restorer.parameters()])])
         if ranks.rank == 0:
             weights_equal = all(torch.equal(w, weights[0]) for w in weights)

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
-from itertools import islice, pairwise
+from itertools import pairwise
 from statistics import fmean
 
 import cv2
@@ -23,15 +23,11 @@ from twostagealign.matching import Search
 from twostagealign.matching import matcher as matcher_module
 from twostagealign.models.checkpoint import load_torch_file, load_weights, open_restorer, save_weights
 from twostagealign.options import load_options
-from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.ranks import Ranks
 from twostagealign.training import experiment
-from twostagealign.training.batches import burst_numbers
 from twostagealign.training.build import build_trainer
-from twostagealign.training.hooks import Hooks, StepReport
-from twostagealign.training.trainer import Trainer
-from twostagealign.training.validation import validate
+from twostagealign.training.trainer import Hooks, StepReport, Trainer
+from twostagealign.training.validation import Validation
 
 
 class Watch(Hooks):
@@ -177,7 +173,7 @@ class TestResuming:
             import os, signal
             from pathlib import Path
             from twostagealign.training.build import build_trainer
-            from twostagealign.training.hooks import Hooks
+            from twostagealign.training.trainer import Hooks
             from twostagealign.options import load_options
             class Kill(Hooks):
                 def on_step(self, trainer, report):
@@ -414,10 +410,8 @@ class TestSteps:
         options = ["val={every: 2, noise: low, pictures: 1, search_window: 32}", "datasets:val:length=2"]
         run = train("tiny", "train:total_iter=2", *options, hooks=[Validated()])
         ((qualities, bursts, pictures),) = found
-        restorer = open_restorer(run.models / "net_latest.safetensors", search=Search(32))
-        expected = validate(
-            restorer, bursts, PROTOCOL_NOISE["low"], Tiling(), run.folder / "again", 0, Ranks(), lambda: False
-        )
+        restorer = open_restorer(run.models / "net_latest.safetensors")
+        expected = Validation(bursts, PROTOCOL_NOISE["low"], Search(32))(restorer, run.folder / "again")
         assert qualities == expected
         assert pictures == {"000.png"}
         psnr, ssim = (fmean(getattr(quality, name) for quality in expected) for name in ("psnr", "ssim"))
@@ -556,12 +550,6 @@ class TestBatches:
         ]
         assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
-    def test_processes_share_the_bursts_of_one(self) -> None:
-        alone = [list(numbers) for numbers in islice(burst_numbers(12, 6, Ranks()), 3)]
-        for count in (2, 3):
-            shared = [islice(burst_numbers(12, 6 // count, Ranks(rank, count)), 3) for rank in range(count)]
-            assert [[number for part in step for number in part] for step in zip(*shared, strict=True)] == alone
-
 
 class TestPrecision:
     @pytest.mark.parametrize("amp", ["bf16", "fp16"])
@@ -664,7 +652,9 @@ class TestSignals:
 
     def test_a_stop_in_validation_cuts_it_short(self, train) -> None:
         def prepare(trainer: Trainer) -> None:
-            trainer.average.module.features.register_forward_pre_hook(lambda *_: signal.raise_signal(signal.SIGTERM))
+            trainer.step.average.module.features.register_forward_pre_hook(
+                lambda *_: signal.raise_signal(signal.SIGTERM)
+            )
 
         run = train("stopped", "val:every=1", "datasets:val:length=2", prepare=prepare)
         assert run.saved_iterations() == [1]

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from twostagealign.archs.frames import check_frames
-from twostagealign.data import PROTOCOL_NOISE, check_no_overlap
+from twostagealign.data import PROTOCOL_NOISE, TrainingSet, check_no_overlap
+from twostagealign.data.clips.clip import LEAST_SIDE
 from twostagealign.matching import Matcher, Search
 from twostagealign.models import TwoStageObjective, TwoStageRestorer
 from twostagealign.models.checkpoint import find_checkpoint, load_into
@@ -22,13 +23,12 @@ from twostagealign.runtime.files import locate_output
 from twostagealign.runtime.ranks import Ranks
 from twostagealign.training.batches import TrainingBursts
 from twostagealign.training.experiment import Experiment
-from twostagealign.training.hooks import Hooks
 from twostagealign.training.optimizer import build_optimizer
 from twostagealign.training.record import TrainingRecord
 from twostagealign.training.schedule import CosineRestarts
-from twostagealign.training.step import Matching, Patches, TrainingStep
-from twostagealign.training.trainer import Intervals, Trainer
-from twostagealign.training.validation import Validation, check_measurable
+from twostagealign.training.step import Patches, TrainingStep
+from twostagealign.training.trainer import Hooks, Trainer
+from twostagealign.training.validation import Validation
 
 
 def build_trainer(
@@ -50,7 +50,7 @@ def build_trainer(
     restorer = _build_restorer(options).to(device)
     training_set, validation_set = build(DATASETS, options.datasets.train), build(DATASETS, options.datasets.val)
     check_no_overlap(training_set, validation_set)
-    check_measurable(validation_set)
+    _check_measurable(validation_set)
     frames, _, height, width = training_set[0].shape
     _check_network(restorer.network, frames, options)
     patches = _place_patches(options, restorer.matcher.scale, frames, height, width)
@@ -65,42 +65,29 @@ def build_trainer(
         restorer,
         _build_objective(options),
         optimizer,
-        Matching(**options.matching.model_dump(exclude={"refine", "search_window"})),
         patches,
-        train.amp,
-        train.grad_clip,
+        **options.matching.model_dump(exclude={"refine", "search_window"}),
+        amp=train.amp,
+        grad_clip=train.grad_clip,
+        ema_decay=train.ema_decay,
         # Without matching, which a burst of one frame does not need, the feature net does not take part; nor does it
         # once the losses on the match have ended, if it learns from nothing else.
         idle_features=frames == 1 or window is None or options.matching.refine,
         ranks=ranks,
     )
-    bursts = TrainingBursts(
-        training_set, options.seed, train.batch_size, train.accumulate, train.workers, device, ranks
-    )
     search = Search(options.val.search_window, block_matching=window is not None)
     root = locate_output(Path(options.path.experiments_root))
-    experiment = Experiment(root, options.name, options.logger.keep_checkpoints)
     return Trainer(
-        restorer=restorer,
         step=step,
-        optimizer=optimizer,
         schedule=CosineRestarts(**train.scheduler.model_dump()),
-        decay=train.ema_decay,
-        bursts=bursts,
-        validation=Validation(validation_set, PROTOCOL_NOISE[options.val.noise], search, options.val.pictures),
-        experiment=experiment,
-        record=TrainingRecord(
-            experiment,
-            options.name,
-            train.total_iter,
-            bursts.per_step,
-            patches.size,
-            dump_options(options),
-            options.logger.tensorboard,
-            ranks,
+        bursts=TrainingBursts(
+            training_set, options.seed, train.batch_size, train.accumulate, train.workers, device, ranks
         ),
+        validation=Validation(validation_set, PROTOCOL_NOISE[options.val.noise], search, options.val.pictures),
+        experiment=Experiment(root, options.name, options.logger.keep_checkpoints),
         total_iter=train.total_iter,
-        intervals=Intervals(options.logger.print_every, options.val.every, options.logger.checkpoint_every),
+        validate_every=options.val.every,
+        save_every=options.logger.checkpoint_every,
         metadata={
             "network": options.network.node(),
             "features": options.features.node(),
@@ -108,8 +95,7 @@ def build_trainer(
             "block_matching": window is not None,
         },
         resume=resume,
-        ranks=ranks,
-        hooks=hooks,
+        hooks=[TrainingRecord(options.logger.print_every, dump_options(options), options.logger.tensorboard), *hooks],
     )
 
 
@@ -123,6 +109,15 @@ def _build_restorer(options: TrainOptions) -> TwoStageRestorer:
     if path.pretrained:
         load_into(restorer, find_checkpoint(path.pretrained), path.strict_load, path.widen)
     return restorer
+
+
+def _check_measurable(bursts: TrainingSet) -> None:
+    height, width = bursts[0].shape[-2:]
+    if min(height, width) < LEAST_SIDE:
+        raise UserError(
+            f"datasets.val: frames of {width}x{height} pixels are too small to measure; "
+            f"use at least {LEAST_SIDE}x{LEAST_SIDE}"
+        )
 
 
 def _check_network(network: nn.Module, frames: int, options: TrainOptions) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -12,35 +11,15 @@ from torch import Tensor
 
 from twostagealign.models.checkpoint import check_weights
 from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.validation import schema_error
 
 Number = Annotated[int, Field(ge=0, lt=2**62)]
-
-
-@dataclass
-class Progress:
-    """How far a training run has come.
-
-    Attributes:
-        iteration: number of steps.
-        bursts: number of bursts that all processes have taken.
-        validated: iteration of the last validation.
-        best_psnr: best mean PSNR of a validation, dB.
-        skipped: number of steps without a finite loss and gradient.
-        skipped_in_a_row: number of such steps since the last good one.
-    """
-
-    iteration: int = 0
-    bursts: int = 0
-    validated: int = 0
-    best_psnr: float = -math.inf
-    skipped: int = 0
-    skipped_in_a_row: int = 0
 
 
 class _Part(BaseModel):
     """A mapping of the file. Further keys are left aside: other versions may have written them."""
 
-    model_config = ConfigDict(strict=True, frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(strict=True, arbitrary_types_allowed=True)
 
 
 class Moments(_Part):
@@ -75,17 +54,16 @@ class LossScale(_Part):
     growth_tracker: Number = Field(alias="_growth_tracker")
 
 
-class TrainingState(_Part):
-    """Content of a training state.
+class Progress(_Part):
+    """How far a training run has come.
 
     Attributes:
-        iteration, bursts, validated, best_psnr, skipped, skipped_in_a_row: see `Progress`.
-        model: weights of the restorer, by name.
-        ema: their running average, by name.
-        ema_updates: number of updates of the average.
-        optimizer: state of the optimizer.
-        scaler: state of the loss scale; empty without one.
-        metadata: of the weights; see `save_weights`.
+        iteration: number of steps.
+        bursts: number of bursts that all processes have taken.
+        validated: iteration of the last validation.
+        best_psnr: best mean PSNR of a validation, dB.
+        skipped: number of steps without a finite loss and gradient.
+        skipped_in_a_row: number of such steps since the last good one.
     """
 
     iteration: Number
@@ -94,6 +72,25 @@ class TrainingState(_Part):
     best_psnr: float
     skipped: Number
     skipped_in_a_row: Number
+
+    @classmethod
+    def start(cls) -> Self:
+        """Progress of a run that has not begun."""
+        return cls(iteration=0, bursts=0, validated=0, best_psnr=-math.inf, skipped=0, skipped_in_a_row=0)
+
+
+class TrainingState(Progress):
+    """Content of a training state, besides the progress.
+
+    Attributes:
+        model: weights of the restorer, by name.
+        ema: their running average, by name.
+        ema_updates: number of updates of the average.
+        optimizer: state of the optimizer.
+        scaler: state of the loss scale; empty without one.
+        metadata: metadata of the weights; see `save_weights`.
+    """
+
     model: dict[str, Tensor]
     ema: dict[str, Tensor]
     ema_updates: Number
@@ -114,7 +111,7 @@ class TrainingState(_Part):
 
     def progress(self) -> Progress:
         """How far the run had come."""
-        return Progress(**{name: getattr(self, name) for name in Progress.__dataclass_fields__})
+        return Progress(**self.model_dump(include=set(Progress.model_fields)))
 
 
 def check_state(content: object, iteration: int, source: Path) -> TrainingState:
@@ -131,22 +128,11 @@ def check_state(content: object, iteration: int, source: Path) -> TrainingState:
     try:
         state = TrainingState.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{source}: not a training state ({where}{': ' * bool(where)}{first['msg'].lower()})") from None
+        raise schema_error(f"{source}: not a training state", error, TrainingState) from None
     if state.iteration != iteration:
         raise UserError(f"{source}: not a training state of iteration {iteration}: it says {state.iteration}")
-    check_tensors(state, source)
-    return state
-
-
-def check_tensors(state: TrainingState, source: Path) -> None:
-    """Make sure that weights, their average and the optimizer's moments are finite.
-
-    Raises:
-        UserError: a value is infinite or NaN.
-    """
     check_weights(state.model, source)
     check_weights(state.ema, source)
     for index, moments in state.optimizer.state.items():
-        check_weights({f"moment {name} {index}": getattr(moments, name) for name in Moments.model_fields}, source)
+        check_weights({f"moment {name} {index}": moment for name, moment in moments}, source)
+    return state

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim import Optimizer
+from torch.optim import Adam
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from twostagealign.data import degrade
 from twostagealign.models import TwoStageObjective, TwoStageRestorer
+from twostagealign.models.checkpoint import load_strictly
 from twostagealign.runtime.ranks import Ranks
 from twostagealign.training.batches import Batch
+from twostagealign.training.optimizer import load_moments
+from twostagealign.training.state import LossScale, TrainingState
+
+logger = logging.getLogger("twostagealign")
 
 AMP_DTYPES = {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -33,21 +43,6 @@ class StepResult:
     values: dict[str, float]
     losses: list[float]
     finite: bool
-
-
-@dataclass(frozen=True)
-class Matching:
-    """Block matching in training.
-
-    Attributes:
-        temperature: temperature of the softmax over candidates.
-        final_temperature: temperature from iteration `final_temperature_from` on.
-        final_temperature_from: an iteration.
-    """
-
-    temperature: float
-    final_temperature: float
-    final_temperature_from: int
 
 
 @dataclass(frozen=True)
@@ -86,38 +81,51 @@ class TrainingStep:
     Args:
         restorer: the networks, on their device.
         objective: the loss.
-        optimizer: optimizer of the restorer's parameters.
-        matching: settings of block matching.
+        optimizer: optimizer of the restorer's parameters, made by `build_optimizer`.
         patches: places of the patches.
+        temperature: temperature of the softmax over candidates.
+        final_temperature: temperature from iteration `final_temperature_from` on.
+        final_temperature_from: an iteration.
         amp: precision of the network: "none", "bf16" or "fp16".
         grad_clip: largest norm of the gradient; None: no clipping.
+        ema_decay: decay of the running average of the weights per step, in [0, 1).
         idle_features: whether the feature net takes no part in some steps; several processes need to know.
         ranks: the processes, which average their gradients.
+
+    Attributes:
+        average: running average of the weights.
     """
 
     def __init__(
         self,
         restorer: TwoStageRestorer,
         objective: TwoStageObjective,
-        optimizer: Optimizer,
-        matching: Matching,
+        optimizer: Adam,
         patches: Patches,
+        *,
+        temperature: float,
+        final_temperature: float,
+        final_temperature_from: int,
         amp: str = "none",
         grad_clip: float | None = None,
+        ema_decay: float = 0.0,
         idle_features: bool = False,
         ranks: Ranks | None = None,
     ) -> None:
         self.restorer = restorer
         self.objective = objective
         self.optimizer = optimizer
-        self.matching = matching
         self.patches = patches
+        self.temperature = temperature
+        self.final_temperature = final_temperature
+        self.final_temperature_from = final_temperature_from
         self.grad_clip = grad_clip or float("inf")
         self.ranks = ranks or Ranks()
         self.device = next(restorer.parameters()).device
         self.amp_dtype = AMP_DTYPES[amp]
         # The losses are sums over pixels: their gradients are large already, so the scale begins at 1.
         self.scaler = torch.amp.GradScaler(self.device.type, init_scale=1.0, growth_interval=500, enabled=amp == "fp16")
+        self.average = average_weights(restorer, ema_decay)
         self.model: nn.Module = restorer
         if self.ranks.count > 1:
             self.model = DistributedDataParallel(
@@ -141,7 +149,7 @@ class TrainingStep:
         found = []
         for i, batch in enumerate(batches):
             # Gradients are exchanged once, when the last batch's are there.
-            waits = self.ranks.count > 1 and i < len(batches) - 1
+            waits = i < len(batches) - 1
             with self.model.no_sync() if waits and isinstance(self.model, DistributedDataParallel) else nullcontext():
                 terms = self._terms(batch, iteration)
                 terms["loss"] = torch.stack(list(terms.values())).sum()
@@ -157,25 +165,73 @@ class TrainingStep:
         losses = [row[names.index("loss")] for row in rows]
         values = {name: sum(row[i] for row in rows) / len(rows) for i, name in enumerate(names)}
         values["gradient_norm"] = norm
-        finite = not self.ranks.any(not all(map(torch.isfinite, torch.tensor([norm, *losses]))))
+        finite = not self.ranks.any(not all(map(math.isfinite, [norm, *losses])))
         if finite:
             self.scaler.step(self.optimizer)
+            self.average.update_parameters(self.restorer)
         self.scaler.update()
         return StepResult(values, losses, finite)
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a training state holds of the step; see `TrainingState`."""
+        return {
+            "model": self.restorer.state_dict(),
+            "ema": self.average.module.state_dict(),
+            "ema_updates": int(self.average.n_averaged),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def load(self, state: TrainingState, source: Path) -> None:
+        """Load what `state_dict` gives; learning rates and other settings stay.
+
+        Raises:
+            UserError: the state does not fit the networks.
+        """
+        load_strictly(self.restorer, state.model, source)
+        load_strictly(self.average.module, state.ema, source)
+        self.average.n_averaged.fill_(state.ema_updates)
+        load_moments(self.optimizer, self.restorer, state.optimizer, source)
+        if isinstance(state.scaler, LossScale) and self.scaler.is_enabled():
+            self.scaler.load_state_dict(state.scaler.model_dump(by_alias=True))
+        elif isinstance(state.scaler, LossScale):
+            logger.warning("%s: its loss scale is not used: train.amp is not fp16", source)
+        elif self.scaler.is_enabled():
+            logger.warning("%s: has no loss scale, which begins as new", source)
+
     def _terms(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
-        matching, patches = self.matching, self.patches
+        patches = self.patches
         burst = degrade(batch.frames, batch.seeds)
         origins = patches.corners(batch, iteration).to(self.device)
-        settled = iteration >= matching.final_temperature_from
+        settled = iteration >= self.final_temperature_from
         with torch.autocast(self.device.type, self.amp_dtype, enabled=self.amp_dtype is not None):
             prediction, match = self.model(
                 burst.lq,
                 burst.noise_map,
                 origins,
                 patches.size,
-                matching.final_temperature if settled else matching.temperature,
+                self.final_temperature if settled else self.temperature,
                 self.objective.interpolates(iteration),
                 self.objective.matches(iteration),
             )
         return self.objective(prediction.float(), match, burst, origins, patches.size, patches.scale, iteration)
+
+
+def average_weights(model: nn.Module, decay: float) -> AveragedModel:
+    """Make an exponential moving average of a model's weights, which forgets its start quickly.
+
+    After n updates the decay is (1 + n) / (10 + n) until that exceeds the wanted one. Otherwise a short training would
+    end with much of its first weights.
+
+    Args:
+        model: the model; its current weights are the start.
+        decay: the wanted decay per update, in [0, 1).
+    """
+
+    def update(averaged: Any, current: Any, _: object) -> None:
+        # The last argument is a copy of the number on the model's device: to read it would be to wait for the device.
+        updates = int(average.n_averaged)
+        get_ema_multi_avg_fn(min(decay, (1 + updates) / (10 + updates)))(averaged, current, updates)
+
+    average = AveragedModel(model, multi_avg_fn=update)
+    return average

@@ -1,57 +1,70 @@
-"""The training loop."""
+"""The training loop and its hooks."""
 
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from torch import Tensor
-from torch.optim import Adam
-
-from twostagealign.archs import deformable_layers
 from twostagealign.data import degrade, write_picture
 from twostagealign.models import TwoStageRestorer
-from twostagealign.models.checkpoint import load_strictly, save_torch_file
+from twostagealign.models.checkpoint import save_torch_file
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import output_folder
 from twostagealign.runtime.locks import folder_lock
-from twostagealign.runtime.ranks import Ranks
-from twostagealign.training.average import WeightAverage
 from twostagealign.training.batches import Batch, TrainingBursts
 from twostagealign.training.experiment import Experiment
-from twostagealign.training.hooks import Hooks, StepReport
-from twostagealign.training.optimizer import load_moments
-from twostagealign.training.record import TrainingRecord
 from twostagealign.training.schedule import CosineRestarts
-from twostagealign.training.state import LossScale, Progress
+from twostagealign.training.state import Progress
 from twostagealign.training.step import StepResult, TrainingStep
-from twostagealign.training.stop import StopRequest
-from twostagealign.training.validation import Validation
+from twostagealign.training.stop import stop_signals
+from twostagealign.training.validation import ClipQuality, Validation
+
+logger = logging.getLogger("twostagealign")
 
 SKIPS_IN_A_ROW = 10
 """So many consecutive steps without a finite loss and gradient stop a run: it will not recover."""
 
 
 @dataclass(frozen=True)
-class Intervals:
-    """How often something happens in a run: iterations between two times. All of it also happens at the end.
+class StepReport:
+    """A finished step.
 
     Attributes:
-        report: lines of the log.
-        validation: validations.
-        checkpoint: checkpoints.
+        batches: batches of this process.
+        result: loss terms of the step.
+        waited: seconds that the step waited for data.
+        worked: seconds that it took after that.
     """
 
-    report: int
-    validation: int
-    checkpoint: int
+    batches: Sequence[Batch]
+    result: StepResult
+    waited: float
+    worked: float
+
+
+class Hooks:
+    """Methods that a training run calls, on every process. They do nothing unless a subclass overrides them."""
+
+    def on_run(self, trainer: Trainer) -> AbstractContextManager[object]:
+        """Return a context for the whole run; `trainer.progress` says where it starts."""
+        return nullcontext()
+
+    def on_step(self, trainer: Trainer, report: StepReport) -> None:
+        """Called after each step; `trainer.progress` counts it already."""
+
+    def on_validation(self, trainer: Trainer, qualities: Sequence[ClipQuality], folder: Path) -> None:
+        """Called after each validation that was not cut short; its pictures are in `folder`."""
+
+    def on_checkpoint(self, trainer: Trainer) -> None:
+        """Called after weights and training state of `trainer.progress.iteration` have been written."""
 
 
 class Trainer:
@@ -61,62 +74,51 @@ class Trainer:
     training state therefore needs no state of a random generator, and a resumed run continues exactly.
 
     Args:
-        restorer: networks to train, on their device.
-        step: the training step.
-        optimizer: optimizer of the step.
+        step: the training step, with networks and optimizer.
         schedule: learning rates.
-        decay: decay of the running average of the weights per step, in [0, 1).
         bursts: training bursts.
         validation: validation, of the averaged weights.
         experiment: folder for the results.
-        record: log and curves.
         total_iter: number of steps of the whole run.
-        intervals: when to report, validate, and save.
+        validate_every: iterations between two validations.
+        save_every: iterations between two checkpoints.
         metadata: metadata of the weights; see `save_weights`.
         resume: go on from the experiment's newest training state, if there is one.
-        ranks: the processes that train together.
         hooks: what else happens, in this order.
 
     Attributes:
         progress: how far the run has come.
-        average: running average of the weights.
     """
 
     def __init__(
         self,
         *,
-        restorer: TwoStageRestorer,
         step: TrainingStep,
-        optimizer: Adam,
         schedule: CosineRestarts,
-        decay: float,
         bursts: TrainingBursts,
         validation: Validation,
         experiment: Experiment,
-        record: TrainingRecord,
         total_iter: int,
-        intervals: Intervals,
+        validate_every: int,
+        save_every: int,
         metadata: Mapping[str, Any],
         resume: bool = False,
-        ranks: Ranks | None = None,
         hooks: Sequence[Hooks] = (),
     ) -> None:
-        self.restorer = restorer
         self.step = step
-        self.optimizer = optimizer
+        self.restorer = step.restorer
+        self.ranks = step.ranks
         self.schedule = schedule
         self.bursts = bursts
         self.validation = validation
         self.experiment = experiment
-        self.record = record
         self.total_iter = total_iter
-        self.intervals = intervals
+        self.validate_every = validate_every
+        self.save_every = save_every
         self.metadata = dict(metadata)
         self.resume = resume
-        self.ranks = ranks or Ranks()
         self.hooks = tuple(hooks)
-        self.average = WeightAverage(restorer, decay)
-        self.progress = Progress()
+        self.progress = Progress.start()
 
     def run(self) -> None:
         """Train to the last iteration, or until a signal asks to stop; then save and return.
@@ -125,88 +127,69 @@ class Trainer:
             UserError: the experiment's folder is in use or cannot be written, a training state or a picture cannot be
                 read, or the training has become unstable.
         """
-        first = self.ranks.rank == 0
-        with folder_lock(self.experiment.folder) if first else nullcontext(), StopRequest() as stop:
-            if first:
+        with ExitStack() as stack:
+            if self.ranks.rank == 0:
+                stack.enter_context(folder_lock(self.experiment.folder))
                 self.experiment.open(keep=self.resume)
+                stack.enter_context(self.experiment.log_to_file(logger))
+            signals = stack.enter_context(stop_signals())
             self.ranks.wait()
-            notes = self._load_state() if self.resume else []
-            self.schedule.set_rates(self.optimizer, self.progress.iteration)
-            with self.record.open(self.progress.iteration):
-                self._log_start(notes)
-                self._loop(stop)
+            if self.resume:
+                self._load_state()
+            self.schedule.set_rates(self.step.optimizer, self.progress.iteration)
+            for hook in self.hooks:
+                stack.enter_context(hook.on_run(self))
+            self._loop(signals)
             self.ranks.wait()  # until the first process has saved
 
-    def _loop(self, stop: StopRequest) -> None:
-        progress = self.progress
-        if progress.iteration != progress.validated and self._is_due(self.intervals.validation):
-            self._validate(stop)  # a stop had cut it short
-        steps = self.bursts.steps(progress.bursts, max(self.total_iter - progress.iteration, 0))
-        while progress.iteration < self.total_iter:
-            self._train(steps)
-            if self._is_due(self.intervals.report):
-                self._report()
-            stopped = self.ranks.any(stop.received is not None)
-            if not stopped and self._is_due(self.intervals.validation):
-                self._validate(stop)
-                stopped = self.ranks.any(stop.received is not None)
-            if stopped or self._is_due(self.intervals.checkpoint):
-                self._save()
-            if stopped:
-                reason = stop.received or "a signal to another process"
-                self.record.say("iteration %d: saved and stopped by %s", progress.iteration, reason)
-                break
-
-    def _log_start(self, notes: Sequence[str]) -> None:
-        for note in notes:
-            self.record.say("%s", note)
-        parameters = sum(p.numel() for p in self.restorer.parameters())
-        where = f"{self.step.device}" + (f", {self.ranks.count} processes" if self.ranks.count > 1 else "")
-        message = "%s: %d parameters, %s, from iteration %d"
-        self.record.say(message, self.record.name, parameters, where, self.progress.iteration)
-
-    def _is_due(self, every: int) -> bool:
+    def is_due(self, every: int) -> bool:
+        """Whether the iteration is the last one or a multiple of `every`."""
         iteration = self.progress.iteration
         return iteration > 0 and (iteration % every == 0 or iteration == self.total_iter)
 
+    def _loop(self, signals: list[str]) -> None:
+        progress = self.progress
+        if progress.iteration != progress.validated and self.is_due(self.validate_every):
+            self._validate(signals)  # a stop had cut it short
+        steps = self.bursts.steps(progress.bursts, max(self.total_iter - progress.iteration, 0))
+        while progress.iteration < self.total_iter:
+            self._train(steps)
+            stopped = self.ranks.any(bool(signals))
+            if not stopped and self.is_due(self.validate_every):
+                self._validate(signals)
+                stopped = self.ranks.any(bool(signals))
+            if stopped or self.is_due(self.save_every):
+                self._save()
+            if stopped:
+                reason = signals[0] if signals else "a signal to another process"
+                logger.info("iteration %d: saved and stopped by %s", progress.iteration, reason)
+                break
+
     def _train(self, steps: Iterator[list[Batch]]) -> None:
-        """One step: wait for data, learn."""
         progress, start = self.progress, time.perf_counter()
         batches = next(steps)
         arrived = time.perf_counter()
         result = self.step(batches, progress.iteration)
-        if result.finite:
-            self.average.update_parameters(self.restorer)
-            progress.skipped_in_a_row = 0
-        else:
-            progress.skipped += 1
-            progress.skipped_in_a_row += 1
         progress.iteration += 1
         progress.bursts += self.bursts.per_step
-        self.schedule.set_rates(self.optimizer, progress.iteration)
+        progress.skipped += not result.finite
+        progress.skipped_in_a_row = 0 if result.finite else progress.skipped_in_a_row + 1
+        self.schedule.set_rates(self.step.optimizer, progress.iteration)
         report = StepReport(batches, result, arrived - start, time.perf_counter() - arrived)
-        self.record.add(progress.iteration, result, report.waited, report.worked)
         for hook in self.hooks:
             hook.on_step(self, report)
         if progress.skipped_in_a_row == SKIPS_IN_A_ROW:
-            folder = self._save_for_inspection(batches, result)
+            folder = self._save_for_inspection(report)
             raise UserError(
                 f"iteration {progress.iteration}: {SKIPS_IN_A_ROW} consecutive non-finite steps; stopping. "
                 f"The last bursts are in {folder}"
             )
 
-    def _report(self) -> None:
-        rates = {group["name"]: group["lr"] for group in self.optimizer.param_groups}
-        layers = deformable_layers(self.restorer.network)
-        means = {name: layer.mean_offset for name, layer in layers.items()}
-        offsets = {name: mean.item() for name, mean in means.items() if isinstance(mean, Tensor)}
-        self.record.report(rates, self.progress.skipped, offsets)
-
-    def _save_for_inspection(self, batches: Sequence[Batch], result: StepResult) -> Path:
+    def _save_for_inspection(self, report: StepReport) -> Path:
         """Write the bursts of a failed step: clean reference frames to look at, and all tensors."""
         name = f"{self.progress.iteration}_rank{self.ranks.rank}"
         folder = output_folder(self.experiment.folder / "bad_bursts" / name)
-        for number, (batch, loss) in enumerate(zip(batches, result.losses, strict=True)):
+        for number, (batch, loss) in enumerate(zip(report.batches, report.result.losses, strict=True)):
             burst = degrade(batch.frames, batch.seeds)
             tensors = {"frames": batch.frames, "lq": burst.lq, "noise_map": burst.noise_map, "target": burst.target}
             content = {name: tensor.cpu() for name, tensor in tensors.items()} | {"seeds": batch.seeds, "loss": loss}
@@ -216,58 +199,39 @@ class Trainer:
                 write_picture(folder / f"batch{number}_burst{i}.png", reference)
         return folder
 
-    def _validate(self, stop: StopRequest) -> None:
-        progress, restorer = self.progress, copy.deepcopy(cast(TwoStageRestorer, self.average.module)).eval()
+    def _validate(self, signals: list[str]) -> None:
+        progress, average = self.progress, cast(TwoStageRestorer, self.step.average.module)
         folder = self.experiment.visualization / str(progress.iteration)
-        qualities = self.validation(restorer, folder, self.ranks, lambda: stop.received)
+        qualities = self.validation(copy.deepcopy(average).eval(), folder, self.ranks, lambda: signals)
         if len(qualities) < len(self.validation.bursts):  # cut short
             return
         psnr = statistics.fmean(quality.psnr for quality in qualities)
         if math.isnan(psnr):
             raise UserError(f"iteration {progress.iteration}: the validation PSNR is not a number; stopping")
-        self.record.validation(qualities, folder)
         progress.validated = progress.iteration
         if psnr > progress.best_psnr:
             progress.best_psnr = psnr
             if self.ranks.rank == 0:
                 metadata = self.metadata | {"psnr": psnr}
-                self.experiment.save_best(progress.iteration, self.average.module.state_dict(), metadata)
+                self.experiment.save_best(progress.iteration, average.state_dict(), metadata)
         for hook in self.hooks:
             hook.on_validation(self, qualities, folder)
 
     def _save(self) -> None:
         if self.ranks.rank == 0:
-            average = self.average.module.state_dict()
-            state = {
-                **asdict(self.progress),
-                "model": self.restorer.state_dict(),
-                "ema": average,
-                "ema_updates": self.average.updates,
-                "optimizer": self.optimizer.state_dict(),
-                "scaler": self.step.scaler.state_dict(),
-                "metadata": self.metadata,
-            }
-            self.experiment.save(self.progress.iteration, average, self.metadata, state)
+            state = self.progress.model_dump() | self.step.state_dict() | {"metadata": self.metadata}
+            self.experiment.save(self.progress.iteration, state["ema"], self.metadata, state)
         for hook in self.hooks:
             hook.on_checkpoint(self)
 
-    def _load_state(self) -> list[str]:
-        """Load the newest usable training state; returns lines for the log."""
-        state, path, notes = self.ranks.broadcast(self.experiment.newest_state() if self.ranks.rank == 0 else None)
+    def _load_state(self) -> None:
+        first = self.ranks.rank == 0
+        state, path, problems = self.ranks.broadcast(self.experiment.newest_state() if first else None)
+        for problem in problems:
+            logger.warning("%s", problem)
         if state is None or path is None:
-            return []
-        load_strictly(self.restorer, state.model, path)
-        load_strictly(self.average.module, state.ema, path)
-        self.average.updates = state.ema_updates
-        load_moments(self.optimizer, self.restorer, state.optimizer, path)
+            return
+        if problems:
+            logger.warning("going on from %s", path)
+        self.step.load(state, path)
         self.progress = state.progress()
-        if notes:
-            notes = [*notes, f"going on from {path}"]
-        if isinstance(state.scaler, LossScale):
-            if self.step.scaler.is_enabled():
-                self.step.scaler.load_state_dict(state.scaler.model_dump(by_alias=True))
-            else:
-                notes = [*notes, f"{path}: its loss scale is not used: train.amp is not fp16"]
-        elif self.step.scaler.is_enabled():
-            notes = [*notes, f"{path}: has no loss scale, which begins as new"]
-        return notes

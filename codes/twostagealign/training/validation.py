@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
 from twostagealign.data import ClipInMemory, NoiseLevel, TrainingSet, read_burst, write_picture
-from twostagealign.data.clips.clip import LEAST_SIDE
 from twostagealign.isp import demosaic
 from twostagealign.matching import Search
 from twostagealign.models import TwoStageRestorer
 from twostagealign.restoration.frame import restore_frame
 from twostagealign.restoration.quality import develop, measure, to_uint8
 from twostagealign.restoration.tiling import Tiling
-from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.ranks import Ranks
 
 
@@ -38,92 +36,59 @@ class ClipQuality:
     ssim: float
 
 
-def validate(
-    restorer: TwoStageRestorer,
-    bursts: TrainingSet,
-    noise: NoiseLevel,
-    tiling: Tiling,
-    folder: Path,
-    pictures: int,
-    ranks: Ranks,
-    stopped: Callable[[], object],
-) -> list[ClipQuality]:
-    """Restore bursts by the test protocol and measure them, each on one of the processes.
-
-    Args:
-        restorer: the networks, in evaluation mode.
-        bursts: data set of clean bursts.
-        noise: noise level.
-        tiling: tiling of the restoration.
-        folder: folder for pictures of the first bursts: noisy reference, restored and ground truth side by side.
-        pictures: number of bursts that are drawn.
-        ranks: the processes.
-        stopped: asked before each burst; once it is true, the other bursts are left out.
-
-    Returns:
-        The quality of each burst's reference frame, in the order of the bursts, on all processes.
-    """
-    device = next(restorer.parameters()).device
-    found = []
-    for index in tqdm(
-        ranks.share(range(len(bursts))),
-        desc="validation",
-        unit="burst",
-        leave=False,
-        dynamic_ncols=True,
-        disable=ranks.rank > 0,
-    ):
-        if stopped():
-            break
-        clip = ClipInMemory(bursts.clip(index), bursts[index].to(device), noise)
-        burst = read_burst(clip, clip.references)
-        restored = restore_frame(restorer, burst, tiling).image
-        developed, target = develop(restored, burst.camera), develop(burst.target(), burst.camera)
-        quality = measure(developed, target)
-        found.append(ClipQuality(index, bursts.clip(index), quality.psnr, quality.ssim))
-        if index < pictures:
-            noisy = develop(demosaic(burst.reference.raw()), burst.camera)
-            folder.mkdir(parents=True, exist_ok=True)
-            write_picture(folder / f"{index:03d}.png", to_uint8(torch.cat([noisy, developed, target], dim=2)))
-    return sorted(ranks.gather(found), key=lambda quality: quality.index)
-
-
-def check_measurable(bursts: TrainingSet) -> None:
-    """Check that the frames of a validation set can be measured.
-
-    Args:
-        bursts: data set of clean bursts, all of one size.
-
-    Raises:
-        UserError: the frames are smaller than the window of SSIM.
-    """
-    height, width = bursts[0].shape[-2:]
-    if min(height, width) < LEAST_SIDE:
-        raise UserError(
-            f"datasets.val: frames of {width}x{height} pixels are too small to measure; "
-            f"use at least {LEAST_SIDE}x{LEAST_SIDE}"
-        )
-
-
 @dataclass(frozen=True)
 class Validation:
-    """A validation set, and how it is restored; call it to validate.
+    """A validation set and how it is restored; call it to validate.
 
     Attributes:
-        bursts: data set of clean bursts; see `validate`.
-        noise: noise level.
+        bursts: data set of clean bursts.
+        noise: noise level of the test protocol.
         search: where patches are searched.
         pictures: number of bursts that are drawn.
+        tiling: tiling of the restoration.
     """
 
     bursts: TrainingSet
     noise: NoiseLevel
     search: Search
-    pictures: int
+    pictures: int = 0
+    tiling: Tiling = field(default_factory=Tiling)
 
     def __call__(
-        self, restorer: TwoStageRestorer, folder: Path, ranks: Ranks, stopped: Callable[[], object]
+        self,
+        restorer: TwoStageRestorer,
+        folder: Path,
+        ranks: Ranks | None = None,
+        stopped: Callable[[], object] = lambda: False,
     ) -> list[ClipQuality]:
-        """Validate a restorer; see `validate`."""
+        """Restore the bursts by the test protocol and measure them, each on one of the processes.
+
+        Args:
+            restorer: the networks, in evaluation mode; its own search is not used.
+            folder: folder for pictures of the first bursts: noisy reference, restored and ground truth side by side.
+            ranks: the processes; None: this one alone.
+            stopped: asked before each burst; once it is true, the other bursts are left out.
+
+        Returns:
+            The quality of each burst's reference frame, in the order of the bursts, on all processes.
+        """
+        ranks = ranks or Ranks()
         restorer = restorer.with_matcher(replace(restorer.matcher, search=self.search))
-        return validate(restorer, self.bursts, self.noise, Tiling(), folder, self.pictures, ranks, stopped)
+        device = next(restorer.parameters()).device
+        found = []
+        indices = ranks.share(range(len(self.bursts)))
+        quiet = ranks.rank > 0
+        for index in tqdm(indices, "validation", unit="burst", leave=False, dynamic_ncols=True, disable=quiet):
+            if stopped():
+                break
+            clip = ClipInMemory(self.bursts.clip(index), self.bursts[index].to(device), self.noise)
+            burst = read_burst(clip, clip.references)
+            restored = restore_frame(restorer, burst, self.tiling).image
+            developed, target = develop(restored, burst.camera), develop(burst.target(), burst.camera)
+            quality = measure(developed, target)
+            found.append(ClipQuality(index, clip.name, quality.psnr, quality.ssim))
+            if index < self.pictures:
+                noisy = develop(demosaic(burst.reference.raw()), burst.camera)
+                folder.mkdir(parents=True, exist_ok=True)
+                write_picture(folder / f"{index:03d}.png", to_uint8(torch.cat([noisy, developed, target], dim=2)))
+        return sorted(ranks.gather(found), key=lambda quality: quality.index)

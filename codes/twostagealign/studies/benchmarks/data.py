@@ -17,8 +17,7 @@ from twostagealign.options import load_options
 from twostagealign.runtime.files import SHIPPED
 from twostagealign.studies.benchmarks.measurement import Measurement, rate
 from twostagealign.training.build import build_trainer
-from twostagealign.training.hooks import Hooks, StepReport
-from twostagealign.training.trainer import Trainer
+from twostagealign.training.trainer import Hooks, StepReport, Trainer
 
 CLIPS = 4
 OPTIONS = SHIPPED / "options" / "train" / "two_stage_tiny.yml"
