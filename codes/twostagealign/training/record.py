@@ -70,9 +70,9 @@ class TrainingRecord(Hooks):
                 disable=ranks.rank > 0,
             )
             self._bar = stack.enter_context(bar)
-            where = f"{trainer.step.device}" + (f", {ranks.count} processes" if ranks.count > 1 else "")
+            place = f"{trainer.step.device}" + (f", {ranks.count} processes" if ranks.count > 1 else "")
             parameters = count_parameters(trainer.restorer)
-            logger.info("%s: %d parameters, %s, from iteration %d", folder.name, parameters, where, start)
+            logger.info("%s: %d parameters, %s, from iteration %d", folder.name, parameters, place, start)
             yield
 
     def on_step(self, trainer: Trainer, report: StepReport) -> None:
