@@ -160,7 +160,8 @@ def _dng_noise(path: Path) -> dict[str, float] | None:
                 for page in islice(file.pages, _MOST_PAGES)
                 for part in (page, *islice(page.pages or (), _MOST_PAGES))
             ]
-            profiles = [page.tags[_NOISE_PROFILE].value for page in pages if _NOISE_PROFILE in page.tags]
+            tags = [page.tags for page in pages if isinstance(page, tifffile.TiffPage)]
+            profiles = [found[_NOISE_PROFILE].value for found in tags if _NOISE_PROFILE in found]
         if not profiles:
             return None
         shot, read = np.reshape(profiles[0], (-1, 2)).mean(axis=0)
