@@ -243,6 +243,15 @@ MISTAKES = {
     "weights of integers": lambda content: content | {"model": {"a": torch.ones(2, dtype=torch.int64)}},
     "weights that are no tensors": lambda content: content | {"ema": {"a": [1.0]}},
     "infinite weights": lambda content: content | {"ema": {"a": torch.tensor([torch.inf])}},
+    "a step of Adam that is no number": lambda content: (
+        content
+        | {
+            "optimizer": {
+                "state": {0: dict.fromkeys(("step", "exp_avg", "exp_avg_sq"), torch.zeros(3))},
+                "param_groups": [],
+            }
+        }
+    ),
     "a PSNR that is NaN": lambda content: content | {"best_psnr": math.nan},
     "groups of unknown names": lambda content: content | {"optimizer": {"state": {}, "param_groups": [{"name": "x"}]}},
     "moments of NaN": lambda content: (

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from torch import Tensor
 
 from twostagealign.models.checkpoint import check_weights
@@ -28,6 +28,13 @@ class Moments(_Part):
     step: Tensor
     exp_avg: Tensor
     exp_avg_sq: Tensor
+
+    @field_validator("step")
+    @classmethod
+    def _one_number(cls, step: Tensor) -> Tensor:
+        if step.numel() != 1 or step.item() < 0:
+            raise ValueError(f"found a tensor of shape {tuple(step.shape)}, expected one number of at least 0")
+        return step
 
 
 class Group(_Part):
