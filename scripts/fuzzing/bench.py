@@ -62,6 +62,7 @@ NET = ["--checkpoint", "small.safetensors", "--device", "cpu"]
 EVALUATE = ["-opt", "test.yml", *NET, "--results", "results", "--name", "r", "--workers", "0"]
 
 
-def restore(folder: str, *more: str) -> Attempt:
+def restore(folder: str, *more: str, checkpoint: str = "small.safetensors") -> Attempt:
     """Command line that restores a folder."""
-    return Attempt("codes/restore.py", ["--input", folder, "--output", "out", *TILING, *NET, *more])
+    arguments = ["--input", folder, "--output", "out", *TILING, "--checkpoint", checkpoint, "--device", "cpu", *more]
+    return Attempt("codes/restore.py", arguments)

@@ -53,6 +53,8 @@ PREPARATION = (
     Attempt("codes/train.py", ["-opt", "train.yml"]),
     Attempt("codes/test_REDS4.py", list(EVALUATE)),
     restore("burst"),
+    restore("burst_tif", checkpoint="tiny.safetensors"),
+    restore("burst", checkpoint="tiny.pth"),
     restore("dng"),
     restore("clip_webp", "--simulate", "high"),
     Attempt("scripts/create_lmdb.py", ["--output", "store_none", "--verify"]),

@@ -21,7 +21,7 @@ def safetensors_files(bench: Bench) -> Attempt:
         return changed
 
     bench.damage("tiny.safetensors", mutate)
-    attempt = restore("burst", "--checkpoint", "tiny.safetensors")
+    attempt = restore("burst", checkpoint="tiny.safetensors")
     attempt.refuse = any(refuse)
     return attempt
 
@@ -30,7 +30,7 @@ def torch_files(bench: Bench) -> Attempt:
     """Weights as .pth."""
     bench.bring("burst", "tiny.pth")
     refuse = mutate_torch(bench.rng, bench.folder / "tiny.pth")
-    attempt = restore("burst", "--checkpoint", "tiny.pth")
+    attempt = restore("burst", checkpoint="tiny.pth")
     attempt.refuse = refuse
     return attempt
 
