@@ -43,6 +43,9 @@ def test_tags_that_converters_need(tmp_path: Path, linear: np.ndarray) -> None:
         tags = {tag.name: tag.value for tag in page.tags}
     assert tuple(tags["DNGVersion"]) == (1, 4, 0, 0)
     assert tags["BaselineExposure"] == (1_000_000, 1_000_000)  # one stop
-    neutral = np.reshape(tags["AsShotNeutral"], (3, 2))
-    assert neutral[:, 0] / neutral[:, 1] == pytest.approx([1, 0.5, 0.5 / 1.7], abs=1e-6)  # red gain 0.5, blue 1.7
+    (neutral, matrix) = (np.divide(*np.reshape(tags[name], (-1, 2)).T) for name in ("AsShotNeutral", "ColorMatrix1"))
+    assert neutral == pytest.approx([1, 0.5, 0.5 / 1.7], abs=1e-6)  # red gain 0.5, blue 1.7
+    # A converter derives the colour of the light from both. It is that of the matrix, D65.
+    response = matrix.reshape(3, 3) @ [0.95047, 1, 1.08883]
+    assert response / response.max() == pytest.approx(neutral, abs=1e-4)
     assert "ImageDescription" not in tags
