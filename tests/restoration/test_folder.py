@@ -28,7 +28,7 @@ from twostagealign.data import (
 from twostagealign.isp import CFA_ORDERS, demosaic, protocol_camera, unprocess
 from twostagealign.matching import Search
 from twostagealign.models import TwoStageRestorer
-from twostagealign.models.checkpoint import open_restorer
+from twostagealign.models.checkpoint import open_restorer, save_weights
 from twostagealign.restoration import folder as restoration
 from twostagealign.restoration.folder import restoration_table, restore_burst, restore_folder, restore_sequence
 from twostagealign.restoration.frame import restore_frame
@@ -448,6 +448,18 @@ class TestMistakes:
             with pytest.raises(UserError, match="found the input folder, expected another one for the results"):
                 restore(copy, output=output, simulate="low")
         assert {path: path.read_bytes() for path in copy.iterdir()} == before
+
+    def test_weights_whose_result_is_not_finite(self, restore, make_restorer, nodes, tmp_path) -> None:
+        restorer, path = make_restorer(), tmp_path / "huge.safetensors"
+        with torch.no_grad():
+            for parameter in restorer.network.reconstruction.parameters():
+                parameter.fill_(1e30)
+        save_weights(path, restorer.state_dict(), nodes)
+        with pytest.raises(UserError) as caught:
+            restore(simulate="low", checkpoint=path)
+        message = f"{path}: the network's result holds infinite values or NaN; use another checkpoint"
+        assert str(caught.value).startswith(message)
+        assert list((tmp_path / "out").iterdir()) == []
 
     def test_device_that_is_not_there(self, refusal, monkeypatch) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -8,8 +8,10 @@ import sys
 import textwrap
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from statistics import fmean
 
 import cv2
@@ -20,11 +22,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from twostagealign.data import BUNDLED, PROTOCOL_NOISE, bundled_picture, degrade, write_picture
 from twostagealign.matching import Search
-from twostagealign.matching import matcher as matcher_module
 from twostagealign.models.checkpoint import load_torch_file, load_weights, open_restorer, save_weights
 from twostagealign.options import load_options
 from twostagealign.runtime.errors import UserError
-from twostagealign.training import experiment
 from twostagealign.training.build import build_trainer
 from twostagealign.training.trainer import Hooks, StepReport, Trainer
 from twostagealign.training.validation import Validation
@@ -187,21 +187,18 @@ class TestResuming:
         assert "from iteration 4" in (resumed.folder / "train.log").read_text()
         assert_same_end(resumed, whole)
 
-    def test_after_a_checkpoint_that_did_not_come_to_its_end(self, train, whole, monkeypatch) -> None:
-        """The second checkpoint stops when its weights, but not its state, are written."""
-        writes = []
+    def test_after_a_checkpoint_that_did_not_come_to_its_end(self, train, whole) -> None:
+        """The second checkpoint fails when its weights, but not its state, are written."""
 
-        def stop(path, state):
-            writes.append(path)
-            if len(writes) == 2:
-                raise KeyboardInterrupt
-            original(path, state)
+        def obstruct(trainer: Trainer, report: StepReport) -> None:
+            if trainer.progress.iteration == 4:
+                trainer.experiment.states.joinpath("4.state").mkdir()
 
-        original = experiment.save_torch_file
-        monkeypatch.setattr(experiment, "save_torch_file", stop)
-        with pytest.raises(KeyboardInterrupt):
-            train("parts")
-        monkeypatch.undo()
+        message = message_of(train, "parts", hooks=[Watch(obstruct)])
+        state = Path(message.partition(":")[0])
+        assert state.name == "4.state"
+        assert (state.parents[1] / "models" / "net_4.safetensors").exists()
+        state.rmdir()
         assert_same_end(train("parts", resume=True), whole)
 
     def test_a_rate_of_their_own_for_deformable_layers_that_comes_and_goes(self, train) -> None:
@@ -501,21 +498,31 @@ class TestSteps:
         assert {side for i in range(1, 9) for corner in found[i][0] for side in corner} == {0, 4, 8, 12, 16}
         assert all(once == again for once, again in found.values())
 
-    def test_patches_found_to_the_pixel(self, train, monkeypatch) -> None:
+    def test_patches_found_to_the_pixel(self, train) -> None:
         """In training, in validation, and from the checkpoint; the features learn as long as the match counts."""
-        searches = []
-        for name in ("refine_match", "refine_beyond"):
-            original = getattr(matcher_module, name)
+        bursts, patches, validated = [], [], []
 
-            def search(*arguments, name=name, original=original):
-                searches.append((name, arguments[0].shape[2]))
-                return original(*arguments)
+        class Validated(Hooks):
+            def on_validation(self, trainer, qualities, folder) -> None:
+                validated.append((trainer.validation, qualities))
 
-            monkeypatch.setattr(matcher_module, name, search)
+        def prepare(trainer: Trainer) -> None:
+            trainer.restorer.register_forward_pre_hook(lambda _, arguments: bursts.append(arguments[0]))
+            trainer.restorer.network.register_forward_pre_hook(lambda _, arguments: patches.append(arguments[0]))
+
         ending = "train:losses={one_hot: 0, match_supervision: {until: 1}}"
-        run = train("tiny", "matching:refine=true", "train:total_iter=2", "logger:checkpoint_every=1", ending)
-        assert searches == [("refine_match", 1)] * 2 + [("refine_beyond", 1)]
-        assert open_restorer(run.models / "net_latest.safetensors").matcher.refine
+        options = ["matching:refine=true", "train:total_iter=2", "logger:checkpoint_every=1", ending]
+        run = train("tiny", *options, hooks=[Validated()], prepare=prepare)
+        # The network sees cut patches instead of blends, and not only those on the grid of the features.
+        frames, cut = (torch.cat(found).flatten(0, 1) for found in (bursts, patches))
+        windows = frames.unfold(2, 8, 1).unfold(3, 8, 1)
+        same = (windows == cut[:, :, None, None]).all(dim=(1, 4, 5))
+        assert same.any(dim=(1, 2)).all()
+        assert (same.nonzero()[:, 1:] % 4 > 0).any()
+        ((validation, qualities),) = validated
+        restorer = open_restorer(run.models / "net_latest.safetensors")
+        on_the_grid = restorer.with_matcher(replace(restorer.matcher, refine=False))
+        assert validation(restorer, run.folder / "again") == qualities != validation(on_the_grid, run.folder / "again")
         assert open_restorer(run.states / "2.state").matcher.refine
         states = [load_torch_file(run.states / f"{iteration}.state")["model"] for iteration in (1, 2)]
         for name, tensor in states[0].items():
@@ -622,6 +629,15 @@ class TestGuard:
         resumed = train("tiny", "train:total_iter=14", resume=True)
         assert last_state(resumed)["skipped"] == 9
         assert last_state(resumed)["skipped_in_a_row"] == 0
+
+    def test_a_validation_that_is_not_a_number_stops_the_run(self, train, tmp_path) -> None:
+        def prepare(trainer: Trainer) -> None:
+            network = trainer.step.average.module.network
+            network.register_forward_hook(lambda network, arguments, output: output * torch.nan)
+
+        message = message_of(train, "tiny", "val:every=1", prepare=prepare)
+        assert message == "iteration 1: the validation PSNR is not a number; stopping"
+        assert not (tmp_path / "experiments" / "tiny" / "models" / "net_best.safetensors").exists()
 
     def test_large_offsets_are_warned_of(self, train, make_restorer, tmp_path) -> None:
         restorer = make_restorer()

@@ -72,7 +72,7 @@ def restore_burst(
         progress: called with the number of patches just finished.
 
     Raises:
-        UserError: the result is not finite.
+        FloatingPointError: the result is not finite.
     """
     pictures: list[np.ndarray] = []
     levels: list[np.ndarray] = []
@@ -80,10 +80,7 @@ def restore_burst(
 
     def take(strip: Tensor) -> None:
         if not strip.isfinite().all():
-            raise UserError(
-                "--checkpoint: the network's result holds infinite values or NaN; use another checkpoint "
-                "(with --dtype float16: try bfloat16)"
-            )
+            raise FloatingPointError("the network's result holds infinite values or NaN")
         give_back_memory()  # what the network has left: the strip needs some, too
         srgb = develop(strip, burst.camera)
         pictures.append(to_uint8(srgb))
@@ -156,7 +153,11 @@ def restore_folder(
     output_folder(output)
 
     start = time.perf_counter()
-    measures = restore_sequence(restorer, sequence, windows, output, tiling, linear)
+    try:
+        measures = restore_sequence(restorer, sequence, windows, output, tiling, linear)
+    except FloatingPointError as error:
+        hint = "use another checkpoint (with --dtype float16: try bfloat16)"
+        raise UserError(f"{checkpoint}: {error}; {hint}") from error
     if not measures:
         return {}
     result = {
@@ -224,6 +225,7 @@ def restore_sequence(
 
     Raises:
         UserError: a frame cannot be read or a picture cannot be written.
+        FloatingPointError: a result is not finite.
     """
     measures = []
     total = len(windows) * count_tiles(sequence.size, tiling)

@@ -43,8 +43,8 @@ _EXPECTED = {
 
 
 def quote(value: object) -> str:
-    """A value from a file, as Python writes it, shortened."""
-    return _SHORT.repr(value)
+    """A value from a file, as Python writes it, shortened to one line."""
+    return " ".join(_SHORT.repr(value).splitlines())
 
 
 def one_of(word: object, known: Iterable[str]) -> str:
