@@ -15,28 +15,17 @@ class EvaluationSet(Protocol):
         folder: folder of the data set.
         frames: number of frames of a burst.
         arguments: the other keys of the option file's type node.
+
+    Attributes:
+        clips: names of all clips, in natural order.
+        has_noise: whether frames are stored with the noise of a camera; otherwise the evaluation adds noise.
     """
+
+    clips: Sequence[str]
+    has_noise: bool
 
     def __init__(self, folder: Path, frames: int, **arguments: Any) -> None: ...
 
-    @property
-    def clips(self) -> Sequence[str]:
-        """Names of all clips, in natural order."""
-        ...
-
-    @property
-    def has_noise(self) -> bool:
-        """Whether frames are stored with the noise of a camera; otherwise the evaluation adds noise."""
-        ...
-
     def open(self, clip: str, noise: NoiseLevel | None) -> FrameSequence:
-        """Open a clip.
-
-        Args:
-            clip: name of the clip.
-            noise: noise level that clean frames are given; None for frames that have noise.
-
-        Raises:
-            UserError: the clip cannot be used.
-        """
+        """Open a clip, at a noise level where frames are clean; UserError if it cannot be used."""
         ...

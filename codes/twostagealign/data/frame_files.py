@@ -70,11 +70,7 @@ def list_files(folder: Path, suffixes: Sequence[str], kind: str) -> list[Path]:
 
 
 def list_frames(folder: Path) -> list[Path]:
-    """List the frames in a folder, as `list_files` does: all raw files, or all pictures.
-
-    Raises:
-        UserError: as `list_files`; there are files of both kinds.
-    """
+    """List the frames in a folder, as `list_files` does: all raw files, or all pictures; UserError if mixed."""
     paths = list_files(folder, (*PICTURE_SUFFIXES, *RAW_SUFFIXES), "picture")
     if len(set(map(is_raw, paths))) > 1:
         kinds = Counter(path.suffix[1:].upper() for path in sorted(paths, key=is_raw, reverse=True))
@@ -84,11 +80,7 @@ def list_frames(folder: Path) -> list[Path]:
 
 
 def list_pictures(folder: str | Path) -> list[Path]:
-    """List the picture files in a folder, as `list_files` does.
-
-    Raises:
-        UserError: as `list_files`; there are raw files in the folder.
-    """
+    """List the picture files in a folder, as `list_files` does; UserError if there are raw files."""
     paths = list_frames(Path(folder))
     if os.path.lexists(Path(folder) / CAMERA_FILE):
         logger.warning("%s: not used: %s, which describes raw frames", folder, CAMERA_FILE)
@@ -98,16 +90,13 @@ def list_pictures(folder: str | Path) -> list[Path]:
 
 
 def list_folders(folder: Path, content: str) -> list[str]:
-    """Names of the folders in a folder, in natural order, without hidden ones.
+    """Names of the folders in a folder, in natural order, without hidden ones; UserError if there are none.
 
     Files beside them are named in a warning, except hidden ones.
 
     Args:
         folder: the folder.
         content: what it should contain, for errors.
-
-    Raises:
-        UserError: there is no such folder, or no folder in it.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: {_no_folder(folder)}, expected one with {content}")
@@ -138,12 +127,9 @@ def is_raw(path: Path) -> bool:
 
 
 def warn_about_numbering(paths: Sequence[Path]) -> None:
-    """Warn about frames that may be missing or out of order: a gap in their numbers, or names of several schemes.
+    """Warn about consecutive frames that may be missing or out of order: a gap in numbers, or several schemes of names.
 
     Numbers that do not mostly count in steps of one, such as times of day, have no gaps.
-
-    Args:
-        paths: consecutive frames.
     """
     schemes = {_scheme(path.stem): path.name for path in reversed(paths)}
     if len(schemes) > 1:

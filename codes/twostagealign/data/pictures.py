@@ -74,12 +74,9 @@ def read_pixels(path: str | Path) -> np.ndarray:
 
 
 def read_picture(path: str | Path) -> np.ndarray:
-    """Read a picture as 8-bit RGB, (height, width, 3) uint8.
+    """Read a picture as 8-bit RGB, (height, width, 3) uint8; UserError if it is missing or damaged.
 
     Grey pictures are expanded, alpha is dropped, 16 bits are scaled down to 8, EXIF orientation is applied.
-
-    Raises:
-        UserError: the file is missing, empty, truncated or not a picture.
     """
     pixels = _decode(path, upright=True)
     if pixels.dtype == np.uint16:

@@ -1,6 +1,6 @@
 """Read-ahead in background threads."""
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -10,7 +10,7 @@ Item = TypeVar("Item")
 
 def read_ahead(
     requests: Sequence[Sequence[Key]], load: Callable[[Key], Item], workers: int
-) -> Iterator[list[Future[Item]]]:
+) -> Generator[list[Future[Item]], None, None]:
     """Load the items of each request while the caller works on the request before it.
 
     Items that overlapping requests share are loaded once. Items that belong neither to the current nor to the next

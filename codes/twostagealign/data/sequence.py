@@ -50,15 +50,7 @@ class FrameSequence(ABC):
 
 
 def read_burst(sequence: FrameSequence, window: Sequence[int]) -> Burst:
-    """Read a burst; a frame that is in the window twice is read once.
-
-    Args:
-        sequence: the frames.
-        window: indices of the frames of the burst, such as from `frame_window`.
-
-    Raises:
-        UserError: a file cannot be used.
-    """
+    """Read the burst of a window, such as from `frame_window`; a frame that is in it twice is read once."""
     frames = {index: sequence.read(index) for index in dict.fromkeys(window)}
     return Burst([frames[index] for index in window], sequence.camera)
 
@@ -75,9 +67,6 @@ def read_bursts(sequence: FrameSequence, windows: Sequence[Sequence[int]], worke
 
     Yields:
         The bursts.
-
-    Raises:
-        UserError: a file cannot be used.
     """
     for frames in read_ahead(windows, sequence.read, workers):
         yield Burst([frame.result() for frame in frames], sequence.camera)

@@ -68,11 +68,7 @@ class MadeOnDevice(Protocol):
 
 
 def fingerprint(picture: np.ndarray) -> bytes:
-    """Digest of the middle of a picture, at most 128 pixels wide and high: enough to tell pictures apart.
-
-    Args:
-        picture: RGB, (height, width, 3) uint8.
-    """
+    """Digest of the middle of an RGB picture, at most 128 pixels wide and high: enough to tell pictures apart."""
     height, width = picture.shape[:2]
     top, left = max(height // 2 - 64, 0), max(width // 2 - 64, 0)
     middle = picture[top : height // 2 + 64, left : width // 2 + 64]
@@ -84,13 +80,6 @@ def check_no_overlap(training: TrainingSet, validation: TrainingSet) -> None:
 
     Within one origin, names are compared. Across origins, such as the training clips in an LMDB and the validation
     clips in folders, contents are compared.
-
-    Args:
-        training: training set.
-        validation: validation set.
-
-    Raises:
-        UserError: the two share a picture or clip.
     """
     if training.origin == validation.origin:
         shared = sorted(set(training.contents) & set(validation.contents))

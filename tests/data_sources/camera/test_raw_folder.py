@@ -136,7 +136,7 @@ def test_write_errors(folder):
     mosaics = torch.zeros(1, 4, 4)
     with pytest.raises(UserError, match="found pictures in it, expected an empty folder"):
         write_raw_folder(folder, mosaics, protocol_camera(), 0, 0)
-    with pytest.raises(UserError, match="cannot be made"):
+    with pytest.raises(UserError, match="expected a folder that can be written to"):
         write_raw_folder(folder / "camera.yml", mosaics, protocol_camera(), 0, 0)
     with pytest.raises(ValueError, match="a batch of 2, expected one"):
         write_raw_folder(folder / "new", mosaics, protocol_camera(2), 0, 0)

@@ -125,7 +125,7 @@ def killed(monkeypatch, action, kill_in, calls):
 
 
 @pytest.mark.parametrize(
-    ("kill_in", "calls", "present"), [("_commit", 4, 21), ("_encode", 30, None), ("write_info", 1, 48)]
+    ("kill_in", "calls", "present"), [("_commit", 4, 21), ("_encode", 30, None), ("_write_info", 1, 48)]
 )
 def test_goes_on_after_a_kill(clips, stores, tmp_path, monkeypatch, kill_in, calls, present):
     path = tmp_path / "store"

@@ -24,7 +24,7 @@ from twostagealign.data.pictures import (
 from twostagealign.data.sequence import FrameSequence
 from twostagealign.isp import Camera, estimate_noise, extend_to_rggb, pack, red_position, unpack
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import write_atomically
+from twostagealign.runtime.files import output_folder, write_atomically
 from twostagealign.runtime.yaml_file import dump_yaml
 
 logger = logging.getLogger(__name__)
@@ -178,10 +178,7 @@ def write_raw_folder(
     if len(camera) != 1:
         raise ValueError(f"camera: found a batch of {len(camera)}, expected one")
     folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made ({error.strerror})") from error
+    output_folder(folder)
     if any(path.suffix.lower() in PICTURE_SUFFIXES for path in folder.iterdir()):
         raise UserError(f"{folder}: found pictures in it, expected an empty folder to write a raw burst to")
     black = _tile(black_level, cfa, *mosaics.shape[-2:])

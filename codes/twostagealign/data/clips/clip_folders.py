@@ -1,6 +1,7 @@
 """A folder of clip folders: SOURCE/CLIP/FRAME.png, frames named by their numbers."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,8 @@ class ClipFolders:
             000/00000000.png.
 
     Attributes:
-        path: folder of the clips.
-        clips: number of frames of every clip, by name, in the order of the names.
+        path, clips, height, width: see `ClipSource`; clips are in the order of their names.
         numbers: frame numbers of every clip, as in the file names.
-        height: height of every frame in RGB pixels.
-        width: width of every frame in RGB pixels.
 
     Raises:
         UserError: there is no such folder, no clip in it, or a clip is empty or not numbered consecutively.
@@ -33,7 +31,7 @@ class ClipFolders:
         # Sorted as an LMDB's clips are: bursts are drawn by the places of clips in this order.
         clips = sorted(list_folders(self.path, "a folder of pictures per clip, such as 000/00000000.png"))
         self._paths = {clip: _numbered_pictures(self.path / clip) for clip in clips}
-        self.clips = {clip: len(paths) for clip, paths in self._paths.items()}
+        self.clips: Mapping[str, int] = {clip: len(paths) for clip, paths in self._paths.items()}
         self.numbers = {
             clip: range(int(paths[0].stem), int(paths[0].stem) + len(paths)) for clip, paths in self._paths.items()
         }

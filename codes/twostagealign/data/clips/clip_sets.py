@@ -13,15 +13,7 @@ from twostagealign.runtime.errors import UserError
 
 
 class ClipSet:
-    """A folder of clips, each a folder of numbered pictures.
-
-    Args:
-        folder: contains the clips.
-        frames: length of a burst.
-
-    Attributes:
-        clips: names of all clips, in natural order.
-        has_noise: False; frames are clean.
+    """An `EvaluationSet` of clips that are folders of numbered, clean pictures.
 
     Raises:
         UserError: there is no such folder or no clip in it.
@@ -31,7 +23,7 @@ class ClipSet:
 
     def __init__(self, folder: Path, frames: int) -> None:
         self.folder, self.frames = folder, frames
-        self.clips = list_folders(folder, "a folder of pictures per clip, such as 000/00000000.png")
+        self.clips: Sequence[str] = list_folders(folder, "a folder of pictures per clip, such as 000/00000000.png")
 
     def open(self, clip: str, noise: NoiseLevel | None) -> Clip:
         """Open a clip; see `open_numbered_clip`."""

@@ -16,27 +16,19 @@ _READERS = {META_FILE: open_store, EDVR_META_FILE: open_edvr, BASICSR_META_FILE:
 
 
 class ClipSource(Protocol):
-    """Clips of frames of one size."""
+    """Clips of frames of one size.
 
-    @property
-    def path(self) -> Path:
-        """The folder or LMDB."""
-        ...
+    Attributes:
+        path: the folder or LMDB.
+        clips: number of frames of every clip, by name.
+        height: height of every frame in RGB pixels.
+        width: width of every frame in RGB pixels.
+    """
 
-    @property
-    def clips(self) -> Mapping[str, int]:
-        """Number of frames of every clip, by name."""
-        ...
-
-    @property
-    def height(self) -> int:
-        """Height of every frame in RGB pixels."""
-        ...
-
-    @property
-    def width(self) -> int:
-        """Width of every frame in RGB pixels."""
-        ...
+    path: Path
+    clips: Mapping[str, int]
+    height: int
+    width: int
 
     def read(self, clip: str, frame: int, rows: slice = slice(None), columns: slice = slice(None)) -> np.ndarray:
         """Read a crop of a frame.

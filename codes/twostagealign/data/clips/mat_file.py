@@ -85,12 +85,7 @@ class MatFile:
         return self._checked(name, found)
 
     def values(self, name: str, source: h5py.Dataset) -> np.ndarray:
-        """Read the numbers of a dataset from `matrix` or `referenced`, in its shape and dtype; all are finite.
-
-        Args:
-            name: for errors.
-            source: the dataset.
-        """
+        """Read the numbers of a dataset from `matrix` or `referenced`, in its shape and dtype; all are finite."""
         if source.dtype.kind not in "fiu":
             raise UserError(f"{self.path}: {name}: found entries of type {source.dtype}, expected numbers")
         with self._errors(f"{name}: cannot be read"):
@@ -101,13 +96,7 @@ class MatFile:
         return values
 
     def vector(self, name: str, source: h5py.Dataset, lengths: Sequence[int]) -> np.ndarray:
-        """Read the numbers of a dataset with one row or one column, (length,) float64.
-
-        Args:
-            name: for errors.
-            source: the dataset.
-            lengths: accepted lengths.
-        """
+        """Read the numbers of a dataset with one row or one column of one of some lengths, (length,) float64."""
         if min(source.shape, default=0) != 1 or source.size not in lengths:
             expected = " or ".join(map(str, lengths))
             raise UserError(f"{self.path}: {name}: found an array of shape {source.shape}, expected {expected} numbers")

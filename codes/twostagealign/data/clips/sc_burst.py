@@ -11,6 +11,7 @@ The group `meta` is that of the burst's middle frame.
 """
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,15 +32,11 @@ _TOLERANCE = 0.05
 
 
 class SCBurst:
-    """A folder with a folder per scene, each with the frames of one burst.
+    """An `EvaluationSet` of scenes, a folder each with the frames of one burst, which have the noise of the camera.
 
     Args:
         folder: contains the scenes.
         frames: length of a burst: the number of files used of a scene, the first ones in natural order.
-
-    Attributes:
-        clips: names of all scenes, in natural order.
-        has_noise: True; frames have the noise of the camera.
 
     Raises:
         UserError: there is no such folder or no scene in it.
@@ -49,7 +46,7 @@ class SCBurst:
 
     def __init__(self, folder: Path, frames: int) -> None:
         self.folder, self.frames = folder, frames
-        self.clips = list_folders(folder, "a folder per scene, such as Scene01")
+        self.clips: Sequence[str] = list_folders(folder, "a folder per scene, such as Scene01")
 
     def open(self, clip: str, noise: NoiseLevel | None = None) -> "SCBurstScene":
         """Open a scene; see `SCBurstScene`."""

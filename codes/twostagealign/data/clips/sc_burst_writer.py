@@ -12,7 +12,7 @@ from torch import Tensor
 from twostagealign.data.clips.sc_burst import NOISE_PROFILE
 from twostagealign.isp import unpack
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import write_atomically
+from twostagealign.runtime.files import output_folder, write_atomically
 
 # XYZ -> camera RGB and neutral of the test protocol's camera.
 COLOR_MATRIX = (1.0234, -0.2969, -0.2266, -0.5625, 1.6328, -0.0469, -0.0703, 0.2188, 0.6406)
@@ -34,10 +34,7 @@ def write_scene(folder: Path, frames: Sequence[Tensor], shot: float, read: float
     Raises:
         UserError: the folder contains .mat files or cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made ({error.strerror})") from error
+    output_folder(folder)
     if any(folder.glob("*.mat")):
         raise UserError(f"{folder}: found .mat files in it, expected a folder without")
     paths = [folder / f"{number:04d}.mat" for number in range(1, len(frames) + 1)]

@@ -5,6 +5,7 @@ import pickle
 import pickletools
 import re
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -93,7 +94,12 @@ def _layout(file: Path, size: Iterable[str], clips: dict[str, list[str]], coding
     channels, height, width = map(int, size)
     if channels != 3 or min(height, width) < 1:
         raise UserError(f"{file}: found {width}x{height} pixels of {channels} channels, expected RGB frames")
-    return Layout(file.name, height, width, clips, coding)
+    counts = {clip: len(keys) for clip, keys in clips.items()}
+    return Layout(file.name, height, width, counts, partial(_key, clips), coding)
+
+
+def _key(clips: dict[str, list[str]], clip: str, frame: int) -> str:
+    return clips[clip][frame]
 
 
 def _group(file: Path, keys: Iterable[str], pattern: str, example: str) -> dict[str, list[str]]:

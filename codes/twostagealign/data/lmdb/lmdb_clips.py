@@ -3,7 +3,7 @@
 import io
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,8 @@ class Layout:
         meta_file: name of the meta_info file, for errors.
         height: height of every frame in RGB pixels.
         width: width of every frame in RGB pixels.
-        keys: keys of the frames of every clip, in order.
+        clips: number of frames of every clip, by name.
+        key: makes the key of a frame from the name of its clip and its index.
         coding: coding of every frame: "rgb" or "bgr" for uncompressed bytes, rows from the top; "picture" for a PNG or
             WebP.
     """
@@ -35,7 +36,8 @@ class Layout:
     meta_file: str
     height: int
     width: int
-    keys: Mapping[str, Sequence[str]]
+    clips: Mapping[str, int]
+    key: Callable[[str, int], str]
     coding: Literal["rgb", "bgr", "picture"]
 
     def check_bytes(self, where: str, found: int) -> None:
@@ -104,11 +106,8 @@ class LmdbClips:
         layout: description of the entries.
 
     Attributes:
-        path: as given.
-        layout: as given.
-        clips: number of frames of every clip, by name.
-        height: height of every frame in RGB pixels.
-        width: width of every frame in RGB pixels.
+        path, clips, height, width: see `ClipSource`.
+        layout: description of the entries.
         entries: number of entries in the database.
 
     Raises:
@@ -118,7 +117,7 @@ class LmdbClips:
     def __init__(self, path: str | Path, layout: Layout) -> None:
         self.path = Path(path)
         self.layout = layout
-        self.clips = {clip: len(keys) for clip, keys in layout.keys.items()}
+        self.clips = layout.clips
         self.height, self.width = layout.height, layout.width
         self._environment: lmdb.Environment | None = None
         self._process = 0
@@ -128,7 +127,7 @@ class LmdbClips:
 
     def read(self, clip: str, frame: int, rows: slice = slice(None), columns: slice = slice(None)) -> np.ndarray:
         """Read a crop of a frame, as `ClipSource.read` does; of an uncompressed frame, only the crop is copied."""
-        key = self.layout.keys[clip][frame]
+        key = self.layout.key(clip, frame)
         with self._transaction() as transaction:
             value = self._get(transaction, key)  # a view of the memory map, valid until the transaction ends
             return self.layout.decode(f"{self.path}: key {key}", value, rows, columns)
@@ -159,8 +158,8 @@ class LmdbClips:
         It stops at the first missing key, so the work does not depend on how many frames meta_info promises.
         """
         with self._transaction() as transaction:
-            for keys in self.layout.keys.values():
-                for key in keys:
+            for clip, count in self.clips.items():
+                for key in (self.layout.key(clip, frame) for frame in range(count)):
                     value = self._get(transaction, key)
                     if self.layout.coding != "picture":
                         self.layout.check_bytes(f"{self.path}: key {key}", len(value))
@@ -195,14 +194,7 @@ def _open(path: Path) -> lmdb.Environment:
 
 
 def check_not_truncated(environment: lmdb.Environment) -> None:
-    """Refuse a truncated database: reading beyond the end of its file would kill the process.
-
-    Args:
-        environment: an open environment from which nothing has been read yet.
-
-    Raises:
-        UserError: the file is too short.
-    """
+    """Refuse a truncated database before it is read: reading beyond the end of its file would kill the process."""
     needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
     file = Path(environment.path()) / "data.mdb"
     found = file.stat().st_size

@@ -5,22 +5,23 @@ lossless PNG or WebP of it.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, overload
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from twostagealign.data.lmdb.lmdb_clips import Layout, LmdbClips
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import read_regular, write_atomically
+from twostagealign.runtime.files import read_regular
 from twostagealign.runtime.validation import schema_error
 
 META_FILE = "meta_info.json"
 UNFINISHED_FILE = "unfinished.json"
 """Lies beside data.mdb until `META_FILE` is written."""
-_META_BYTES = 2**26
+META_BYTES = 2**26
 """Largest size of a meta_info.json."""
 
 Compression = Literal["none", "png", "webp"]
@@ -61,6 +62,11 @@ class StoreInfo(_Section):
     frame: FrameFormat
     clips: Annotated[dict[_Name, ClipInfo], Field(min_length=1)]
 
+    @property
+    def ranges(self) -> dict[str, range]:
+        """Frame numbers of every clip."""
+        return {name: range(clip.first, clip.first + clip.frames) for name, clip in self.clips.items()}
+
     def __str__(self) -> str:
         return f"{len(self.clips)} clip{'s' * (len(self.clips) > 1)}, {self.count} {self.frame}"
 
@@ -70,25 +76,6 @@ class UnfinishedStore(_Section):
 
     frame: FrameFormat
     source: str  # `ClipFolders.identity` of what it is written from
-
-
-class _FrameKeys(Sequence[str]):
-    """Keys of the frames of a clip, made when they are asked for: meta_info may promise any number of frames."""
-
-    def __init__(self, clip: str, numbers: range) -> None:
-        self._clip, self._numbers = clip, numbers
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[str]: ...
-    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
-        if isinstance(index, slice):
-            return _FrameKeys(self._clip, self._numbers[index])
-        return f"{self._clip}_{self._numbers[index]:08d}"
 
 
 def frame_digest(rgb: np.ndarray) -> bytes:
@@ -101,59 +88,20 @@ def clip_checksum(digests: Iterable[bytes]) -> str:
     return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
-def read_unfinished(path: Path) -> UnfinishedStore | None:
-    """Read an unfinished store's unfinished.json.
-
-    Args:
-        path: the folder of the store.
-
-    Returns:
-        Its content; None if there is none.
-
-    Raises:
-        UserError: it cannot be read or does not fit its schema.
-    """
-    file = path / UNFINISHED_FILE
-    if not file.exists():
-        return None
-    try:
-        return UnfinishedStore.model_validate_json(read_regular(file, _META_BYTES, "the mark of an unfinished store"))
-    except ValidationError as error:
-        raise UserError(f"{file}: damaged, or of an earlier version; delete {path} to write the store again") from error
-
-
 def read_info(path: str | Path) -> StoreInfo:
-    """Read and check the meta_info.json in the folder of a store.
-
-    Raises:
-        UserError: it is missing, as in an unfinished store, or does not fit its schema.
-    """
+    """Read and check the meta_info.json in the folder of a store; UserError if it is missing or does not fit."""
     file = Path(path) / META_FILE
     if not file.is_file():
         hint = ": unfinished, run scripts/create_lmdb.py again" if (file.parent / UNFINISHED_FILE).is_file() else ""
         raise UserError(f"{path}: found no {META_FILE}{hint or ', expected the description of the frames'}")
     try:
-        info = StoreInfo.model_validate_json(read_regular(file, _META_BYTES, "the description of the frames"))
+        info = StoreInfo.model_validate_json(read_regular(file, META_BYTES, "the description of the frames"))
     except ValidationError as error:
         raise schema_error(str(file), error, StoreInfo) from None
     total = sum(clip.frames for clip in info.clips.values())
     if info.count != total:
         raise UserError(f"{file}: count: found {info.count}, expected {total}, the frames of its clips")
     return info
-
-
-def write_info(path: Path, info: StoreInfo) -> None:
-    """Write a store's meta_info.json. A store that has one is finished.
-
-    Args:
-        path: the folder of the store.
-        info: the content.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    text = info.model_dump_json(indent=1)
-    write_atomically(path / META_FILE, lambda temporary: temporary.write_text(text + "\n"))
 
 
 def store_layout(frame: FrameFormat, ranges: Mapping[str, range], meta_file: str = META_FILE) -> Layout:
@@ -164,15 +112,19 @@ def store_layout(frame: FrameFormat, ranges: Mapping[str, range], meta_file: str
         ranges: frame numbers of every clip.
         meta_file: name of the file that describes the store, for errors.
     """
-    keys = {clip: _FrameKeys(clip, numbers) for clip, numbers in ranges.items()}
-    return Layout(meta_file, frame.height, frame.width, keys, "rgb" if frame.compression == "none" else "picture")
+    clips = {clip: len(numbers) for clip, numbers in ranges.items()}
+    coding: Literal["rgb", "picture"] = "rgb" if frame.compression == "none" else "picture"
+    return Layout(meta_file, frame.height, frame.width, clips, partial(_key, ranges), coding)
+
+
+def _key(ranges: Mapping[str, range], clip: str, frame: int) -> str:
+    return f"{clip}_{ranges[clip][frame]:08d}"
 
 
 def open_store(path: str | Path) -> LmdbClips:
     """Open an LMDB that `write_store` has written; UserError if it is unfinished or damaged."""
     info = read_info(path)
-    ranges = {name: range(clip.first, clip.first + clip.frames) for name, clip in info.clips.items()}
-    clips = LmdbClips(path, store_layout(info.frame, ranges))
+    clips = LmdbClips(path, store_layout(info.frame, info.ranges))
     if clips.entries != info.count:
         raise UserError(
             f"{path}/{META_FILE}: count: found {info.count}, expected {clips.entries}, the keys in data.mdb"

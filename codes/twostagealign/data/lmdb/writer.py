@@ -4,10 +4,9 @@ import io
 import os
 import shutil
 import sys
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Hashable, Sequence
+from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,11 +14,13 @@ import cv2
 import lmdb
 import numpy as np
 from PIL import Image
+from pydantic import ValidationError
 from tqdm import tqdm
 
 from twostagealign.data.clips.clip_folders import ClipFolders
 from twostagealign.data.lmdb.lmdb_clips import Layout, check_not_truncated
 from twostagealign.data.lmdb.store import (
+    META_BYTES,
     META_FILE,
     UNFINISHED_FILE,
     ClipInfo,
@@ -31,17 +32,16 @@ from twostagealign.data.lmdb.store import (
     frame_digest,
     open_store,
     read_info,
-    read_unfinished,
     store_layout,
-    write_info,
 )
+from twostagealign.data.read_ahead import read_ahead
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import check_regular, write_atomically
+from twostagealign.runtime.files import check_regular, read_regular, write_atomically
 
 COMMIT_BYTES = 64 * 2**20
 """Frames are committed whenever they amount to this. It bounds memory, and the work that a kill can cost."""
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Hashable)
 R = TypeVar("R")
 
 
@@ -84,22 +84,18 @@ def write_store(source: str | Path, path: str | Path, compression: Compression =
         for clip, numbers in folders.numbers.items()
     }
     info = StoreInfo(count=sum(folders.clips.values()), frame=frame_format, clips=clips)
-    write_info(path, info)
+    _write_info(path, info)
     for leftover in (UNFINISHED_FILE, "lock.mdb"):
         (path / leftover).unlink(missing_ok=True)
     return info
 
 
 def verify_store(path: str | Path) -> StoreInfo:
-    """Decode every frame of a store and compare the checksums, with progress on stderr; return the meta_info.
-
-    Raises:
-        UserError: the store is unfinished, or anything in it is damaged.
-    """
+    """Decode every frame of a store, with progress on stderr; UserError if a checksum differs."""
     info, clips = read_info(path), open_store(path)
     frames = [(clip, i) for clip, count in clips.clips.items() for i in range(count)]
     digests: dict[str, list[bytes]] = {clip: [] for clip in clips.clips}
-    with _in_order("verify", lambda frame: frame_digest(clips.read(*frame)), frames) as results:
+    with closing(_in_order("verify", lambda frame: frame_digest(clips.read(*frame)), frames)) as results:
         for (clip, _), digest in zip(frames, results, strict=True):
             digests[clip].append(digest)
     damaged = [clip for clip in digests if clip_checksum(digests[clip]) != info.clips[clip].checksum]
@@ -112,8 +108,7 @@ def verify_store(path: str | Path) -> StoreInfo:
 
 def _finished_before(path: Path, folders: ClipFolders, frame_format: FrameFormat) -> StoreInfo:
     info = read_info(path)
-    there = {name: range(clip.first, clip.first + clip.frames) for name, clip in info.clips.items()}
-    if info.frame != frame_format or there != folders.numbers:
+    if info.frame != frame_format or info.ranges != folders.numbers:
         raise UserError(
             f"{path}: found a finished store of {info}, "
             f"expected {sum(folders.clips.values())} {frame_format} as in {folders.path}: delete it to write it again"
@@ -135,7 +130,7 @@ def _claim(path: Path, folders: ClipFolders, frame_format: FrameFormat) -> None:
         others = [entry.name for entry in path.iterdir() if not entry.name.startswith(".")]
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}, expected a folder that can be written to") from error
-    found, wanted = read_unfinished(path), UnfinishedStore(frame=frame_format, source=folders.identity())
+    found, wanted = _read_unfinished(path), UnfinishedStore(frame=frame_format, source=folders.identity())
     if found is None and others:
         raise UserError(f"{path}: found {min(others)} in it, expected an empty folder or an unfinished store")
     if found is not None and found.frame != frame_format:
@@ -152,10 +147,25 @@ def _claim(path: Path, folders: ClipFolders, frame_format: FrameFormat) -> None:
     write_atomically(path / UNFINISHED_FILE, lambda temporary: temporary.write_text(wanted.model_dump_json()))
 
 
+def _read_unfinished(path: Path) -> UnfinishedStore | None:
+    file = path / UNFINISHED_FILE
+    if not file.exists():
+        return None
+    try:
+        return UnfinishedStore.model_validate_json(read_regular(file, META_BYTES, "the mark of an unfinished store"))
+    except ValidationError as error:
+        raise UserError(f"{file}: damaged, or of an earlier version; delete {path} to write the store again") from error
+
+
+def _write_info(path: Path, info: StoreInfo) -> None:
+    text = info.model_dump_json(indent=1) + "\n"
+    write_atomically(path / META_FILE, lambda temporary: temporary.write_text(text))
+
+
 def _map_size(layout: Layout) -> int:
     """Upper bound of the size of the database. It uses address space, not disk space."""
     largest = int(1.1 * layout.height * layout.width * 3) + 65536
-    return sum(map(len, layout.keys.values())) * largest + 64 * 2**20
+    return sum(layout.clips.values()) * largest + 64 * 2**20
 
 
 def _write_frames(
@@ -164,7 +174,7 @@ def _write_frames(
     """Write the missing frames. Returns the digests of all frames, by clip."""
     with environment.begin() as transaction:
         present = {key.decode() for key in transaction.cursor().iternext(values=False)}
-    frames = [(clip, i, key) for clip, keys in layout.keys.items() for i, key in enumerate(keys)]
+    frames = [(clip, i, layout.key(clip, i)) for clip, count in layout.clips.items() for i in range(count)]
     surplus = present - {key for _, _, key in frames}
     if surplus:
         raise UserError(f"{environment.path()}: found key {min(surplus)}, expected only frames of {folders.path}")
@@ -186,11 +196,11 @@ def _write_frames(
         rgb = folders.read(clip, i)
         return _encode(rgb, compression), frame_digest(rgb)
 
-    digests: dict[str, list[bytes]] = {clip: [] for clip in layout.keys}
+    digests: dict[str, list[bytes]] = {clip: [] for clip in layout.clips}
     batch: dict[bytes, bytes] = {}
     waiting = 0
-    # The threads must end before the environment is closed, since that removes the memory map: hence `with`.
-    with _in_order("write", prepare, frames) as prepared:
+    # The threads must end before the environment is closed, since that removes the memory map: hence `closing`.
+    with closing(_in_order("write", prepare, frames)) as prepared:
         for (clip, _, key), (value, digest) in zip(frames, prepared, strict=True):
             digests[clip].append(digest)
             if value is not None:
@@ -220,26 +230,17 @@ def _encode(rgb: np.ndarray, compression: Compression) -> bytes:
     return encoded.getvalue()
 
 
-@contextmanager
-def _in_order(name: str, function: Callable[[T], R], items: Sequence[T]) -> Iterator[Iterator[R]]:
+def _in_order(name: str, function: Callable[[T], R], items: Sequence[T]) -> Generator[R, None, None]:
     """Map a function over items in threads, in order, a bounded number ahead of the consumer, with a progress bar.
 
     Threads suffice: decoding, encoding and hashing release the interpreter's lock, and no frame is copied to a process.
     """
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    executor = ThreadPoolExecutor(workers)
-
-    def results() -> Iterator[R]:
-        pending: deque[Future[R]] = deque()
-        for item in items:
-            pending.append(executor.submit(function, item))
-            if len(pending) > 2 * workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-
-    try:
-        with tqdm(results(), name, len(items), unit="frame", dynamic_ncols=True) as progress:
-            yield iter(progress)
-    finally:
-        executor.shutdown(cancel_futures=True)
+    batches = [items[start : start + workers] for start in range(0, len(items), workers)]
+    with (
+        tqdm(total=len(items), desc=name, unit="frame", dynamic_ncols=True) as progress,
+        closing(read_ahead(batches, function, workers)) as results,
+    ):
+        for result in chain.from_iterable(results):
+            yield result.result()
+            progress.update()

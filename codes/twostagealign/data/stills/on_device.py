@@ -69,15 +69,10 @@ class StillsOnDevice:
         views[index] = torch.lerp(views[index], textures, opacities)
 
     def _windows(self, scenes: Sequence[MovingView], sizes: Sequence[tuple[int, int]]) -> tuple[Tensor, np.ndarray]:
-        """Compute the windows of the downscaled and turned pictures that frames see.
+        """Windows of the downscaled and turned pictures that scenes, with frames of these sizes, see; and maps to them.
 
-        Args:
-            scenes: cameras and pictures.
-            sizes: height and width of their frames.
-
-        Returns:
-            (B, 3, side, side), in levels from 0 to 255, the side a power of 2; what no frame sees is 0. And the maps
-            from the frames to these windows, (B, N, 2, 3).
+        The windows are (B, 3, side, side), in levels from 0 to 255, the side a power of 2, 0 where no frame looks. The
+        maps from the frames are (B, N, 2, 3).
         """
         described = [self._describe(scene, size) for scene, size in zip(scenes, sizes, strict=True)]
         base, steps, begin, length, shrunk, first, extent, matrices = map(np.array, zip(*described, strict=True))

@@ -90,13 +90,7 @@ class Foreground:
 
 @dataclass(frozen=True)
 class BurstPlan:
-    """Everything that is random about one burst.
-
-    Attributes:
-        scene: the background.
-        foreground: moving piece in front of it, if any.
-        colours: matrix (3, 3) that all colours are multiplied by in the end, if any.
-    """
+    """What is random about one burst: background, moving piece in front, and matrix (3, 3) of all colours."""
 
     scene: MovingView
     foreground: Foreground | None
