@@ -1,7 +1,6 @@
 """Paired comparison of checkpoints, with bootstrap confidence intervals."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,19 +10,10 @@ CONFIDENCE = 0.95
 RESAMPLES = 10_000
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A mean difference and its confidence interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
 def paired_bootstrap(
     differences: Sequence[Sequence[float]], confidence: float = CONFIDENCE, resamples: int = RESAMPLES
-) -> Interval:
-    """Mean of paired differences, and its interval by percentile bootstrap.
+) -> tuple[float, float, float]:
+    """Mean of paired differences, and the lower and upper end of its interval by percentile bootstrap.
 
     The frames of each clip are drawn again with replacement, as many as there are. The statistic is the mean over clips
     of the clips' means. The random numbers are the same in every call.
@@ -54,7 +44,7 @@ def paired_bootstrap(
         vectorized=True,
         rng=np.random.default_rng(0),
     ).confidence_interval
-    return Interval(float(mean(*clips)), float(interval.low), float(interval.high))
+    return float(mean(*clips)), float(interval.low), float(interval.high)
 
 
 def compare(noise: str, baseline: str, candidate: str, frames: Mapping[str, Sequence[FrameResult]]) -> list[Comparison]:
@@ -75,16 +65,16 @@ def compare(noise: str, baseline: str, candidate: str, frames: Mapping[str, Sequ
             if before is not None and after is not None:
                 differences.setdefault(frame.clip, []).append(after - before)
         if differences:
-            found = paired_bootstrap(list(differences.values()))
+            mean, low, high = paired_bootstrap(list(differences.values()))
             comparisons.append(
                 Comparison(
                     noise=noise,
                     metric=metric,
                     baseline=baseline,
                     candidate=candidate,
-                    difference=found.mean,
-                    low=found.low,
-                    high=found.high,
+                    difference=mean,
+                    low=low,
+                    high=high,
                     confidence=CONFIDENCE,
                     frames=sum(map(len, differences.values())),
                 )

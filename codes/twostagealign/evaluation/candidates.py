@@ -21,12 +21,7 @@ _FOLDERS_OF_AN_EXPERIMENT = ("models", "training_states")
 
 @dataclass(frozen=True)
 class Candidate:
-    """A checkpoint that is evaluated.
-
-    Attributes:
-        restorer: restorer in evaluation mode, on the device, its network in the dtype to compute in.
-        description: entry in the results.
-    """
+    """A checkpoint that is evaluated: its restorer, in evaluation mode on the device, and its entry in the results."""
 
     restorer: TwoStageRestorer
     description: Checkpoint

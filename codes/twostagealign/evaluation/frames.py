@@ -1,4 +1,4 @@
-"""Restoration and measurement of one frame of an evaluation."""
+"""Restoration and measurement of one frame of an evaluation, and its pictures."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -6,17 +6,19 @@ from pathlib import Path
 
 from torch import Tensor
 
-from twostagealign.data import Burst
+from twostagealign.data import Burst, write_picture
 from twostagealign.evaluation.candidates import Candidate
-from twostagealign.evaluation.frame_pictures import write_frame_pictures
 from twostagealign.evaluation.jobs import Job
-from twostagealign.evaluation.results import FrameResult, Memory, Seconds, Shifts
+from twostagealign.evaluation.results import FrameResult, Memory, Pictures, Seconds, Shifts, write_record
 from twostagealign.isp import demosaic
 from twostagealign.restoration.frame import restore_frame
-from twostagealign.restoration.quality import develop, measure
+from twostagealign.restoration.quality import develop, measure, to_uint8
 from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.memory import give_back_memory, memory_used
+
+RESIDUAL_GAIN = 4
+"""Amplification of the residual, so that it is visible."""
 
 Lpips = Callable[[Tensor, Tensor], float]
 
@@ -67,7 +69,7 @@ def evaluate_frame(
             shifts=restored.shifts.tolist(),
         )
         noisy = develop(demosaic(burst.reference.raw()), clip.camera)
-        pictures = write_frame_pictures(stem, root, noisy, srgb, truth, shifts)
+        pictures = _write_pictures(stem, root, noisy, srgb, truth, shifts)
     return FrameResult(
         **_measures(srgb, truth, lpips),
         clip=clip.name,
@@ -86,3 +88,28 @@ def _measures(srgb: Tensor, truth: Tensor | None, lpips: Lpips | None) -> dict[s
         return {"psnr": None, "ssim": None, "lpips": None}
     quality = measure(srgb, truth)
     return {"psnr": quality.psnr, "ssim": quality.ssim, "lpips": lpips(srgb, truth) if lpips else None}
+
+
+def _write_pictures(
+    stem: Path, root: Path, noisy: Tensor, restored: Tensor, truth: Tensor | None, shifts: Shifts
+) -> Pictures:
+    """Write the pictures and the matched shifts of a frame, and name the files relative to `root`."""
+    pixels = {"noisy": to_uint8(noisy), "restored": to_uint8(restored)}
+    if truth is not None:
+        residual = (0.5 + RESIDUAL_GAIN * (restored - truth)).clamp_(0, 1)
+        pixels["truth"] = to_uint8(truth)
+        pixels["residual"] = residual.mul_(255).round_().byte().permute(1, 2, 0).numpy()
+    names: dict[str, str] = {}
+    for kind, values in pixels.items():
+        path = stem.with_name(f"{stem.name}_{kind}.png")
+        write_picture(path, values)
+        names[kind] = path.relative_to(root).as_posix()
+    path = stem.with_name(f"{stem.name}_shifts.json")
+    write_record(path, shifts)
+    return Pictures(
+        noisy=names["noisy"],
+        restored=names["restored"],
+        truth=names.get("truth"),
+        residual=names.get("residual"),
+        shifts=path.relative_to(root).as_posix(),
+    )

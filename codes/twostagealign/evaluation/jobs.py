@@ -15,13 +15,7 @@ from twostagealign.runtime.ranks import Ranks
 
 @dataclass(frozen=True)
 class Job:
-    """A frame to restore.
-
-    Attributes:
-        clip: clip that the frame is part of.
-        window: indices of the frames of its burst.
-        with_pictures: whether to write pictures of the frame.
-    """
+    """A frame to restore: its clip, the indices of the frames of its burst, and whether to write pictures."""
 
     clip: FrameSequence
     window: list[int]

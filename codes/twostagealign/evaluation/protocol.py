@@ -89,9 +89,6 @@ class Request:
 def evaluate(request: Request) -> tuple[Path, Results] | None:
     """Restore and measure the frames of a data set, alone or together with the other processes of torchrun.
 
-    Args:
-        request: arguments of the evaluation.
-
     Returns:
         The folder of the results, and the results; None on ranks other than 0.
 
@@ -177,23 +174,20 @@ class _Evaluation:
 
     def run(self) -> tuple[Path, Results] | None:
         with folder_lock(self.folder.path) if self.ranks.rank == 0 else nullcontext():
-            return self._run()
-
-    def _run(self) -> tuple[Path, Results] | None:
-        if self.ranks.rank == 0:
-            self.folder.prepare(self._identity(), self.request.resume)
-        self.ranks.wait()
-        for candidate in self.candidates:
-            for jobs in self.jobs.values():
-                self._restore(candidate, self.ranks.share(jobs))
-        self.skipped = sorted(set(self.ranks.gather(self.skipped)), key=lambda x: (x.clip, x.frame or ""))
-        if self.ranks.rank != 0:
-            return None
-        results = self._collect()
-        self.folder.write_results(results)
-        if self.request.report:
-            write_report(self.folder.path, results)
-        return self.folder.path, results
+            if self.ranks.rank == 0:
+                self.folder.prepare(self._identity(), self.request.resume)
+            self.ranks.wait()
+            for candidate in self.candidates:
+                for jobs in self.jobs.values():
+                    self._restore(candidate, self.ranks.share(jobs))
+            self.skipped = sorted(set(self.ranks.gather(self.skipped)), key=lambda x: (x.clip, x.frame or ""))
+            if self.ranks.rank != 0:
+                return None
+            results = self._collect()
+            self.folder.write_results(results)
+            if self.request.report:
+                write_report(self.folder.path, results)
+            return self.folder.path, results
 
     def _file(self, candidate: Candidate, job: Job) -> Path:
         return self.folder.frame_file(candidate.description.label, job.clip.noise.name, job.clip.name, job.frame)

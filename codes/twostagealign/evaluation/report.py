@@ -52,15 +52,7 @@ class Plot:
 
 
 def write_report(folder: Path, results: Results) -> Path:
-    """Write the report of an evaluation, report.html, and return its path.
-
-    Args:
-        folder: folder of the results; the names of pictures are relative to it.
-        results: results of the evaluation.
-
-    Raises:
-        UserError: a picture cannot be read, or the file cannot be written.
-    """
+    """Write report.html, the report of an evaluation, into the folder of its results, and return its path."""
     html = render(results, *choose_frames(folder, results, PICTURE_BUDGET))
     path = folder / REPORT
     write_atomically(path, lambda temporary: temporary.write_text(html, encoding="utf-8"))

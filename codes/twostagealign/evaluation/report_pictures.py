@@ -31,14 +31,7 @@ ARROW_REACH = 0.45
 
 @dataclass(frozen=True)
 class Layer:
-    """A picture as a data URI.
-
-    Attributes:
-        label: short label.
-        alt: alternative text for those who do not see the picture.
-        uri: the picture.
-        group: number of the run that it is shown with; None: shown with all runs.
-    """
+    """A picture as a data URI; `group` is the number of the run that it is shown with, None for all runs."""
 
     label: str
     alt: str
@@ -48,13 +41,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Arrows:
-    """Offsets of all tiles in one neighbour.
-
-    Attributes:
-        frame: name of the neighbour.
-        path: SVG path, raw pixels.
-        median: x and y over the tiles, raw pixels, as text.
-    """
+    """Offsets of all tiles in a neighbour, raw pixels: as an SVG path, and their median x and y as text."""
 
     frame: str
     path: str
@@ -63,14 +50,7 @@ class Arrows:
 
 @dataclass(frozen=True)
 class RunOffsets:
-    """Offsets that one run found.
-
-    Attributes:
-        run: name of the run.
-        quality: PSNR and SSIM of the restored frame, as text; empty where there is no ground truth.
-        gain: how much longer the arrows are than the offsets.
-        arrows: offsets for each neighbour.
-    """
+    """Offsets that one run found; `quality` is PSNR and SSIM as text, `gain` how much longer the arrows are."""
 
     run: str
     quality: str
@@ -109,14 +89,7 @@ class ShownFrame:
 
 @dataclass(frozen=True)
 class PicturedResult:
-    """Result of one run for a frame that has pictures.
-
-    Attributes:
-        run: name of the run.
-        noise: name of the noise level.
-        result: result of the frame.
-        pictures: pictures of the frame.
-    """
+    """Result of one run for a frame that has pictures; `run` and `noise` are names."""
 
     run: str
     noise: str
@@ -125,17 +98,10 @@ class PicturedResult:
 
 
 def show_frame(folder: Path, results: Sequence[PicturedResult]) -> ShownFrame:
-    """Read and encode the pictures of a frame.
-
-    Args:
-        folder: folder that the names of pictures are relative to.
-        results: results of all runs that have pictures of this frame.
+    """Read and encode the pictures of a frame that all runs have; their names are relative to `folder`.
 
     Returns:
         Crops at the place with most detail, compressed without loss; overview and residual compressed with loss.
-
-    Raises:
-        UserError: a file cannot be read.
     """
     first, pictures = results[0], results[0].pictures
     noisy = read_picture(folder / pictures.noisy)
@@ -194,16 +160,7 @@ def data_uri(picture: np.ndarray, quality: int | None = None) -> str:
 
 
 def read_offsets(path: Path, run: str, frame: FrameResult) -> RunOffsets:
-    """Read the offsets of a frame's tiles in all neighbours, and draw them as arrows.
-
-    Args:
-        path: file of `Shifts`.
-        run: name of the run.
-        frame: result of the frame.
-
-    Raises:
-        UserError: the file cannot be read.
-    """
+    """Read the offsets of a frame's tiles in all neighbours, as found by a run of this name, and draw arrows."""
     try:
         shifts = Shifts.model_validate_json(read_regular(path, 2**28, "the offsets of the frame's tiles"))
     except ValidationError as error:

@@ -203,21 +203,13 @@ class Results(Record):
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Write a part of the results as JSON, atomically.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+    """Write a part of the results as JSON, atomically; UserError if it cannot be written."""
     text = record.model_dump_json(indent=2) + "\n"
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def read_results(path: Path) -> Results:
-    """Read a results.json.
-
-    Raises:
-        UserError: it cannot be read or does not fit the schema.
-    """
+    """Read a results.json; UserError if it cannot be read or does not fit the schema."""
     try:
         return Results.model_validate_json(read_regular(path, 2**30, "the results of an evaluation"))
     except ValidationError as error:

@@ -37,11 +37,7 @@ class _FrameRecord(FrameResult):
 
 
 def identity_digest(identity: Mapping[str, Any]) -> str:
-    """SHA-256 of an identity, in hexadecimal.
-
-    Args:
-        identity: JSON values that describe data, checkpoints and settings of an evaluation.
-    """
+    """SHA-256, in hexadecimal, of the JSON values that describe data, checkpoints and settings of an evaluation."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
@@ -49,9 +45,6 @@ class ResultsFolder:
     """results/NAME.
 
     Args:
-        path: the folder.
-
-    Attributes:
         path: the folder.
     """
 
@@ -104,16 +97,7 @@ class ResultsFolder:
         return self.path / "frames" / checkpoint / noise / clip / f"{frame}.json"
 
     def write_frame(self, file: Path, evaluation: str, result: FrameResult) -> None:
-        """Record a finished frame.
-
-        Args:
-            file: from `frame_file`.
-            evaluation: `identity_digest` of the evaluation.
-            result: result of the frame.
-
-        Raises:
-            UserError: it cannot be written.
-        """
+        """Record a finished frame in a file from `frame_file`, with the `identity_digest` of its evaluation."""
         write_record(file, _FrameRecord(**dict(result), evaluation=evaluation))
 
     def finished(

@@ -13,13 +13,7 @@ _DECIMALS = {"psnr": 3, "ssim": 5, "lpips": 4}
 
 @dataclass(frozen=True)
 class Cost:
-    """Mean cost of a frame of a run, as text.
-
-    Attributes:
-        seconds: mean seconds by part of the work.
-        resident: peak resident memory of the process, GiB.
-        device: peak memory allocated on the GPU, GiB; None without a GPU.
-    """
+    """Mean seconds of a frame of a run by part of the work, and peak memory in GiB, as text."""
 
     seconds: dict[str, str]
     resident: str

@@ -83,15 +83,10 @@ def _find_tiles(frames: Tensor, origins: Tensor, search_window: int) -> Tensor:
 
 
 def _merge(tiles: list[Tensor], noise: list[Tensor], reference: int) -> tuple[Tensor, Tensor]:
-    """Average aligned tiles per frequency, as far as they differ by no more than noise.
+    """Average the aligned tiles of all frames per frequency, as far as they differ by no more than noise.
 
-    Args:
-        tiles: tiles of each frame, (P, 4, TILE, TILE).
-        noise: mean noise variance of the tiles of each frame, (P, 4).
-        reference: index of the reference frame.
-
-    Returns:
-        Average, (P, 4, TILE, TILE), and its noise variance relative to that of the reference frame, (P, 4).
+    Tiles are (P, 4, TILE, TILE) and their noise variances (P, 4) for each frame. Returns the average, and its noise
+    variance relative to that of the reference frame.
 
     Source: Hasinoff et al., section 5, equations 6 and 7.
     """

@@ -40,14 +40,7 @@ SPEED = (16.0, 24.0)
 
 @dataclass(frozen=True)
 class _Subject:
-    """Burst to restore.
-
-    Attributes:
-        name: name of the picture in titles.
-        motion: description of how the frames move.
-        burst: the frames.
-        shifts: true motion, (N, 2) [y, x] in raw pixels; None where it is not known.
-    """
+    """Burst to restore, and its true motion, (N, 2) [y, x] in raw pixels, where it is known."""
 
     name: str
     motion: str

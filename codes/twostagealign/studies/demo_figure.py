@@ -30,13 +30,7 @@ ACCENT, TRUE, MATCHED, MISSING = "#00b8d9", "#212529", "#1971c2", "#ced4da"
 
 @dataclass(frozen=True)
 class Panel:
-    """Picture in a comparison.
-
-    Attributes:
-        name: title of the picture.
-        picture: 8-bit RGB, (height, width, 3), the same size in all panels.
-        quality: measures, shown below the title; None for the ground truth.
-    """
+    """Picture in a comparison: title, 8-bit RGB of the size of all, and measures (None for the ground truth)."""
 
     name: str
     picture: np.ndarray
@@ -72,13 +66,7 @@ class TileOffsets:
 
 
 def compare_offsets(restored: RestoredFrame, true: np.ndarray, patch: int) -> TileOffsets:
-    """Compare the matches of a restored frame with the true motion.
-
-    Args:
-        restored: restored frame with its matches.
-        true: motion of each frame relative to the reference, (N, 2) [y, x], raw pixels.
-        patch: side of a tile, raw pixels.
-    """
+    """Compare the matches of a restored frame with the true motion, (N, 2) [y, x] in raw pixels."""
     size = np.array(restored.image.shape[1:]) // 2
     corners = restored.origins.numpy()[:, None]
     inside = (corners + true >= 0) & (np.minimum(corners + patch, size) + true <= size)
@@ -93,9 +81,6 @@ def draw_comparison(path: Path, title: str, panels: Sequence[Panel], offsets: Ti
         title: title of the figure.
         panels: pictures from left to right; the detail is chosen in the last one.
         offsets: offsets of the tiles; None: no plot of offsets.
-
-    Raises:
-        UserError: the file cannot be written.
     """
     height, width = panels[-1].picture.shape[:2]
     column = (WIDTH - 2 * MARGIN - (len(panels) - 1) * GAP) / len(panels)

@@ -47,9 +47,6 @@ def measure_all(methods: Sequence[Method], scenes: Sequence[AblationScene], path
         methods: methods with different names.
         scenes: scenes to restore.
         path: results.json, written after every burst. Cells of other methods and scenes are kept.
-
-    Raises:
-        UserError: the file cannot be read or written.
     """
     weights = {method.name: method.weights for method in methods}
     cells = {_key(cell): cell for cell in _read_cells(path) if weights.get(cell.method, cell.weights) == cell.weights}

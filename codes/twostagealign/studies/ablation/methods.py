@@ -74,15 +74,7 @@ def weights_file(option_file: Path) -> Path:
 
 
 def open_variant(option_file: Path, name: str) -> Method:
-    """Load the newest weights of a variant.
-
-    Args:
-        option_file: option file of its training. Restoration uses block matching only if training does.
-        name: name in tables.
-
-    Raises:
-        UserError: it has not been trained, or a file cannot be read.
-    """
+    """Load the newest weights of a variant. It uses block matching only if its training did."""
     options, path = load_options(option_file), weights_file(option_file)
     search = Search(block_matching=options.matching.search_window is not None)
     restorer = open_restorer(path, search=search).to(pick_device("auto"))
@@ -93,11 +85,7 @@ def open_variant(option_file: Path, name: str) -> Method:
 
 
 def shipped(checkpoint: str = "tiny") -> list[Method]:
-    """Return the shipped checkpoint as it is, and with parts switched off.
-
-    Raises:
-        UserError: it is missing or cannot be read.
-    """
+    """Return the shipped checkpoint as it is, and with parts switched off."""
     path = find_checkpoint(checkpoint)
     weights, restorer = sha256(path), open_restorer(path).to(pick_device("auto"))
     matcher = restorer.matcher
@@ -123,15 +111,7 @@ def _by_network(restorer: TwoStageRestorer, reference_alone: bool = False) -> Ca
 
 
 def train_variant(option_file: Path, source: Path) -> None:
-    """Train to the end. An interrupted training continues; a finished one is left as it is.
-
-    Args:
-        option_file: option file of the training.
-        source: folder of pictures to train on.
-
-    Raises:
-        UserError: it cannot be trained, or was stopped by a signal.
-    """
+    """Train on a folder of pictures, to the end. An interrupted training continues; a finished one is left as it is."""
     options = load_options(option_file, [f"datasets:train:source={json.dumps(str(source))}"])
     trainer = build_trainer(options, resume=True)
     trainer.run()

@@ -33,12 +33,7 @@ BASELINES = [{"color": "#888888", "linestyle": style} for style in (":", "--")]
 
 
 def tables(cells: Sequence[Cell], methods: Sequence[Method]) -> str:
-    """Return Markdown tables of the mean PSNR of each method over each group of scenes.
-
-    Args:
-        cells: measurements of all methods on the same scenes.
-        methods: rows of the tables, in this order.
-    """
+    """Return Markdown tables of the mean PSNR of each method over each group of scenes."""
     trained = [[method.name, method.training] for method in methods if method.training]
     parts = [_table(["variant", "trained for"], trained)] if trained else []
     for group in dict.fromkeys(cell.group for cell in cells):
@@ -60,16 +55,7 @@ def tables(cells: Sequence[Cell], methods: Sequence[Method]) -> str:
 
 
 def draw(path: Path, cells: Sequence[Cell], methods: Sequence[Method]) -> None:
-    """Plot mean PSNR against shift: a line per method, a panel per noise level and group of scenes.
-
-    Args:
-        path: PNG to write.
-        cells: measurements of all methods on the same scenes.
-        methods: lines of the plot; those in `NOT_DRAWN` are left out.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+    """Plot mean PSNR against shift: a line per method except `NOT_DRAWN`, a panel per noise level and group."""
     groups = [group for group in dict.fromkeys(cell.group for cell in cells) if _shifts(cells, group) != [None]]
     looks = [cycle(styles) for styles in (BASELINES, SHIPPED, VARIANTS)]
     styles = {m.name: next(looks[bool(m.weights) + bool(m.training)]) for m in methods if m.name not in NOT_DRAWN}

@@ -84,14 +84,7 @@ def bundled_scenes() -> list[AblationScene]:
 
 
 def clip_scenes(folder: Path) -> list[AblationScene]:
-    """Return some frames of a clip at all shifts, and bursts with its own motion.
-
-    Args:
-        folder: consecutive pictures, in natural order.
-
-    Raises:
-        UserError: the pictures are too few or too small, or cannot be read.
-    """
+    """Return some frames of a clip, a folder of pictures, at all shifts, and bursts with its own motion."""
     clip = open_clip(folder, NOISE["high"])  # only its clean pictures are used
     count = len(clip.frames)
     height, width = (2 * side for side in clip.size)

@@ -26,24 +26,14 @@ STEPS, WARM_UP = 20, 4
 
 
 def benchmark_data(folder: Path | None) -> Iterator[Measurement]:
-    """Measure stores of clips, and the share of training time of the narrow network that is spent waiting.
-
-    Args:
-        folder: clip folders for the stores; None: synthetic clips.
-    """
+    """Measure stores of clips, those in `folder` or synthetic ones, and the share of training time spent waiting."""
     yield from benchmark_stores(folder)
     waited, worked = training_seconds()
     yield Measurement("training of nf 16, waiting for data", 100 * waited / (waited + worked), "%", at_most=5)
 
 
 def training_seconds(options: Path = OPTIONS, steps: int = STEPS, warm_up: int = WARM_UP) -> tuple[float, float]:
-    """Seconds that the last steps of a training spend waiting for data, and on the rest.
-
-    Args:
-        options: of the training.
-        steps: of the training.
-        warm_up: how many of the first ones do not count.
-    """
+    """Seconds that a training's steps after `warm_up` spend waiting for data, and on the rest."""
     with tempfile.TemporaryDirectory() as workplace:
         overrides = [
             f"path:experiments_root={workplace}",
@@ -77,9 +67,6 @@ def benchmark_stores(folder: Path | None, seconds: float = 2.0) -> Iterator[Meas
 
     Yields:
         Frames written and bursts read per second, and megabytes per frame, for each kind of store.
-
-    Raises:
-        UserError: the clips cannot be read, or are shorter than a burst.
     """
     with tempfile.TemporaryDirectory() as workplace:
         clips = Path(workplace) / "clips"
@@ -106,15 +93,7 @@ def benchmark_stores(folder: Path | None, seconds: float = 2.0) -> Iterator[Meas
 
 
 def make_clips(folder: Path, count: int, frames: int, height: int, width: int) -> None:
-    """Write clips of a moving photograph, with noise that makes them about as hard to compress as REDS.
-
-    Args:
-        folder: existing folder for the clips.
-        count: number of clips.
-        frames: number of frames per clip.
-        height: height of the frames, pixels.
-        width: width of the frames, pixels.
-    """
+    """Write clips of a moving photograph, with noise that makes them about as hard to compress as REDS."""
     photograph = bundled_picture("coffee")
     scale = 1.2 * max(height / photograph.shape[0], width / photograph.shape[1])
     scene = cv2.resize(photograph, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC).astype(np.int16)
