@@ -355,9 +355,9 @@ def test_results_do_not_depend_on_how_much_is_eliminated(
 ) -> None:
     origins = torch.tensor([[[20, 20], [0, 31], [40, 40]]])
     for features in (moving, random_burst(1, 5, 6, 60, 60)):
-        monkeypatch.setattr(candidate_windows, "_FEW", 0.0)
+        monkeypatch.setattr(candidate_windows, "FEW", 0.0)
         all_compared = hard_match(features, origins, size, 8)
-        monkeypatch.setattr(candidate_windows, "_FEW", 1.1)
+        monkeypatch.setattr(candidate_windows, "FEW", 1.1)
         assert torch.equal(hard_match(features, origins, size, 8), all_compared)
 
 

@@ -17,21 +17,20 @@ BEYOND_SEARCHES = ((16, 4), *PIXEL_SEARCHES)
 
 @torch.no_grad()
 def refine_match(planes: Tensor, origins: Tensor, positions: Tensor, size: int) -> Tensor:
-    """Search on around where the windows were found on small feature maps, to the pixel of the planes themselves.
+    """Refine positions that were found on small feature maps to the pixel of the planes.
 
-    Every frame by itself, up to five pixels away, in two steps. Not part of the paper, whose windows lie within two
-    pixels at best: that is much to ask of the second stage, which has to find it in single pixels of noise, while a
-    whole window tells it clearly.
+    Each frame is searched by itself, up to five pixels away, in two steps. Not part of the paper, whose windows lie
+    within two pixels at best: the second stage has to find these in noise, pixel by pixel, which a window tells easily.
 
     Args:
-        planes: what is compared, on the grid of the raw planes, (B, N, C, H, W), any float dtype; the reference frame
+        planes: planes to compare, on the grid of the raw planes, (B, N, C, H, W), any float dtype; the reference frame
             is N // 2.
         origins: top-left corners [y, x] of the windows in the reference frame, (B, P, 2), int64, pixels of `planes`.
-        positions: where they were found, (B, P, N, 2), int64; none of them reaches over the border.
+        positions: positions found so far, (B, P, N, 2), int64; none of them reaches over the border.
         size: side of a window.
 
     Returns:
-        Where they are found now, the shape of `positions`; in the reference frame where they were.
+        The refined positions; in the reference frame they stay.
     """
     maps = channels_last(planes.to(torch.promote_types(planes.dtype, torch.float32)))
 
@@ -44,19 +43,19 @@ def refine_match(planes: Tensor, origins: Tensor, positions: Tensor, size: int) 
 
 @torch.no_grad()
 def refine_beyond(planes: Tensor, origins: Tensor, positions: Tensor, size: int) -> Tensor:
-    """Search on as `refine_match` does, farther, and beyond the border of the frames, where only a part is known.
+    """Refine positions as `refine_match` does, farther, and also beyond the border of the frames.
 
-    What lies at the border of the reference frame has often left the others in part. Windows are compared where both
-    are known; a candidate of which less than half as much is known as of the reference window does not count.
+    What is at the border of the reference frame has often left the others in part. Windows are compared where both are
+    known; a candidate of which less than half as much is known as of the reference window does not count.
 
     Args:
         planes: whole frames, on the grid of the raw planes, (B, N, 1, H, W).
-        origins: as in `refine_match`; they may reach over the border.
-        positions: as in `refine_match`; they may reach over the border.
+        origins: as in `refine_match`, but they may reach over the border.
+        positions: as in `refine_match`, but they may reach over the border.
         size: side of a window.
 
     Returns:
-        Where they are found now, the shape of `positions`; they may reach over the border.
+        The refined positions, which may reach over the border.
     """
     sides = torch.tensor(planes.shape[-2:], device=planes.device)
     places, reach = torch.cat((origins.unsqueeze(2), positions), dim=2), sum(radius for radius, _ in BEYOND_SEARCHES)

@@ -30,13 +30,7 @@ class Canvas:
         self._strip = self._blank()
 
     def lay(self, tile: Tensor, rows: range, columns: range) -> None:
-        """Add a tile to the current row.
-
-        Args:
-            tile: linear RGB with its halo, (3, height, width), in any float dtype.
-            rows: rows of its patches.
-            columns: columns of its patches.
-        """
+        """Add a tile, linear RGB with its halo, (3, height, width), of these rows and columns of patches."""
         fade_y, fade_x = self._fade(len(rows)), self._fade(len(columns))
         trimmed = 2 * (self.halo - self.overlap)
         tile = tile[:, trimmed : trimmed + len(fade_y), trimmed : trimmed + len(fade_x)].float()

@@ -174,15 +174,7 @@ def restore_folder(
 
 
 def open_input(path: Path, simulate: str | None) -> FrameSequence:
-    """Open the input of a restoration.
-
-    Args:
-        path: folder of frames, or a single frame, which is restored alone.
-        simulate: noise level of the test protocol for ordinary pictures; None for raw files and mosaics.
-
-    Raises:
-        UserError: they cannot be used.
-    """
+    """Open a folder of frames, or a single one: pictures to degrade at the noise level `simulate`, or raw ones."""
     if path.is_file():
         logger.warning("%s: restored from this frame alone; give its folder to restore it from a burst", path)
     return open_clip(path, PROTOCOL_NOISE[simulate]) if simulate else open_raw_folder(path)

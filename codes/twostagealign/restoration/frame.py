@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from twostagealign.data.burst import Burst
 from twostagealign.models import TwoStageRestorer
 from twostagealign.restoration.canvas import Canvas
 from twostagealign.restoration.tile_network import restore_tiles, tiles_at_once
-from twostagealign.restoration.tiles import TileCutter, batches
+from twostagealign.restoration.tiles import batches, cut_tile
 from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.stopwatch import Stopwatch
 
@@ -100,15 +101,15 @@ def restore_strips(
     with watch("matching"):
         positions = restorer.locate(frames, origins, tiling.patch, tiling.halo)
 
-    grid = positions.unflatten(0, (len(origins_y), len(origins_x)))
-    cutter = TileCutter(frames, grid, tiling.patch, tiling.halo, restorer.matcher.repeats_border, dtype)
+    grid = positions.cpu().unflatten(0, (len(origins_y), len(origins_x)))
+    repeat_border = restorer.matcher.repeats_border
+    cut = partial(cut_tile, frames, grid, tiling.patch, tiling.halo, repeat_border, dtype)
     canvas = Canvas((height, width), tiling, device)
     batch = tiling.batch or tiles_at_once(restorer.network, len(frames), tiling.side, tiling.side, device)
     for rows in tiling.divide(height):
         for some in batches(tiling.divide(width), batch):
             with watch("network"):
-                cut = torch.stack([cutter.cut(rows, columns) for columns in some], dim=1)
-                restored = restore_tiles(restorer.network, *cut)
+                restored = restore_tiles(restorer.network, *torch.stack([cut(rows, columns) for columns in some], 1))
             with watch("stitching"):
                 for tile, columns in zip(restored, some, strict=True):
                     canvas.lay(tile, rows, columns)

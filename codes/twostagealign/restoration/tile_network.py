@@ -1,4 +1,4 @@
-"""The network at work on tiles: how many at once, and on a GPU without waiting for the processor."""
+"""The network at work on tiles: how many at once, and CUDA graphs on a GPU."""
 
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
@@ -6,35 +6,34 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-# Features of so many bytes per layer, of all frames, are worked on at once on a processor.
-_CPU_BYTES = 32 * 2**20
-# Channels of a network that does not tell: the paper's.
-_CHANNELS = 64
-# What a network needs on a GPU, as a multiple of the features of all frames: 16, measured with nf 64 on a processor,
-# and some room.
-_LAYERS = 24
+CPU_BYTES = 32 * 2**20
+"""CPU activation budget per layer for all frames, bytes."""
+CHANNELS = 64
+"""Channels of a network that has no `nf`: the paper's."""
+LAYERS = 24
+"""GPU memory of a network, in features of all frames: 16, measured with nf 64, and some room."""
 
 
 def tiles_at_once(network: nn.Module, frames: int, height: int, width: int, device: torch.device) -> int:
-    """How many tiles should pass through a network together.
+    """Number of tiles that should pass through a network together.
 
     Args:
         network: its attribute `nf`, if it has one, is its number of channels.
-        frames: of a burst.
-        height: of a tile with its halo, raw pixels.
-        width: likewise.
-        device: on a GPU, as many as its free memory holds; on a processor, some megabytes' worth.
+        frames: number of frames of a burst.
+        height: height of a tile with its halo, raw pixels.
+        width: width of a tile with its halo, raw pixels.
+        device: a GPU, whose free memory is filled, or the CPU.
     """
     dtype = next(network.parameters()).dtype
-    tile = frames * getattr(network, "nf", _CHANNELS) * height * width * dtype.itemsize
+    tile = frames * getattr(network, "nf", CHANNELS) * height * width * dtype.itemsize
     if device.type == "cuda":
-        return max(1, torch.cuda.mem_get_info(device)[0] // (_LAYERS * tile))
-    return max(1, _CPU_BYTES // tile)
+        return max(1, torch.cuda.mem_get_info(device)[0] // (LAYERS * tile))
+    return max(1, CPU_BYTES // tile)
 
 
 @dataclass(frozen=True)
 class _Recording:
-    """The work on tiles of one shape: it reads `lq` and `noise_map` and writes `output`, always the same memory."""
+    """Kernels for tiles of one shape, which read `lq` and `noise_map` and write `output`, always the same memory."""
 
     graph: torch.cuda.CUDAGraph
     lq: Tensor
@@ -47,16 +46,16 @@ _recordings: WeakKeyDictionary[nn.Module, dict[tuple, _Recording | None]] = Weak
 
 @torch.inference_mode()
 def restore_tiles(network: nn.Module, lq: Tensor, noise_map: Tensor) -> Tensor:
-    """Call a network.
+    """Restore tiles.
 
-    On a GPU, its several hundred kernels are recorded when tiles of a shape come for the second time (CUDA graphs), and
-    replayed from then on: to launch them one by one can take longer than their work. Not in a training, whose memory
-    the recordings would keep.
+    On a GPU, the kernels are recorded when tiles of a shape come for the second time (CUDA graphs), and replayed from
+    then on, because launching hundreds of kernels can take longer than their work. Networks in training are not
+    recorded, since recordings keep memory.
 
     Args:
-        network: in evaluation mode; one whose weights need gradients is being trained.
+        network: network in evaluation mode; if its weights need gradients, it is being trained.
         lq: raw planes of tiles, (B, N, 4, H, W).
-        noise_map: of the same shape.
+        noise_map: noise map, the shape of `lq`.
 
     Returns:
         Linear camera RGB, (B, 3, 2H, 2W).
@@ -66,7 +65,7 @@ def restore_tiles(network: nn.Module, lq: Tensor, noise_map: Tensor) -> Tensor:
     recordings = _recordings.setdefault(network, {})
     shape = (lq.shape, lq.dtype, lq.device)
     if shape not in recordings:
-        recordings[shape] = None  # what depends on the shape is chosen in the first call, which cannot be recorded
+        recordings[shape] = None  # the first call chooses kernels, and cannot be recorded
         return network(lq, noise_map)
     recording = recordings[shape]
     if recording is None:
@@ -78,7 +77,7 @@ def restore_tiles(network: nn.Module, lq: Tensor, noise_map: Tensor) -> Tensor:
 
 
 def _record(network: nn.Module, lq: Tensor, noise_map: Tensor) -> _Recording:
-    # A call in a stream of its own comes before, as PyTorch's notes on CUDA graphs ask for.
+    # PyTorch's notes on CUDA graphs ask for a call in another stream first.
     stream = torch.cuda.Stream(lq.device)
     stream.wait_stream(torch.cuda.current_stream(lq.device))
     with torch.cuda.stream(stream):

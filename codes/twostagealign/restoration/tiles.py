@@ -10,70 +10,62 @@ from torch import Tensor
 from twostagealign.data.burst import RawFrame
 
 
-class TileCutter:
-    """Cut tiles from the frames of a burst.
-
-    A tile is a rectangle of patches with a halo around it. In every frame, each patch, with the halo beside it, is cut
-    from where it was found.
+def cut_tile(
+    frames: Sequence[RawFrame],
+    positions: Tensor,
+    patch: int,
+    halo: int,
+    repeat_border: bool,
+    dtype: torch.dtype,
+    rows: range,
+    columns: range,
+) -> Tensor:
+    """Cut a tile, a rectangle of patches with a halo around it, each patch from where it was found.
 
     Args:
         frames: the N frames.
-        positions: top-left corner [y, x] of every patch in every frame, raw pixels, (rows, columns, N, 2).
+        positions: top-left corner [y, x] of every patch in every frame, raw pixels, (rows, columns, N, 2), on the CPU.
         patch: side of a patch, raw pixels.
         halo: width of the halo, raw pixels.
         repeat_border: whether tiles repeat the border of a frame beyond it; they are zero there otherwise.
-        dtype: dtype of the tiles.
+        dtype: dtype of the tile.
+        rows: rows of its patches.
+        columns: columns of its patches.
+
+    Returns:
+        Raw planes and noise map, (2, N, 4, height, width).
     """
+    down, across = _parts(len(rows), patch, halo), _parts(len(columns), patch, halo)
+    size = down[-1].stop, across[-1].stop
+    tile = torch.zeros(2, len(frames), 4, *size, dtype=dtype, device=frames[0].planes.device)
+    for row, part_y in zip(rows, down, strict=True):
+        for column, part_x in zip(columns, across, strict=True):
+            for number, (frame, (y, x)) in enumerate(zip(frames, positions[row, column].tolist(), strict=True)):
+                # The patch's own corner -> where its part of the tile begins in the frame.
+                y += part_y.start - (row - rows.start) * patch - halo
+                x += part_x.start - (column - columns.start) * patch - halo
+                _fill(tile[:, number, :, part_y, part_x], frame, y, x, repeat_border)
+    return tile
 
-    def __init__(
-        self,
-        frames: Sequence[RawFrame],
-        positions: Tensor,
-        patch: int,
-        halo: int,
-        repeat_border: bool,
-        dtype: torch.dtype,
-    ) -> None:
-        self.frames = frames
-        self.patch = patch
-        self.halo = halo
-        self.repeat_border = repeat_border
-        self.dtype = dtype
-        self._corners = (positions - halo).tolist()
 
-    def cut(self, rows: range, columns: range) -> Tensor:
-        """Cut the tile of these rows and columns of patches: raw planes and noise map, (2, N, 4, height, width)."""
-        down, across = self._parts(len(rows)), self._parts(len(columns))
-        size = down[-1].stop, across[-1].stop
-        device = self.frames[0].planes.device
-        tile = torch.zeros(2, len(self.frames), 4, *size, dtype=self.dtype, device=device)
-        for row, part_y in zip(rows, down, strict=True):
-            for column, part_x in zip(columns, across, strict=True):
-                for number, frame in enumerate(self.frames):
-                    y, x = self._corners[row][column][number]
-                    # The patch's own corner -> where its part of the tile begins in the frame.
-                    y += part_y.start - (row - rows.start) * self.patch
-                    x += part_x.start - (column - columns.start) * self.patch
-                    self._fill(tile[:, number, :, part_y, part_x], frame, y, x)
-        return tile
+def _parts(count: int, patch: int, halo: int) -> list[slice]:
+    """Each patch's part of a tile along one axis: the outer ones have the halo."""
+    inner = [halo + i * patch for i in range(1, count)]
+    return [slice(*ends) for ends in pairwise([0, *inner, count * patch + 2 * halo])]
 
-    def _parts(self, count: int) -> list[slice]:
-        """Each patch's part of a tile along one axis: the outer ones have the halo."""
-        inner = [self.halo + i * self.patch for i in range(1, count)]
-        return [slice(*ends) for ends in pairwise([0, *inner, count * self.patch + 2 * self.halo])]
 
-    def _fill(self, part: Tensor, frame: RawFrame, y: int, x: int) -> None:
-        """Fill a part of a tile, (2, 4, h, w), with what a frame has from its pixel [y, x] on."""
-        height, width = part.shape[-2:]
-        rows, columns = (slice(max(start, 0), max(start + side, 0)) for start, side in ((y, height), (x, width)))
-        inside = torch.stack(frame.read(rows, columns))
-        found_height, found_width = inside.shape[-2:]
-        above, before = max(-y, 0), max(-x, 0)
-        if self.repeat_border and inside.numel():
-            below, after = height - above - found_height, width - before - found_width
-            part.copy_(F.pad(inside, (before, after, above, below), mode="replicate"))
-        else:
-            part[..., above : above + found_height, before : before + found_width] = inside
+def _fill(part: Tensor, frame: RawFrame, y: int, x: int, repeat_border: bool) -> None:
+    """Fill a part of a tile, (2, 4, h, w), with what a frame has from its pixel [y, x] on."""
+    height, width = part.shape[-2:]
+    rows, columns = (slice(max(start, 0), max(start + side, 0)) for start, side in ((y, height), (x, width)))
+    inside = torch.stack(frame.read(rows, columns))
+    found_height, found_width = inside.shape[-2:]
+    above, before = max(-y, 0), max(-x, 0)
+    if repeat_border and inside.numel():
+        below, after = height - above - found_height, width - before - found_width
+        part.copy_(F.pad(inside, (before, after, above, below), mode="replicate"))
+    else:
+        part[..., above : above + found_height, before : before + found_width] = inside
 
 
 def batches(tiles: Sequence[range], count: int) -> Iterator[list[range]]:

@@ -130,15 +130,7 @@ def sha256(path: Path) -> str:
 
 
 def link_or_copy(source: Path, path: Path) -> None:
-    """Give a file a second name; where the file system has no hard links, make a second file.
-
-    Args:
-        source: an existing file in the same folder.
-        path: the name to create or replace.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+    """Give a file a second name in its folder; where the file system has no hard links, make a second file."""
 
     def write(temporary: Path) -> None:
         try:
@@ -212,14 +204,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def check_output_folder(path: Path) -> None:
-    """Check that a folder can be written to, or created, without creating it.
-
-    Args:
-        path: the folder.
-
-    Raises:
-        UserError: it cannot.
-    """
+    """Check that a folder can be written to, or created, without creating it; UserError if not."""
     try:
         existing = next(folder for folder in (path.absolute(), *path.absolute().parents) if os.path.lexists(folder))
         with tempfile.TemporaryFile(dir=existing) as trial:
@@ -229,18 +214,10 @@ def check_output_folder(path: Path) -> None:
 
 
 def output_folder(path: Path) -> Path:
-    """Create a folder, with its parents, and make sure that files can be written there.
-
-    Returns:
-        The path as given.
-
-    Raises:
-        UserError: it cannot be created or written.
-    """
+    """Create a folder, with its parents, check that files can be written there, and return it; UserError if not."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path) as trial:
-            trial.write(b"trial")
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}, expected a folder that can be written to") from error
+    check_output_folder(path)
     return path

@@ -18,12 +18,7 @@ _LARGE_BLOCK, _KEPT = 32 * 2**20, 256 * 2**20
 
 @dataclass(frozen=True)
 class MemoryUse:
-    """Peak memory of a process so far, bytes.
-
-    Attributes:
-        resident: resident memory of the process.
-        device: memory that PyTorch has allocated on the GPU; None on the CPU.
-    """
+    """Peak memory of a process so far, bytes: resident, and what PyTorch allocated on the GPU (None on the CPU)."""
 
     resident: int
     device: int | None

@@ -60,15 +60,7 @@ def parse_yaml(text: str, source: str) -> Any:
 
 
 def read_yaml(path: Path, expected: str = "a YAML file") -> Any:
-    """Read a YAML file.
-
-    Args:
-        path: the file.
-        expected: what it should be, for errors.
-
-    Raises:
-        UserError: the file cannot be read, or its content, as in `parse_yaml`.
-    """
+    """Read a YAML file, called `expected` in errors; UserError if it is unreadable or `parse_yaml` refuses it."""
     try:
         text = read_regular(path, MAX_BYTES, expected).decode("utf-8")
     except UnicodeDecodeError:
@@ -102,16 +94,7 @@ class _Loader(yaml.SafeLoader):
             raise _problem(f"{str(node.value)[:60]!r} is not {_kind(node)}", node.start_mark) from None
 
     def check(self, node: yaml.Node, sizes: dict[yaml.Node, int], above: set[yaml.Node]) -> int:
-        """Number of values in a node, aliases expanded.
-
-        Args:
-            node: to check.
-            sizes: of the nodes that have been checked; is added to.
-            above: the nodes that this one is part of.
-
-        Raises:
-            yaml.MarkedYAMLError: the node or a part of it is not accepted.
-        """
+        """Check a node and count its values, aliases expanded; `sizes` collects the counts, `above` has its parents."""
         if node in above:
             raise _problem("an alias is part of what it refers to", node.start_mark)
         if node not in sizes:
