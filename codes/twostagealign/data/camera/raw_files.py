@@ -159,6 +159,7 @@ def _dng_noise(path: Path) -> dict[str, float] | None:
                 part
                 for page in islice(file.pages, _MOST_PAGES)
                 for part in (page, *islice(page.pages or (), _MOST_PAGES))
+                if isinstance(part, tifffile.TiffPage)
             ]
             tags = [page.tags for page in pages if isinstance(page, tifffile.TiffPage)]
             profiles = [found[_NOISE_PROFILE].value for found in tags if _NOISE_PROFILE in found]
