@@ -238,7 +238,7 @@ class ModulatedDeformConv(nn.Conv2d):
         offset, mask = self.predictor(motion).split((2 * self.offset_groups * 9, self.offset_groups * 9), dim=1)
         if self.training:
             self.mean_offset = offset.detach().abs().mean()
-        return deform_conv2d(x, offset, self.weight, self.bias, padding=1, mask=torch.sigmoid(mask))
+        return deform_conv2d(x, offset, self.weight, self.bias, torch.sigmoid(mask))
 
 
 def deformable_layers(network: nn.Module) -> dict[str, nn.Module]:

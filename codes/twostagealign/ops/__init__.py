@@ -1,4 +1,4 @@
-"""Operations that need more than a line of torch."""
+"""Deformable convolution for CPU and GPU."""
 
 from twostagealign.ops.deform_conv import deform_conv2d
 

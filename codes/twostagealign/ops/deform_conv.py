@@ -1,4 +1,4 @@
-"""Modulated deformable convolution, the fastest way for the device and the purpose."""
+"""Modulated deformable convolution with a 3x3 kernel, by the fastest method for the device."""
 
 from importlib.util import find_spec
 
@@ -6,140 +6,121 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Sampled values are produced in chunks of at most this many bytes (of one row at least): few large ones wait for the
-# threads less often than many small ones, but have to fit into the last cache.
+# Samples are computed in chunks of at most this many bytes, but of one row at least. Few large chunks synchronise the
+# threads less often than many small ones, but a chunk has to fit into the last-level cache.
 _CHUNK_BYTES = 8 * 2**20
 
-_HAS_TRITON = find_spec("triton") is not None  # it comes with torch for CUDA on Linux
+_HAS_TRITON = find_spec("triton") is not None  # installed with torch for CUDA on Linux
 
 
 def deform_conv2d(
-    input: Tensor,
-    offset: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: int | tuple[int, int] = 1,
-    padding: int | tuple[int, int] = 0,
-    dilation: int | tuple[int, int] = 1,
-    mask: Tensor | None = None,
+    input: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None = None, mask: Tensor | None = None
 ) -> Tensor:
-    """Convolve at sampling positions displaced by ``offset`` and weighted by ``mask``.
+    """Convolve with a 3x3 kernel at sampling positions displaced by ``offset`` and weighted by ``mask``.
 
-    Signature and values are those of :func:`torchvision.ops.deform_conv2d`. On a CUDA device there are kernels of our
-    own, for the gradients too, where triton is installed and the numbers of channels fit; otherwise torchvision's are
-    called. Elsewhere ``grid_sample`` reads the taps and a matrix product sums them, chunk by chunk, so that memory
-    stays bounded (in a pass with gradients the samples of all chunks are kept for the way back). Positions outside the
-    input read zero; those less than one pixel outside interpolate with zero.
+    The output has the size of the input. Values are those of :func:`torchvision.ops.deform_conv2d` with ``padding=1``:
+    positions outside the input read zero, and those less than one pixel outside interpolate with zero.
+
+    On the CPU, ``grid_sample`` reads the taps and a matrix product sums them, chunk by chunk, which bounds the memory;
+    with gradients, the samples of all chunks are saved for backward. On a GPU, see :func:`deform_conv2d_on_gpu`.
 
     Args:
         input: (B, C, H, W).
-        offset: (B, 2 * G * kh * kw, Ho, Wo), displacements in pixels; for each of the G groups of channels and each tap
-            of the kernel, first y, then x.
-        weight: (C_out, C, kh, kw); grouped weights are not supported.
+        offset: (B, 18 * G, H, W), displacements in pixels: for each of the G groups of channels and each of the 9 taps,
+            first y, then x.
+        weight: (C_out, C, 3, 3); grouped weights are not supported.
         bias: (C_out,) or None.
-        stride: step between outputs, an int or (y, x).
-        padding: zeros around the input, an int or (y, x).
-        dilation: distance between taps, an int or (y, x).
-        mask: (B, G * kh * kw, Ho, Wo), factor on each tap, usually in [0, 1]; None stands for ones.
+        mask: (B, 9 * G, H, W), factor on each tap, usually in [0, 1]; None stands for ones.
 
     Returns:
-        (B, C_out, Ho, Wo), the channels of a pixel side by side in memory (channels_last) unless torchvision
-        computes them from an input in another layout.
+        (B, C_out, H, W), in channels_last unless torchvision computes it from an input in another layout.
 
     Raises:
-        ValueError: if a shape does not go with the others.
+        ValueError: shapes do not match.
 
     Source:
         Zhu et al., "Deformable ConvNets v2", CVPR 2019, section 3.2.
     """
-    stride, padding, dilation = _pair(stride), _pair(padding), _pair(dilation)
-    groups = _check_shapes(input, offset, weight, stride, padding, dilation, mask)
-    if input.is_cuda:
-        return _on_cuda(input, offset, weight, bias, stride, padding, dilation, mask, groups)
-    return _sample_and_multiply(input, offset, weight, bias, stride, padding, dilation, mask, groups)
+    groups = _check_shapes(input, offset, weight, mask)
+    convolve = deform_conv2d_on_gpu if input.is_cuda else _sample_and_multiply
+    return convolve(input, offset, weight, bias, mask, groups)
 
 
-def _on_cuda(
-    input: Tensor,
-    offset: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
-    mask: Tensor | None,
-    groups: int,
+def deform_conv2d_on_gpu(
+    input: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor | None, groups: int
 ) -> Tensor:
-    """Call our kernels or torchvision's, imported late: triton and torchvision take long and only help here."""
+    """Compute ``deform_conv2d`` of checked arguments by our Triton kernels, or else by torchvision.
+
+    The kernels are used where triton is installed and they take these numbers of channels.
+
+    Args:
+        input: (B, C, H, W).
+        offset: (B, 18 * G, H, W).
+        weight: (C_out, C, 3, 3).
+        bias: (C_out,) or None.
+        mask: (B, 9 * G, H, W) or None.
+        groups: G.
+
+    Returns:
+        (B, C_out, H, W).
+    """
+    # Imported here because triton and torchvision take long to import, and the CPU needs neither.
     if _HAS_TRITON:
         from twostagealign.ops import deform_conv_triton
 
         if deform_conv_triton.fits(input, weight, groups):
-            return deform_conv_triton.deform_conv2d_fused(
-                input, offset, weight, bias, stride, padding, dilation, mask, groups
-            )
+            return deform_conv_triton.deform_conv2d_fused(input, offset, weight, bias, mask)
     from torchvision import ops
 
-    output = ops.deform_conv2d(input, offset, weight, bias, stride, padding, dilation, mask)
-    # torchvision's result always has the standard layout: the layers after it would go on in that.
+    output = ops.deform_conv2d(input, offset, weight, bias, padding=1, mask=mask)
+    # torchvision always returns the standard layout; keep that of the input for the layers that follow.
     last = input.is_contiguous(memory_format=torch.channels_last)
     return output.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
 
 def _sample_and_multiply(
-    input: Tensor,
-    offset: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
-    mask: Tensor | None,
-    groups: int,
+    input: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor | None, groups: int
 ) -> Tensor:
-    """Compute what ``deform_conv2d`` promises from checked arguments with ``grid_sample``."""
+    """Compute ``deform_conv2d`` of checked arguments by ``grid_sample``."""
     _, channels, height, width = input.shape
-    out_channels, _, kernel_h, kernel_w = weight.shape
-    out_h, out_w = offset.shape[-2:]
-    taps = kernel_h * kernel_w
-    # Half precision cannot tell pixels of a large map apart.
+    # Half precision cannot represent positions in large maps.
     dtype = torch.promote_types(input.dtype, torch.float32)
-    matrix = weight.reshape(out_channels, channels * taps).t()
+    matrix = weight.reshape(len(weight), channels * 9).t()
     bias = weight.new_zeros(()) if bias is None else bias
-    offset = offset.contiguous()  # taken apart by groups and taps below, plane by plane
-    mask = input.new_ones(()).expand(len(input), groups * taps, out_h, out_w) if mask is None else mask.contiguous()
+    offset = offset.contiguous()  # split by groups and taps below, plane by plane
+    mask = input.new_ones(()).expand(len(input), groups * 9, height, width) if mask is None else mask.contiguous()
 
-    # Undisplaced positions in the coordinates of grid_sample, where -1 and 1 are the outer edges of the outer pixels
-    # (align_corners=False, which unlike True also holds for a map one pixel wide): (taps, Ho, 1) and (taps, 1, Wo).
-    tap = torch.arange(taps, device=input.device)[:, None, None]
-    row = torch.arange(out_h, device=input.device)[:, None]
-    column = torch.arange(out_w, device=input.device)
-    base_y = (2 * (row * stride[0] + tap // kernel_w * dilation[0] - padding[0]) + 1).to(dtype) / height - 1
-    base_x = (2 * (column * stride[1] + tap % kernel_w * dilation[1] - padding[1]) + 1).to(dtype) / width - 1
+    # Positions before displacement, in the coordinates of grid_sample: -1 and 1 are the outer edges of the outer pixels
+    # (align_corners=False, which unlike True also works for a map one pixel wide). Shapes (9, H, 1) and (9, 1, W).
+    tap = torch.arange(9, device=input.device)[:, None, None]
+    row = torch.arange(height, device=input.device)[:, None]
+    column = torch.arange(width, device=input.device)
+    base_y = (2 * (row + tap // 3 - 1) + 1).to(dtype) / height - 1
+    base_x = (2 * (column + tap % 3 - 1) + 1).to(dtype) / width - 1
 
     def convolve(x: Tensor, offset: Tensor, mask: Tensor, base_y: Tensor) -> Tensor:
-        """Some rows of the output of some items of the batch."""
-        items = len(x)
-        offset = offset.reshape(items * groups, taps, 2, offset.shape[-2], out_w).to(dtype)
+        """Compute some rows of the output of some items of the batch."""
+        items, rows = len(x), offset.shape[-2]
+        offset = offset.reshape(items * groups, 9, 2, rows, width).to(dtype)
         grid_y = torch.add(base_y, offset[:, :, 0], alpha=2 / height)
         grid_x = torch.add(base_x, offset[:, :, 1], alpha=2 / width)
-        # The taps lie below one another as extra rows. Coordinates in two separate planes cost one fast copy;
-        # interleaved, as grid_sample describes its grid, they would cost a slow one.
+        # The taps are stacked as extra rows. Two separate planes of coordinates cost one fast copy; interleaved, as
+        # grid_sample describes its grid, they would cost a slow one.
         grid = torch.stack((grid_x, grid_y)).flatten(2, 3).permute(1, 2, 3, 0)
         x = x.reshape(items * groups, channels // groups, height, width).to(dtype)
         samples = F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-        mask = mask.reshape(items * groups, 1, samples.shape[-2], out_w)
-        # In place where nothing needs the samples again: fresh memory is what the multiplication mostly costs.
+        mask = mask.reshape(items * groups, 1, 9 * rows, width)
+        # In place where the samples are not needed again: the multiplication mostly costs the allocation.
         samples = samples * mask if torch.is_grad_enabled() else samples.mul_(mask)
-        samples = samples.view(items, channels * taps, offset.shape[-2] * out_w).to(matrix.dtype)
-        # This way round, the product of a tall and a narrow matrix, is a third faster than the other, and the channels
-        # of a pixel come out side by side, as convolutions like them.
+        samples = samples.view(items, channels * 9, rows * width).to(matrix.dtype)
+        # This order, a tall matrix times a narrow one, is a third faster than the other, and its result is
+        # channels_last, which convolutions prefer.
         pixels = torch.baddbmm(bias, samples.mT, matrix.expand(items, -1, -1))
-        return pixels.view(items, offset.shape[-2], out_w, out_channels).permute(0, 3, 1, 2)
+        return pixels.view(items, rows, width, len(weight)).permute(0, 3, 1, 2)
 
-    row_bytes = channels * taps * out_w * dtype.itemsize
-    rows = min(max(1, _CHUNK_BYTES // row_bytes), out_h)
-    items = max(1, _CHUNK_BYTES // (row_bytes * out_h))
+    row_bytes = channels * 9 * width * dtype.itemsize
+    rows = min(max(1, _CHUNK_BYTES // row_bytes), height)
+    items = max(1, _CHUNK_BYTES // (row_bytes * height))
     outputs = []
     for x, x_offset, x_mask in zip(input.split(items), offset.split(items), mask.split(items), strict=True):
         parts = zip(x_offset.split(rows, -2), x_mask.split(rows, -2), base_y.split(rows, -2), strict=True)
@@ -148,44 +129,23 @@ def _sample_and_multiply(
 
 
 def _join(parts: list[Tensor], dim: int) -> Tensor:
-    """Concatenate, but do not copy a single part."""
+    """Concatenate without copying a single part."""
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
 
 
-def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else value
-
-
-def _check_shapes(
-    input: Tensor,
-    offset: Tensor,
-    weight: Tensor,
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
-    mask: Tensor | None,
-) -> int:
-    """Raise ValueError where shapes disagree; return the number of offset groups."""
-    if input.dim() != 4 or weight.dim() != 4 or offset.dim() != 4:
-        dims = f"{input.dim()}, {weight.dim()} and {offset.dim()}"
-        raise ValueError(f"input, weight and offset have {dims} dimensions, expected 4 each")
-    batch, channels, *size = input.shape
-    _, weight_channels, *kernel = weight.shape
-    if weight_channels != channels:
-        raise ValueError(
-            f"weight takes {weight_channels} channels, expected all {channels} of input (no grouped weights)"
-        )
-    taps = kernel[0] * kernel[1]
-    groups = max(1, offset.shape[1] // (2 * taps))
+def _check_shapes(input: Tensor, offset: Tensor, weight: Tensor, mask: Tensor | None) -> int:
+    """Raise ValueError if shapes do not match; return the number of offset groups."""
+    if input.dim() != 4 or offset.dim() != 4:
+        raise ValueError(f"input and offset have {input.dim()} and {offset.dim()} dimensions, expected 4 each")
+    batch, channels, height, width = input.shape
+    expected = (len(weight), channels, 3, 3)
+    if weight.shape != expected:
+        raise ValueError(f"weight has shape {tuple(weight.shape)}, expected {expected}")
+    groups = max(1, offset.shape[1] // 18)
     if channels % groups:
-        raise ValueError(f"offset has {groups} groups of {2 * taps} channels, expected a divisor of {channels}")
-    span = [dilation[i] * (kernel[i] - 1) + 1 for i in (0, 1)]
-    out = [(size[i] + 2 * padding[i] - span[i]) // stride[i] + 1 for i in (0, 1)]
-    if min(out) < 1:
-        raise ValueError(
-            f"weight spans {span[0]} x {span[1]} pixels, more than the padded input of {tuple(input.shape)}"
-        )
-    for name, tensor, width in (("offset", offset, 2 * groups * taps), ("mask", mask, groups * taps)):
-        if tensor is not None and list(tensor.shape) != [batch, width, *out]:
-            raise ValueError(f"{name} has shape {tuple(tensor.shape)}, expected {(batch, width, *out)}")
+        raise ValueError(f"offset has {groups} groups of 18 channels, expected a divisor of {channels}")
+    for name, tensor, count in (("offset", offset, 18 * groups), ("mask", mask, 9 * groups)):
+        expected = (batch, count, height, width)
+        if tensor is not None and tensor.shape != expected:
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}, expected {expected}")
     return groups

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
-import torchvision
 from torch import Tensor
+from torchvision import ops
 
 from twostagealign.ops import deform_conv2d
 from twostagealign.studies.benchmarks.measurement import Measurement, race
@@ -23,15 +23,11 @@ def benchmark_dcn(cases: Sequence[tuple[tuple[int, ...], float]] = CASES) -> Ite
         tensors = _arguments(shape)
         text = "x".join(map(str, shape))
         with torch.inference_mode():
-            ours, theirs = race(*(partial(_forward, call, tensors) for call in _calls()))
+            ours, theirs = race(*(partial(call, *tensors) for call in (deform_conv2d, _torchvision)))
         yield Measurement(f"forward {text}, torchvision / ours", theirs / ours, "x", at_least=bar)
-        gradient = torch.ones_like(_forward(deform_conv2d, tensors))
-        ours, theirs = race(*(_backward(call, tensors, gradient) for call in _calls()))
+        gradient = torch.ones_like(deform_conv2d(*tensors))
+        ours, theirs = race(*(_backward(call, tensors, gradient) for call in (deform_conv2d, _torchvision)))
         yield Measurement(f"backward {text}, torchvision / ours", theirs / ours, "x", at_least=BACKWARD)
-
-
-def _calls() -> tuple[Callable, Callable]:
-    return deform_conv2d, torchvision.ops.deform_conv2d
 
 
 def _arguments(shape: tuple[int, ...]) -> list[Tensor]:
@@ -46,13 +42,12 @@ def _arguments(shape: tuple[int, ...]) -> list[Tensor]:
     return [normal(*shape), offset, 0.05 * normal(channels, channels, 3, 3), normal(channels), mask]
 
 
-def _forward(call: Callable, tensors: Sequence[Tensor]) -> Tensor:
-    x, offset, weight, bias, mask = tensors
-    return call(x, offset, weight, bias, padding=1, mask=mask)
+def _torchvision(x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor, mask: Tensor) -> Tensor:
+    return ops.deform_conv2d(x, offset, weight, bias, padding=1, mask=mask)
 
 
 def _backward(call: Callable, tensors: Sequence[Tensor], gradient: Tensor) -> Callable[[], object]:
     """Return a function that runs the backward pass alone, repeatedly from one forward pass."""
     leaves = [tensor.clone().requires_grad_() for tensor in tensors]
-    output = _forward(call, leaves)
+    output = call(*leaves)
     return lambda: torch.autograd.grad(output, leaves, gradient, retain_graph=True)
