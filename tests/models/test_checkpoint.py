@@ -114,6 +114,15 @@ class TestNumbers:
         assert problem in message_of(save_weights, path, state, {})
         assert path.read_bytes() == old
 
+    @pytest.mark.parametrize(
+        "value", [torch.eye(3).to_sparse(), torch.ones(1).expand(2**40)], ids=["sparse", "repeated"]
+    )
+    def test_tensors_that_do_not_hold_all_their_numbers(self, tmp_path, value) -> None:
+        path = tmp_path / "net.pth"
+        torch.save({"params": {"bad": value}}, path)
+        expected = "weight bad: sparse, or without all of its numbers; expected a dense tensor"
+        assert message_of(load_weights, path) == f"{path}: {expected}"
+
 
 class TestForeignFiles:
     """What .pth files look like that were not written here; all are of the default features (16 channels)."""

@@ -158,12 +158,15 @@ def check_weights(state: Mapping[str, Tensor], path: Path) -> None:
         path: the file that they come from or go to, which an error names.
 
     Raises:
-        UserError: a tensor is of integers or complex numbers, or holds an infinite value or NaN.
+        UserError: a tensor is sparse, of integers or complex numbers, or holds an infinite value or NaN.
     """
     for name, tensor in state.items():
         if not tensor.is_floating_point():
             kind = str(tensor.dtype).removeprefix("torch.")
             raise UserError(f"{path}: weight {name}: found {kind}, expected floating-point numbers")
+        # A tensor may repeat a few stored numbers and be of any size.
+        if tensor.layout is not torch.strided or tensor.is_meta or tensor.untyped_storage().nbytes() < tensor.nbytes:
+            raise UserError(f"{path}: weight {name}: sparse, or without all of its numbers; expected a dense tensor")
         if not tensor.isfinite().all():
             raise UserError(f"{path}: weight {name} holds infinite values or NaN; use another checkpoint")
 
