@@ -39,9 +39,9 @@ SHARES: dict[Kind, int] = {
     lmdb_of_basicsr: 4,
     safetensors_files: 8,
     torch_files: 6,
-    training_states: 3,
+    training_states: 2,
     resumed_training: 2,
-    unfinished_evaluations: 2,
+    unfinished_evaluations: 1,
     results_files: 4,
     folders: 5,
 }
