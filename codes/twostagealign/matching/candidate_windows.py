@@ -13,7 +13,7 @@ CPU_CHUNK_ELEMENTS = 2**20
 GPU_CHUNK_ELEMENTS = 2**25
 
 # Up to this share of the candidates it takes less time to cut them out one by one than to compare all of them.
-FEW = 0.5
+_FEW = 0.5
 
 
 def channels_last(maps: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ def least_distances(
     # not a number eliminate anything: one valid candidate has to be left.
     least *= size**2 * maps.shape[-1] * (1 + 1e-4)
     possible = valid & ~(whole > least)
-    if possible.float().mean() < FEW:
+    if possible.float().mean() < _FEW:
         return _chosen_distances(maps, origins, frames, candidates, size, possible, bounds, least)
     return window_distances(maps, origins, frames, candidates, size, step).masked_fill(~possible, torch.inf)
 

@@ -103,6 +103,9 @@ def test_as_many_clips_as_reds(tmp_path, make_clips, make_frame):
 
 # Killing, and going on
 
+SEVEN_FRAMES = 60_000
+"""Bytes: frames are committed seven at a time."""
+
 
 def killed(monkeypatch, action, kill_in, calls):
     """Run in another process, which is killed when it calls writer.`kill_in` for the `calls`-th time."""
@@ -116,7 +119,6 @@ def killed(monkeypatch, action, kill_in, calls):
         return original(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(writer, "COMMIT_BYTES", 60_000)  # seven frames
         patch.setattr(writer, kill_in, wrapped)
         process = multiprocessing.get_context("fork").Process(target=action)
         process.start()
@@ -129,7 +131,7 @@ def killed(monkeypatch, action, kill_in, calls):
 )
 def test_goes_on_after_a_kill(clips, stores, tmp_path, monkeypatch, kill_in, calls, present):
     path = tmp_path / "store"
-    killed(monkeypatch, lambda: write_store(clips, path), kill_in, calls)
+    killed(monkeypatch, lambda: write_store(clips, path, commit_bytes=SEVEN_FRAMES), kill_in, calls)
     expect(lambda: open_clips(path), f"{path}: found no meta_info.json: unfinished, run", "again")
     expect(lambda: verify_store(path), "unfinished")
 
@@ -148,7 +150,7 @@ def test_goes_on_after_a_kill(clips, stores, tmp_path, monkeypatch, kill_in, cal
 def test_two_kills(clips, tmp_path, monkeypatch):
     path = tmp_path / "store"
     for calls in (2, 2):
-        killed(monkeypatch, lambda: write_store(clips, path, "png"), "_encode", 10 * calls)
+        killed(monkeypatch, lambda: write_store(clips, path, "png", SEVEN_FRAMES), "_encode", 10 * calls)
     write_store(clips, path, "png")
     assert verify_store(path).count == 48
 
@@ -163,7 +165,7 @@ def test_a_finished_store_is_left_alone(clips, store):
 
 def test_an_unfinished_store_of_something_else(clips, make_clips, tmp_path, monkeypatch):
     path = tmp_path / "store"
-    killed(monkeypatch, lambda: write_store(clips, path), "_commit", 3)
+    killed(monkeypatch, lambda: write_store(clips, path, commit_bytes=SEVEN_FRAMES), "_commit", 3)
     expect(
         lambda: write_store(clips, path, "webp"), "found an unfinished store", "compression none", "expected", "webp"
     )
@@ -178,7 +180,7 @@ def test_an_interrupted_store_does_not_take_frames_of_another_source(clips, make
     shutil.copytree(clips, other)
     picture = other / "003/00000014.png"  # one of the last, which an interrupted run has not written yet
     picture.write_bytes((other / "003/00000013.png").read_bytes())
-    killed(monkeypatch, lambda: write_store(clips, path), "_commit", 3)
+    killed(monkeypatch, lambda: write_store(clips, path, commit_bytes=SEVEN_FRAMES), "_commit", 3)
     expect(lambda: write_store(other, path), f"{path}: unfinished store of another source", str(other), "delete it")
     write_store(clips, path)
     verify_store(path)
@@ -211,13 +213,12 @@ def test_a_folder_with_other_things_in_it(clips, tmp_path):
     expect(lambda: write_store(clips, tmp_path / "precious.txt"), "precious.txt: File exists")
 
 
-def test_a_full_disk_leaves_what_can_be_gone_on_with(clips, tmp_path, monkeypatch):
+def test_a_full_disk_leaves_what_can_be_gone_on_with(clips, tmp_path):
     path = tmp_path / "store"
-    monkeypatch.setattr(writer, "COMMIT_BYTES", 60_000)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (250_000, limits[1]))
     try:
-        expect(lambda: write_store(clips, path), f"{path}: cannot be written")
+        expect(lambda: write_store(clips, path, commit_bytes=SEVEN_FRAMES), f"{path}: cannot be written")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     write_store(clips, path)

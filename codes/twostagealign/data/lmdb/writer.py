@@ -39,13 +39,14 @@ from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import check_regular, read_regular, write_atomically
 
 COMMIT_BYTES = 64 * 2**20
-"""Frames are committed whenever they amount to this. It bounds memory, and the work that a kill can cost."""
 
 T = TypeVar("T", bound=Hashable)
 R = TypeVar("R")
 
 
-def write_store(source: str | Path, path: str | Path, compression: Compression = "none") -> StoreInfo:
+def write_store(
+    source: str | Path, path: str | Path, compression: Compression = "none", commit_bytes: int = COMMIT_BYTES
+) -> StoreInfo:
     """Write clip folders to an LMDB, or continue an interrupted run, on all cores and with progress on stderr.
 
     Frames that an interrupted run has committed are kept, provided that the source is the same. meta_info.json is
@@ -55,6 +56,8 @@ def write_store(source: str | Path, path: str | Path, compression: Compression =
         source: a folder of clip folders; see `ClipFolders`.
         path: the store, a folder, which is created if need be.
         compression: "none" for RGB bytes, the fastest to read; "png" or "webp" for lossless pictures.
+        commit_bytes: frames are committed whenever they amount to this. It bounds memory, and the work that a kill can
+            cost.
 
     Returns:
         The meta_info.
@@ -76,7 +79,7 @@ def write_store(source: str | Path, path: str | Path, compression: Compression =
         with lmdb.open(str(path), map_size=_map_size(layout), meminit=False) as environment:
             check_not_truncated(environment)
             environment.reader_check()  # frees what a killed run held
-            digests = _write_frames(environment, folders, layout, compression)
+            digests = _write_frames(environment, folders, layout, compression, commit_bytes)
     except lmdb.Error as error:
         raise UserError(f"{path}: cannot be written ({error})") from error
     clips = {
@@ -169,7 +172,7 @@ def _map_size(layout: Layout) -> int:
 
 
 def _write_frames(
-    environment: lmdb.Environment, folders: ClipFolders, layout: Layout, compression: Compression
+    environment: lmdb.Environment, folders: ClipFolders, layout: Layout, compression: Compression, commit_bytes: int
 ) -> dict[str, list[bytes]]:
     """Write the missing frames. Returns the digests of all frames, by clip."""
     with environment.begin() as transaction:
@@ -206,7 +209,7 @@ def _write_frames(
             if value is not None:
                 batch[key.encode()] = value
                 waiting += len(value)
-            if waiting >= COMMIT_BYTES:
+            if waiting >= commit_bytes:
                 _commit(environment, batch)
                 batch, waiting = {}, 0
         _commit(environment, batch)
