@@ -37,7 +37,6 @@ def script(monkeypatch, capfd, tmp_path, tiny_experiment):
             changes["matching"] = {"search_window": None}
         (options / f"{name}.yml").write_text(yaml.safe_dump(base | changes))
     monkeypatch.setattr(scenes, "SIZE", 64)
-    monkeypatch.setattr(scenes, "MEASURED", 32)
     monkeypatch.setattr(scenes, "SHIFTS", (0, 4))
     monkeypatch.setattr(scenes, "PICTURES", ("coffee",))
     monkeypatch.chdir(tmp_path)

@@ -12,6 +12,7 @@ import torch
 from twostagealign.data.burst import Burst, RawFrame
 from twostagealign.isp import protocol_camera
 from twostagealign.matching import Search, hard_match
+from twostagealign.models.complexity import count_flops
 from twostagealign.restoration.frame import restore_frame
 from twostagealign.restoration.tiling import FAST, Tiling
 from twostagealign.studies import benchmarks
@@ -84,8 +85,11 @@ def test_network(make_restorer) -> None:
     results = measured(benchmarks.benchmark_network(direct, network, batches=(2,), side=8))
     assert set(seen) == {((2, 5, 4, 8, 8), (2, 5, 4, 8, 8))}
     assert len(results) == 4
-    share = results["nf 8, 2 x 5 x 8 x 8, needed FLOPs at that rate / time"]
-    assert 0 < share.value < 100  # what the network computes takes longer than its convolutions alone
+    time, rate, share = (
+        results[f"nf 8, 2 x 5 x 8 x 8, {what}"].value
+        for what in ("time", "rate of convolution alone", "needed FLOPs at that rate / time")
+    )
+    assert share / 100 * time * rate * 1e9 == pytest.approx(2 * count_flops(network, 5, 8))
 
 
 def test_matching() -> None:

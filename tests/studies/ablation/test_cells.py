@@ -9,17 +9,10 @@ from torch import Tensor
 from twostagealign.data import Burst
 from twostagealign.restoration.quality import develop
 from twostagealign.runtime.errors import UserError
-from twostagealign.studies.ablation import scenes
 from twostagealign.studies.ablation.cells import measure_all
 from twostagealign.studies.ablation.methods import Method, baselines
-from twostagealign.studies.ablation.scenes import NOISE, AblationScene
+from twostagealign.studies.ablation.scenes import NOISE, AblationScene, middle
 from twostagealign.studies.classical import demosaicked
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scenes, "SIZE", 64)
-    monkeypatch.setattr(scenes, "MEASURED", 32)
 
 
 def flat(shift: int | None, level: int = 100) -> AblationScene:
@@ -38,7 +31,7 @@ class Counted(Method):
         def restore(burst: Burst) -> Tensor:
             self.__dict__["calls"] += 1
             srgb = develop(burst.target(), burst.camera) + 5 * error
-            scenes.middle(srgb).sub_(4 * error)
+            middle(srgb).sub_(4 * error)
             return srgb
 
         super().__init__(name, restore, weights, one_frame=one_frame)

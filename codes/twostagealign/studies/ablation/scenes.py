@@ -25,7 +25,8 @@ from twostagealign.data import (
 from twostagealign.runtime.errors import UserError
 
 FRAMES = 5
-SIZE, MEASURED = 512, 256
+SIZE = 512
+MEASURED = SIZE // 2
 """Sides of the frames and of their measured middle, RGB pixels. The border of 64 raw pixels is one tile, and more than
 the motion over two of the longest steps: the measured part is inside every frame."""
 SHIFTS = (0, 4, 8, 16, 24)
@@ -70,8 +71,9 @@ class AblationScene:
 
 
 def middle(image: Tensor) -> Tensor:
-    """Return the measured part of an image (..., SIZE, SIZE)."""
-    part = slice((SIZE - MEASURED) // 2, (SIZE + MEASURED) // 2)
+    """Return the measured part of a square image: half of each side."""
+    side = image.shape[-1]
+    part = slice(side // 4, side - side // 4)
     return image[..., part, part]
 
 
