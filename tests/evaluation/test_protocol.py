@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
@@ -317,6 +319,19 @@ def test_what_is_there_is_kept(tmp_path, make_request) -> None:
     archived, mine = sorted(tmp_path.iterdir(), key=lambda path: path.name, reverse=True)
     assert (mine.name, archived.name[:14]) == ("mine", "mine_archived_")
     assert (archived / "results.json").exists()
+
+
+def test_other_things_in_the_places_of_its_files(tmp_path, make_request) -> None:
+    """A pipe in the place of the curves blocked; a folder in that of results.json was a traceback."""
+    request = make_request(tmp_path, name="mine", limit=1, clips=["a"], resume=True)
+    folder, _ = evaluate(request)
+    shutil.rmtree(folder / "tb")
+    os.mkfifo(folder / "tb")
+    (folder / "results.json").unlink()
+    (folder / "results.json").mkdir()
+    evaluate(request)
+    assert (folder / "tb").is_dir()
+    assert (folder / "results.json").is_file()
 
 
 @pytest.mark.parametrize("workers", [0, 3])

@@ -16,6 +16,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from twostagealign.models.checkpoint import load_torch_file
 from twostagealign.options import load_options
+from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.ranks import join_ranks
 from twostagealign.training.build import build_trainer
 
 CODES = Path(__file__).parents[2] / "codes"
@@ -183,6 +185,17 @@ def failing_job(command: list[str], **environment: str) -> tuple[list[int], list
     printed = [job.communicate(timeout=200)[1] for job in jobs]
     lines = [line for text in printed for line in text.splitlines() if line.startswith(("error", "Traceback"))]
     return [job.returncode for job in jobs], lines
+
+
+@pytest.mark.parametrize("environment", [{"WORLD_SIZE": "2"}, {"WORLD_SIZE": "two"}, {"WORLD_SIZE": ""}])
+def test_variables_of_torchrun_that_are_not_complete(monkeypatch, environment) -> None:
+    """As some batch systems set WORLD_SIZE alone."""
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=r"in the environment, expected a number; start several processes by torchrun"):
+        join_ranks().__enter__()
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ class ResultsFolder:
                 raise UserError(f"{self.path}: cannot be renamed to {archive.name} ({error.strerror})") from error
         output_folder(self.path)
         for name in (RESULTS, REPORT):  # their presence means that the evaluation is finished
-            (self.path / name).unlink(missing_ok=True)
+            _remove(self.path / name)
         write_json(self.path / IDENTITY, identity)
 
     def _check_identity(self, identity: Mapping[str, Any]) -> None:
@@ -144,10 +144,21 @@ class ResultsFolder:
 
     def _write_curves(self, results: Results) -> None:
         folder = self.path / "tb"
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         for run in results.runs:
             with SummaryWriter(folder / run.checkpoint / run.noise) as writer:
                 for frame in run.frames:
                     for metric in METRICS:
                         if getattr(frame, metric) is not None:
                             writer.add_scalar(f"{metric}/{frame.clip}", getattr(frame, metric), frame.index)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, or whatever else has its name; UserError if that cannot be done."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be removed ({error.strerror})") from error

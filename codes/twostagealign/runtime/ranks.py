@@ -88,12 +88,13 @@ def join_ranks(required: bool = False, timeout: timedelta = STEP_TIMEOUT) -> Ite
         timeout: longest wait for the other processes.
 
     Raises:
-        UserError: torchrun is required, and did not start this process.
+        UserError: torchrun is required, and did not start this process; or its variables are not complete.
         JobError: this process is the first whose work inside ended in a `UserError`, or it has lost another process.
         SystemExit: another process was the first.
     """
     if required and "WORLD_SIZE" not in os.environ:
         raise UserError("--launcher pytorch: found no WORLD_SIZE in the environment, expected a start by torchrun")
+    _check_environment()
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Ranks()
         return
@@ -118,6 +119,20 @@ def join_ranks(required: bool = False, timeout: timedelta = STEP_TIMEOUT) -> Ite
         ) from error
     finally:
         distributed.destroy_process_group()
+
+
+def _check_environment() -> None:
+    """Refuse a WORLD_SIZE that torchrun has not set, as some batch systems do: the other variables are missing then."""
+    several = os.environ.get("WORLD_SIZE", "1") != "1"
+    for name in ("WORLD_SIZE", "RANK", "MASTER_PORT") if several else ():
+        found = os.environ.get(name)
+        if found is None or not found.isdecimal():
+            raise UserError(
+                f"{name}: found {found!r} in the environment, expected a number; start several processes by torchrun, "
+                "or unset WORLD_SIZE"
+            )
+    if several and "MASTER_ADDR" not in os.environ:
+        raise UserError("MASTER_ADDR: missing from the environment; start by torchrun, or unset WORLD_SIZE")
 
 
 def _is_lost_connection(error: RuntimeError) -> bool:
