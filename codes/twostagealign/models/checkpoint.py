@@ -1,4 +1,4 @@
-"""Weights and training states on disk: written whole or not at all, read without running anything."""
+"""Weights and training states on disk: atomic writes, loading without executing pickled code."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def save_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str,
 
 
 def save_torch_file(path: Path, content: Any) -> None:
-    """Write a file of `torch.save`, whole or not at all.
+    """Write a file of `torch.save` atomically.
 
     Raises:
         UserError: it cannot be written.
@@ -138,16 +138,15 @@ def load_weights(path: Path, averaged: bool = True) -> tuple[dict[str, Tensor], 
             metadata = state.get("metadata", metadata)
             keys = ("ema", "params_ema", "model", "params")
             state = next((state[key] for key in keys[:: 1 if averaged else -1] if key in state), state)
-    if not isinstance(state, dict) or not state or not all(_is_weight(*entry) for entry in state.items()):
+    are_weights = isinstance(state, dict) and all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    )
+    if not are_weights or not state:
         raise UserError(f"{path}: holds no weights, expected a state dict of tensors")
     if all(name.startswith("module.") for name in state):  # as DistributedDataParallel writes it
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     check_weights(state, path)
     return {name: tensor.float() for name, tensor in state.items()}, metadata if isinstance(metadata, dict) else {}
-
-
-def _is_weight(name: object, value: object) -> bool:
-    return isinstance(name, str) and isinstance(value, Tensor)
 
 
 def check_weights(state: Mapping[str, Tensor], path: Path) -> None:
@@ -258,7 +257,10 @@ def open_restorer(
         if features_path is None and name == "TwoStageNet":
             raise UserError(f"{path}: holds the network only; the checkpoint of the feature net must be given too")
         matched = features_path is not None
-        network = _infer_network(state, path)
+        try:
+            network = infer_network(state)
+        except (ValueError, IndexError) as error:
+            raise UserError(f"{path}: {error}") from error
     elif features_path is not None:
         raise UserError(f"{features_path}: not needed, {path} holds its own feature net")
     elif {"network", "features"} <= metadata.keys():
@@ -281,10 +283,3 @@ def open_restorer(
             raise UserError(f"{features_path}: holds no released feature net, expected the one that belongs to {path}")
         load_strictly(restorer.features, from_released(state)[1], features_path)
     return restorer.eval().requires_grad_(False)
-
-
-def _infer_network(state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
-    try:
-        return infer_network(state)
-    except (ValueError, IndexError) as error:
-        raise UserError(f"{path}: {error}") from error

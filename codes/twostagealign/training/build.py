@@ -62,10 +62,10 @@ def build_trainer(
         restorer.network.compile()
     window = options.matching.search_window
     step = TrainingStep(
-        restorer,
-        _build_objective(options),
-        optimizer,
-        patches,
+        restorer=restorer,
+        objective=_build_objective(options),
+        optimizer=optimizer,
+        patches=patches,
         **options.matching.model_dump(exclude={"refine", "search_window"}),
         amp=train.amp,
         grad_clip=train.grad_clip,

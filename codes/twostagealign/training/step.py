@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,7 @@ class Patches:
         return torch.tensor(corners)
 
 
+@dataclass(eq=False, kw_only=True)
 class TrainingStep:
     """Degrade, restore, compare, learn: on one process or several, in one batch or several.
 
@@ -96,42 +97,32 @@ class TrainingStep:
         average: running average of the weights.
     """
 
-    def __init__(
-        self,
-        restorer: TwoStageRestorer,
-        objective: TwoStageObjective,
-        optimizer: Adam,
-        patches: Patches,
-        *,
-        temperature: float,
-        final_temperature: float,
-        final_temperature_from: int,
-        amp: str = "none",
-        grad_clip: float | None = None,
-        ema_decay: float = 0.0,
-        idle_features: bool = False,
-        ranks: Ranks | None = None,
-    ) -> None:
-        self.restorer = restorer
-        self.objective = objective
-        self.optimizer = optimizer
-        self.patches = patches
-        self.temperature = temperature
-        self.final_temperature = final_temperature
-        self.final_temperature_from = final_temperature_from
-        self.grad_clip = grad_clip or float("inf")
-        self.ranks = ranks or Ranks()
-        self.device = next(restorer.parameters()).device
-        self.amp_dtype = AMP_DTYPES[amp]
+    restorer: TwoStageRestorer
+    objective: TwoStageObjective
+    optimizer: Adam
+    patches: Patches
+    temperature: float
+    final_temperature: float
+    final_temperature_from: int
+    amp: str = "none"
+    grad_clip: float | None = None
+    ema_decay: float = 0.0
+    idle_features: bool = False
+    ranks: Ranks = field(default_factory=Ranks)
+
+    def __post_init__(self) -> None:
+        self.device = next(self.restorer.parameters()).device
+        self.amp_dtype = AMP_DTYPES[self.amp]
         # The losses are sums over pixels: their gradients are large already, so the scale begins at 1.
-        self.scaler = torch.amp.GradScaler(self.device.type, init_scale=1.0, growth_interval=500, enabled=amp == "fp16")
-        self.average = average_weights(restorer, ema_decay)
-        self.model: nn.Module = restorer
+        scales = self.amp == "fp16"
+        self.scaler = torch.amp.GradScaler(self.device.type, init_scale=1.0, growth_interval=500, enabled=scales)
+        self.average = average_weights(self.restorer, self.ema_decay)
+        self.model: nn.Module = self.restorer
         if self.ranks.count > 1:
             self.model = DistributedDataParallel(
-                restorer,
+                self.restorer,
                 device_ids=[self.device.index] if self.device.type == "cuda" else None,
-                find_unused_parameters=idle_features,
+                find_unused_parameters=self.idle_features,
             )
 
     def __call__(self, batches: Sequence[Batch], iteration: int) -> StepResult:
@@ -156,7 +147,7 @@ class TrainingStep:
                 self.scaler.scale(terms["loss"] / len(batches)).backward()
             found.append({name: term.detach() for name, term in terms.items()})
         self.scaler.unscale_(self.optimizer)
-        gradient_norm = nn.utils.clip_grad_norm_(self.restorer.parameters(), self.grad_clip)
+        gradient_norm = nn.utils.clip_grad_norm_(self.restorer.parameters(), self.grad_clip or math.inf)
 
         # One transfer from the device for all numbers.
         names = list(found[0])

@@ -7,9 +7,9 @@ import logging
 import math
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -67,6 +67,7 @@ class Hooks:
         """Called after weights and training state of `trainer.progress.iteration` have been written."""
 
 
+@dataclass(eq=False, kw_only=True)
 class Trainer:
     """Trains a `TwoStageRestorer`. Nothing is read or written before `run`; `build_trainer` makes one from options.
 
@@ -90,35 +91,21 @@ class Trainer:
         progress: how far the run has come.
     """
 
-    def __init__(
-        self,
-        *,
-        step: TrainingStep,
-        schedule: CosineRestarts,
-        bursts: TrainingBursts,
-        validation: Validation,
-        experiment: Experiment,
-        total_iter: int,
-        validate_every: int,
-        save_every: int,
-        metadata: Mapping[str, Any],
-        resume: bool = False,
-        hooks: Sequence[Hooks] = (),
-    ) -> None:
-        self.step = step
-        self.restorer = step.restorer
-        self.ranks = step.ranks
-        self.schedule = schedule
-        self.bursts = bursts
-        self.validation = validation
-        self.experiment = experiment
-        self.total_iter = total_iter
-        self.validate_every = validate_every
-        self.save_every = save_every
-        self.metadata = dict(metadata)
-        self.resume = resume
-        self.hooks = tuple(hooks)
-        self.progress = Progress.start()
+    step: TrainingStep
+    schedule: CosineRestarts
+    bursts: TrainingBursts
+    validation: Validation
+    experiment: Experiment
+    total_iter: int
+    validate_every: int
+    save_every: int
+    metadata: dict[str, Any]
+    resume: bool = False
+    hooks: Sequence[Hooks] = ()
+    progress: Progress = field(default_factory=Progress.start, init=False)
+
+    def __post_init__(self) -> None:
+        self.restorer, self.ranks = self.step.restorer, self.step.ranks
 
     def run(self) -> None:
         """Train to the last iteration, or until a signal asks to stop; then save and return.
