@@ -5,12 +5,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from twostagealign.archs.blocks import SLOPE, ResidualBlock, check_width, double, initialise
-from twostagealign.archs.frames import as_images, check_burst, starting_point
+from twostagealign.archs.frames import BurstNetwork
 from twostagealign.archs.pcd_align import PCDAlignment
 from twostagealign.runtime.bounds import Blocks, Channels, Frames
 
 
-class EDVR(nn.Module):
+class EDVR(BurstNetwork):
     """Restore the reference frame of a raw burst by alignment (PCD), fusion (TSA) and reconstruction.
 
     Args:
@@ -69,29 +69,11 @@ class EDVR(nn.Module):
         if residual:
             nn.init.zeros_(self.last.weight)
 
-    def forward(self, lq: Tensor, noise_map: Tensor, interpolation: bool = False) -> Tensor:
-        """Restore frame c = N // 2.
-
-        Args:
-            lq: noisy raw planes (R, G1, G2, B) in [0, 1], (B, N, 4, H, W).
-            noise_map: standard deviation of the noise of every value, the shape of ``lq``.
-            interpolation: no effect: this network has no interpolation branch.
-
-        Returns:
-            Linear camera RGB, (B, 3, 2H, 2W).
-
-        Raises:
-            ValueError: a shape is not the expected one.
-        """
-        check_burst(lq, noise_map, self.frames)
-        burst, (height, width) = lq.shape[:2], lq.shape[-2:]
-        images = as_images(lq, noise_map)
+    def restore(self, images: Tensor, burst: torch.Size, interpolation: bool) -> Tensor:
+        """See `BurstNetwork`; there is no interpolation branch."""
         features = self.features(F.leaky_relu(self.first(images), SLOPE))
         fused = self.fusion(self.alignment(features.unflatten(0, burst)))
-        picture = self.last(self.full_size(self.upsample(self.reconstruction(fused))))
-        if self.residual:
-            picture = picture + starting_point(images[:, :4].unflatten(0, burst))
-        return picture[..., : 2 * height, : 2 * width]
+        return self.last(self.full_size(self.upsample(self.reconstruction(fused))))
 
 
 class TSAFusion(nn.Module):

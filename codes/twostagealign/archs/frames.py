@@ -63,6 +63,53 @@ def as_images(lq: Tensor, noise_map: Tensor, multiple: int = 4) -> Tensor:
     return images
 
 
+class BurstNetwork(nn.Module):
+    """A network that restores the reference frame of raw bursts. Subclasses define `restore`.
+
+    Attributes:
+        residual: add the result to the demosaicked reference frame, and that of the interpolation branch to the
+            demosaicked mean of the other frames.
+    """
+
+    residual: bool = False
+
+    def forward(self, lq: Tensor, noise_map: Tensor, interpolation: bool = False) -> Tensor:
+        """Restore frame c = N // 2.
+
+        H and W are extended to multiples of 4 by repeating the last row and column, and the result is cropped.
+
+        Args:
+            lq: noisy raw planes (R, G1, G2, B) in [0, 1], (B, N, 4, H, W).
+            noise_map: standard deviation of the noise of every value, the shape of ``lq``.
+            interpolation: run the network's interpolation branch too, if it has one.
+
+        Returns:
+            Linear camera RGB, (B, 3, 2H, 2W), or (2B, 3, 2H, 2W) with the interpolation branch stacked after the main
+            result.
+
+        Raises:
+            ValueError: a shape is not the expected one.
+        """
+        check_burst(lq, noise_map, getattr(self, "frames", None))
+        height, width = lq.shape[-2:]
+        images = as_images(lq, noise_map)
+        picture = self.restore(images, lq.shape[:2], interpolation)
+        if self.residual:
+            stacked = len(picture) > len(lq)
+            picture = picture + starting_point(images[:, :4].unflatten(0, lq.shape[:2]), stacked)
+        return picture[..., : 2 * height, : 2 * width]
+
+    def restore(self, images: Tensor, burst: torch.Size, interpolation: bool) -> Tensor:
+        """Restore bursts of checked shapes.
+
+        Args:
+            images: frames and noise maps, (B * N, 8, H, W); H and W multiples of 4.
+            burst: B and N.
+            interpolation: run the interpolation branch too.
+        """
+        raise NotImplementedError
+
+
 class FrameFeatures(nn.Module):
     """Features of one raw frame and its noise map.
 

@@ -1,5 +1,6 @@
 """GCP-Net: the less noisy green planes guide features, alignment and reconstruction."""
 
+import torch
 from torch import Tensor, nn
 
 from twostagealign.archs.blocks import (
@@ -10,13 +11,13 @@ from twostagealign.archs.blocks import (
     initialise_delta_orthogonal,
     is_delta,
 )
-from twostagealign.archs.frames import FrameFeatures, as_images, check_burst, starting_point
+from twostagealign.archs.frames import BurstNetwork, FrameFeatures
 from twostagealign.archs.pcd_align import PCDAlignment
 from twostagealign.archs.reconstruction import ReconstructionUNet
 from twostagealign.runtime.bounds import Channels, Frames
 
 
-class GCPNet(nn.Module):
+class GCPNet(BurstNetwork):
     """Restore the reference frame of a raw burst, guided by its green planes.
 
     Args:
@@ -37,7 +38,6 @@ class GCPNet(nn.Module):
         IEEE TIP 2021 (arXiv 2101.09870).
 
     Example:
-        >>> import torch
         >>> lq = torch.rand(1, 5, 4, 8, 12)
         >>> GCPNet(nf=8)(lq, torch.full_like(lq, 0.02)).shape
         torch.Size([1, 3, 16, 24])
@@ -72,31 +72,13 @@ class GCPNet(nn.Module):
         if residual:
             self.reconstruction.start_at_zero()
 
-    def forward(self, lq: Tensor, noise_map: Tensor, interpolation: bool = False) -> Tensor:
-        """Restore frame c = N // 2.
-
-        Args:
-            lq: noisy raw planes (R, G1, G2, B) in [0, 1], (B, N, 4, H, W).
-            noise_map: standard deviation of the noise of every value, the shape of ``lq``.
-            interpolation: no effect: this network has no interpolation branch.
-
-        Returns:
-            Linear camera RGB, (B, 3, 2H, 2W).
-
-        Raises:
-            ValueError: a shape is not the expected one.
-        """
-        check_burst(lq, noise_map, self.frames)
-        (batch, frames), (height, width) = lq.shape[:2], lq.shape[-2:]
-        images = as_images(lq, noise_map)
+    def restore(self, images: Tensor, burst: torch.Size, interpolation: bool) -> Tensor:
+        """See `BurstNetwork`; there is no interpolation branch."""
         guide, modulations = self.green(images)
-        features = self.features(images, modulations).unflatten(0, (batch, frames))
-        guide = guide.unflatten(0, (batch, frames))
+        features = self.features(images, modulations).unflatten(0, burst)
+        guide = guide.unflatten(0, burst)
         merged = self.merge(self.alignment(features, guide).flatten(1, 2))
-        picture = self.reconstruction(merged, self.green.modulate_picture(guide[:, frames // 2]))
-        if self.residual:
-            picture = picture + starting_point(images[:, :4].unflatten(0, (batch, frames)))
-        return picture[..., : 2 * height, : 2 * width]
+        return self.reconstruction(merged, self.green.modulate_picture(guide[:, burst[1] // 2]))
 
 
 class GreenBranch(nn.Module):

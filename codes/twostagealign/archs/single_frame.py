@@ -1,14 +1,15 @@
 """The single-frame network: features and reconstruction of `TwoStageNet`, without the burst."""
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
 from twostagealign.archs.blocks import check_width, initialise_delta_orthogonal, is_delta
-from twostagealign.archs.frames import FrameFeatures, as_images, check_burst, starting_point
+from twostagealign.archs.frames import BurstNetwork, FrameFeatures, check_burst
 from twostagealign.archs.reconstruction import ReconstructionUNet
 from twostagealign.runtime.bounds import Channels
 
 
-class SingleFrameNet(nn.Module):
+class SingleFrameNet(BurstNetwork):
     """Restore the reference frame of a raw burst from that frame alone: the baseline for burst networks.
 
     The weights have the same names as in `TwoStageNet`, whose training may start from them.
@@ -38,24 +39,11 @@ class SingleFrameNet(nn.Module):
             self.reconstruction.start_at_zero()
 
     def forward(self, lq: Tensor, noise_map: Tensor, interpolation: bool = False) -> Tensor:
-        """Restore frame c = N // 2.
-
-        Args:
-            lq: noisy raw planes (R, G1, G2, B) in [0, 1], (B, N, 4, H, W).
-            noise_map: standard deviation of the noise of every value, the shape of ``lq``.
-            interpolation: no effect: this network has no interpolation branch.
-
-        Returns:
-            Linear camera RGB, (B, 3, 2H, 2W).
-
-        Raises:
-            ValueError: a shape is not the expected one.
-        """
+        """Restore frame c = N // 2 from itself; see `BurstNetwork`. There is no interpolation branch."""
         check_burst(lq, noise_map)
-        height, width = lq.shape[-2:]
         reference = slice(lq.shape[1] // 2, lq.shape[1] // 2 + 1)
-        images = as_images(lq[:, reference], noise_map[:, reference])
-        picture = self.reconstruction(self.features(images))
-        if self.residual:
-            picture = picture + starting_point(images[:, None, :4])
-        return picture[..., : 2 * height, : 2 * width]
+        return super().forward(lq[:, reference], noise_map[:, reference])
+
+    def restore(self, images: Tensor, burst: torch.Size, interpolation: bool) -> Tensor:
+        """See `BurstNetwork`."""
+        return self.reconstruction(self.features(images))

@@ -1,11 +1,11 @@
 """The network of the second stage: from a coarsely aligned raw burst to linear RGB."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from twostagealign.archs.bigru import BidirectionalGRU
 from twostagealign.archs.blocks import check_width, initialise_delta_orthogonal, is_delta
-from twostagealign.archs.frames import FrameFeatures, as_images, check_burst, starting_point
+from twostagealign.archs.frames import BurstNetwork, FrameFeatures, check_burst
 from twostagealign.archs.pcd_align import PCDAlignment
 from twostagealign.archs.reconstruction import ReconstructionUNet
 from twostagealign.runtime.bounds import Channels
@@ -14,7 +14,7 @@ from twostagealign.runtime.bounds import Channels
 _CACHE_BYTES = 8 * 2**20
 
 
-class TwoStageNet(nn.Module):
+class TwoStageNet(BurstNetwork):
     """Restore the reference frame of a raw burst: per-frame features, alignment, fusion over time, reconstruction.
 
     Args:
@@ -66,39 +66,20 @@ class TwoStageNet(nn.Module):
             self.reconstruction.start_at_zero()
 
     def forward(self, lq: Tensor, noise_map: Tensor, interpolation: bool = False) -> Tensor:
-        """Restore frame c = N // 2.
-
-        H and W are extended to multiples of 4 by repeating the last row and column, and the result is cropped.
-
-        Args:
-            lq: noisy raw planes (R, G1, G2, B) in [0, 1], (B, N, 4, H, W).
-            noise_map: standard deviation of the noise of every value, the shape of ``lq``.
-            interpolation: also restore frame c from its neighbours alone (a training signal for the fusion).
-
-        Returns:
-            Linear camera RGB, (B, 3, 2H, 2W), or (2B, 3, 2H, 2W) with the interpolation branch stacked after the main
-            result.
-
-        Raises:
-            ValueError: a shape is not the expected one.
-        """
+        """Restore frame c = N // 2; see `BurstNetwork`. The interpolation branch sees the other frames alone."""
         check_burst(lq, noise_map)
         if len(lq) > 1 and not (interpolation or lq.is_cuda or torch.is_grad_enabled()):
             # The caches of a CPU hold the features of few bursts at a time.
             burst_bytes = lq[0, :, 0].numel() * self.nf * lq.itemsize
             bursts = max(1, _CACHE_BYTES // burst_bytes)
             parts = zip(lq.split(bursts), noise_map.split(bursts), strict=True)
-            return torch.cat([self._restore(*part, interpolation) for part in parts])
-        return self._restore(lq, noise_map, interpolation)
+            restore = super().forward
+            return torch.cat([restore(*part) for part in parts])
+        return super().forward(lq, noise_map, interpolation)
 
-    def _restore(self, lq: Tensor, noise_map: Tensor, interpolation: bool) -> Tensor:
-        """Restore bursts of checked shapes."""
-        height, width = lq.shape[-2:]
-        images = as_images(lq, noise_map)
-        features = self.features(images).unflatten(0, lq.shape[:2])
+    def restore(self, images: Tensor, burst: torch.Size, interpolation: bool) -> Tensor:
+        """See `BurstNetwork`."""
+        features = self.features(images).unflatten(0, burst)
         if self.alignment is not None:
             features = self.alignment(features)
-        picture = self.reconstruction(self.fusion(features, interpolation))
-        if self.residual:
-            picture = picture + starting_point(images[:, :4].unflatten(0, lq.shape[:2]), interpolation)
-        return picture[..., : 2 * height, : 2 * width]
+        return self.reconstruction(self.fusion(features, interpolation))
