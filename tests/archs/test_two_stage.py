@@ -236,7 +236,7 @@ def test_bursts_restored_by_turns_equal_one_batch(
         together = net(lq, noise_map)
         sizes = []
         net.features.register_forward_hook(lambda _, __, features: sizes.append(len(features)))
-        monkeypatch.setattr(two_stage, "_CACHE_BYTES", cache_bytes)
+        monkeypatch.setattr(two_stage, "CACHE_BYTES", cache_bytes)
         assert_agrees(net(lq, noise_map), together)
     assert sizes == ([3] * 5 if cache_bytes == 1 else [6, 6, 3])
 
@@ -322,15 +322,10 @@ def test_offsets_of_few_frames_at_a_time_give_the_same(
     """The work on offsets is divided between frames, which must not be told from one another by it."""
     inputs = burst(5, 12, 16, batch=2)
     expected = net.eval()(*inputs)
-    calls = []
-    whole = pcd_align.ModulatedDeformConv._deform
-
-    def deform(self, x: Tensor, motion: Tensor) -> Tensor:
-        calls.append(len(x))
-        return whole(self, x, motion)
-
-    monkeypatch.setattr(pcd_align.ModulatedDeformConv, "_deform", deform)
-    finest = net.alignment.level1.deform.predictor.out_channels * 12 * 16 * 4
-    monkeypatch.setattr(pcd_align, "_OFFSET_BYTES", frames_at_a_time * finest)
+    calls: list[int] = []
+    predictor = net.alignment.level1.deform.predictor
+    predictor.register_forward_hook(lambda _, __, offsets: calls.append(len(offsets)))
+    finest = predictor.out_channels * 12 * 16 * 4
+    monkeypatch.setattr(pcd_align, "OFFSET_BYTES", frames_at_a_time * finest)
     assert_agrees(net(*inputs), expected)
     assert frames_at_a_time in calls

@@ -16,7 +16,7 @@ from twostagealign.ops import deform_conv2d
 
 # CPU memory for offsets and masks, bytes: so many frames, at least one, are deformed at a time. Offsets and masks take
 # several times as much memory as the features that they displace.
-_OFFSET_BYTES = 8 * 2**20
+OFFSET_BYTES = 8 * 2**20
 
 
 class PCDAlignment(nn.Module):
@@ -230,7 +230,7 @@ class ModulatedDeformConv(nn.Conv2d):
         """Deform ``x`` (B, channels, H, W) by offsets and masks predicted from ``motion`` (the same shape)."""
         if self.training or x.is_cuda:
             return self._deform(x, motion)
-        frames = max(1, _OFFSET_BYTES // (self.predictor.out_channels * x[0, 0].nbytes))
+        frames = max(1, OFFSET_BYTES // (self.predictor.out_channels * x[0, 0].nbytes))
         parts = zip(x.split(frames), motion.split(frames), strict=True)
         return torch.cat([self._deform(*part) for part in parts])
 

@@ -11,7 +11,7 @@ from twostagealign.archs.reconstruction import ReconstructionUNet
 from twostagealign.runtime.bounds import Channels
 
 # CPU activation budget per layer, bytes.
-_CACHE_BYTES = 8 * 2**20
+CACHE_BYTES = 8 * 2**20
 
 
 class TwoStageNet(BurstNetwork):
@@ -71,7 +71,7 @@ class TwoStageNet(BurstNetwork):
         if len(lq) > 1 and not (interpolation or lq.is_cuda or torch.is_grad_enabled()):
             # The caches of a CPU hold the features of few bursts at a time.
             burst_bytes = lq[0, :, 0].numel() * self.nf * lq.itemsize
-            bursts = max(1, _CACHE_BYTES // burst_bytes)
+            bursts = max(1, CACHE_BYTES // burst_bytes)
             parts = zip(lq.split(bursts), noise_map.split(bursts), strict=True)
             restore = super().forward
             return torch.cat([restore(*part) for part in parts])

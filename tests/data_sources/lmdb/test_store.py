@@ -127,7 +127,7 @@ def killed(monkeypatch, action, kill_in, calls):
 
 
 @pytest.mark.parametrize(
-    ("kill_in", "calls", "present"), [("_commit", 4, 21), ("_encode", 30, None), ("_write_info", 1, 48)]
+    ("kill_in", "calls", "present"), [("commit_frames", 4, 21), ("encode_frame", 30, None), ("write_info", 1, 48)]
 )
 def test_goes_on_after_a_kill(clips, stores, tmp_path, monkeypatch, kill_in, calls, present):
     path = tmp_path / "store"
@@ -137,7 +137,9 @@ def test_goes_on_after_a_kill(clips, stores, tmp_path, monkeypatch, kill_in, cal
 
     encoded = []
     monkeypatch.setattr(
-        writer, "_encode", lambda rgb, compression, do=writer._encode: encoded.append(1) or do(rgb, compression)
+        writer,
+        "encode_frame",
+        lambda rgb, compression, do=writer.encode_frame: encoded.append(1) or do(rgb, compression),
     )
     info = write_store(clips, path)
     assert present is None or len(encoded) == 48 - present
@@ -150,7 +152,7 @@ def test_goes_on_after_a_kill(clips, stores, tmp_path, monkeypatch, kill_in, cal
 def test_two_kills(clips, tmp_path, monkeypatch):
     path = tmp_path / "store"
     for calls in (2, 2):
-        killed(monkeypatch, lambda: write_store(clips, path, "png", SEVEN_FRAMES), "_encode", 10 * calls)
+        killed(monkeypatch, lambda: write_store(clips, path, "png", SEVEN_FRAMES), "encode_frame", 10 * calls)
     write_store(clips, path, "png")
     assert verify_store(path).count == 48
 
@@ -165,7 +167,7 @@ def test_a_finished_store_is_left_alone(clips, store):
 
 def test_an_unfinished_store_of_something_else(clips, make_clips, tmp_path, monkeypatch):
     path = tmp_path / "store"
-    killed(monkeypatch, lambda: write_store(clips, path, commit_bytes=SEVEN_FRAMES), "_commit", 3)
+    killed(monkeypatch, lambda: write_store(clips, path, commit_bytes=SEVEN_FRAMES), "commit_frames", 3)
     expect(
         lambda: write_store(clips, path, "webp"), "found an unfinished store", "compression none", "expected", "webp"
     )
@@ -180,7 +182,7 @@ def test_an_interrupted_store_does_not_take_frames_of_another_source(clips, make
     shutil.copytree(clips, other)
     picture = other / "003/00000014.png"  # one of the last, which an interrupted run has not written yet
     picture.write_bytes((other / "003/00000013.png").read_bytes())
-    killed(monkeypatch, lambda: write_store(clips, path, commit_bytes=SEVEN_FRAMES), "_commit", 3)
+    killed(monkeypatch, lambda: write_store(clips, path, commit_bytes=SEVEN_FRAMES), "commit_frames", 3)
     expect(lambda: write_store(other, path), f"{path}: unfinished store of another source", str(other), "delete it")
     write_store(clips, path)
     verify_store(path)

@@ -87,7 +87,7 @@ def write_store(
         for clip, numbers in folders.numbers.items()
     }
     info = StoreInfo(count=sum(folders.clips.values()), frame=frame_format, clips=clips)
-    _write_info(path, info)
+    write_info(path, info)
     for leftover in (UNFINISHED_FILE, "lock.mdb"):
         (path / leftover).unlink(missing_ok=True)
     return info
@@ -160,7 +160,8 @@ def _read_unfinished(path: Path) -> UnfinishedStore | None:
         raise UserError(f"{file}: damaged, or of an earlier version; delete {path} to write the store again") from error
 
 
-def _write_info(path: Path, info: StoreInfo) -> None:
+def write_info(path: Path, info: StoreInfo) -> None:
+    """Write meta_info.json, which makes a store a finished one."""
     text = info.model_dump_json(indent=1) + "\n"
     write_atomically(path / META_FILE, lambda temporary: temporary.write_text(text))
 
@@ -197,7 +198,7 @@ def _write_frames(
                 value = transaction.get(key.encode(), default=b"")
                 return None, frame_digest(layout.decode(f"{environment.path()}: key {key}", value))
         rgb = folders.read(clip, i)
-        return _encode(rgb, compression), frame_digest(rgb)
+        return encode_frame(rgb, compression), frame_digest(rgb)
 
     digests: dict[str, list[bytes]] = {clip: [] for clip in layout.clips}
     batch: dict[bytes, bytes] = {}
@@ -210,19 +211,21 @@ def _write_frames(
                 batch[key.encode()] = value
                 waiting += len(value)
             if waiting >= commit_bytes:
-                _commit(environment, batch)
+                commit_frames(environment, batch)
                 batch, waiting = {}, 0
-        _commit(environment, batch)
+        commit_frames(environment, batch)
     return digests
 
 
-def _commit(environment: lmdb.Environment, batch: dict[bytes, bytes]) -> None:
+def commit_frames(environment: lmdb.Environment, batch: dict[bytes, bytes]) -> None:
+    """Put frames into the database, all of them or none."""
     with environment.begin(write=True) as transaction:
         for key, value in batch.items():
             transaction.put(key, value)
 
 
-def _encode(rgb: np.ndarray, compression: Compression) -> bytes:
+def encode_frame(rgb: np.ndarray, compression: Compression) -> bytes:
+    """Encode a frame, (height, width, 3) uint8."""
     if compression == "none":
         return rgb.tobytes()
     if compression == "png":
