@@ -23,8 +23,8 @@ $(STAMP): requirements.txt pyproject.toml
 demo: setup  ## restore a burst with the shipped checkpoint, compare it with classical methods
 	$(BIN)/python scripts/demo.py
 
-test: setup  ## run the quick tests
-	$(BIN)/python -m pytest -m "not slow"
+test: setup  ## run the quick tests on all cores
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 
 test-slow: setup  ## run the slow tests
 	$(BIN)/python -m pytest -m slow
