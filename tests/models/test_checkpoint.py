@@ -101,6 +101,7 @@ class TestNumbers:
             (torch.tensor([1.0, -torch.inf]), "holds infinite values or NaN"),
             (torch.ones(2, dtype=torch.int64), "found int64, expected floating-point numbers"),
             (torch.ones(2, dtype=torch.complex64), "found complex64, expected floating-point numbers"),
+            (torch.ones(2, dtype=torch.float8_e4m3fn), "found float8_e4m3fn, expected floating-point numbers"),
         ],
     )
     def test_others_are_refused(self, tmp_path, value, problem) -> None:

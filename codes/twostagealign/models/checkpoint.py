@@ -149,6 +149,10 @@ def load_weights(path: Path, averaged: bool = True) -> tuple[dict[str, Tensor], 
     return {name: tensor.float() for name, tensor in state.items()}, metadata if isinstance(metadata, dict) else {}
 
 
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Types that weights may have in a file. PyTorch has no arithmetic for the smaller ones, which need a scale."""
+
+
 def check_weights(state: Mapping[str, Tensor], path: Path) -> None:
     """Make sure that all weights are finite real numbers.
 
@@ -157,12 +161,12 @@ def check_weights(state: Mapping[str, Tensor], path: Path) -> None:
         path: the file that they come from or go to, which an error names.
 
     Raises:
-        UserError: a tensor is sparse, of integers or complex numbers, or holds an infinite value or NaN.
+        UserError: a tensor is sparse, of integers, complex numbers or floats of 8 bits, or holds an infinite value or NaN.
     """
     for name, tensor in state.items():
-        if not tensor.is_floating_point():
+        if tensor.dtype not in FLOATS:
             kind = str(tensor.dtype).removeprefix("torch.")
-            raise UserError(f"{path}: weight {name}: found {kind}, expected floating-point numbers")
+            raise UserError(f"{path}: weight {name}: found {kind}, expected floating-point numbers of 16 to 64 bits")
         # A tensor may repeat a few stored numbers and be of any size.
         if tensor.layout is not torch.strided or tensor.is_meta or tensor.untyped_storage().nbytes() < tensor.nbytes:
             raise UserError(f"{path}: weight {name}: sparse, or without all of its numbers; expected a dense tensor")
