@@ -161,7 +161,7 @@ def check_weights(state: Mapping[str, Tensor], path: Path) -> None:
         path: the file that they come from or go to, which an error names.
 
     Raises:
-        UserError: a tensor is sparse, of integers, complex numbers or floats of 8 bits, or holds an infinite value or NaN.
+        UserError: a tensor is sparse, of integers, complex numbers or 8-bit floats, or holds an infinite value or NaN.
     """
     for name, tensor in state.items():
         if tensor.dtype not in FLOATS:
