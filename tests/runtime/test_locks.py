@@ -13,17 +13,17 @@ import pytest
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.locks import folder_lock
 
-# Holds the lock, and has a forked child that outlives it.
+# Holds the lock, and has a forked child that outlives it; says so when the child is there.
 HOLDER = """
     import os, sys, time
     from pathlib import Path
     from twostagealign.runtime.locks import folder_lock
     with folder_lock(Path(sys.argv[1])):
         if os.fork() == 0:
+            print("locked", flush=True)
             os.close(1)
             time.sleep(20)
             os._exit(0)
-        print("locked", flush=True)
         time.sleep(60)
 """
 
