@@ -1,6 +1,7 @@
 """Many inputs: making them, running the programs on them, judging, counting, keeping what failed."""
 
 import contextlib
+import gc
 import json
 import os
 import random
@@ -101,6 +102,7 @@ class Campaign:
             problem = judge(attempt.refuse, run, self.samples)
             if run.status or problem:
                 raise SystemExit(f"a sound input fails: {_command(attempt)}: {problem or run.stderr[-2000:]}")
+        gc.freeze()  # collections in a child would copy all pages that it shares with this process
 
     def _verdicts(self, numbers: Sequence[int], jobs: int) -> Iterator[Verdict]:
         if jobs == 1:
