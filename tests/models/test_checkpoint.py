@@ -379,6 +379,12 @@ class TestUnreadable:
             archive.writestr("net/constants.pkl", b"")
         assert message_of(load_weights, path).endswith(": a TorchScript program; save its state dict instead")
 
+    def test_an_archive_whose_directory_is_damaged(self, tmp_path) -> None:
+        path = tmp_path / "net.pth"
+        torch.save({"a": torch.zeros(1)}, path)
+        path.write_bytes(path.read_bytes().replace(b"PK\x01\x02", b"PK\x01\x03"))
+        assert message_of(load_weights, path).endswith(f": damaged ({path.stat().st_size} bytes)")
+
     @pytest.mark.parametrize("content", [{}, [torch.zeros(1)], 3, {"a": 1}, {0: torch.zeros(1)}, {"params": {}}])
     def test_no_weights_in_it(self, tmp_path, content) -> None:
         path = tmp_path / "net.pth"

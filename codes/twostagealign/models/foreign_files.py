@@ -43,8 +43,11 @@ def describe_foreign(path: Path, error: Exception) -> str:
 
 
 def _describe_zip(path: Path) -> str:
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except Exception:  # a damaged directory makes zipfile raise many kinds of exception
+        return f"damaged ({path.stat().st_size} bytes)"
     if any(name.endswith("/constants.pkl") for name in names):
         return "a TorchScript program; save its state dict instead"
     if not any(name.endswith("/data.pkl") for name in names):
