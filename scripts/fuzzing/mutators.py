@@ -18,7 +18,8 @@ NUMBERS = (
 """None between 5 and 2^31: those may be large and still be what somebody wants, and take their time."""
 
 TEXTS = (
-    "", " ", "0", "1e-3", "x", "nan", "true", "../x", "/proc/x", ".", "a" * 300, "\0", "\x1b[31m", "é\u2028ü", "=1+1", "x\ny",
+    "", " ", "0", "1e-3", "x", "nan", "true", "../x", "/proc/x", ".", "a" * 300, "\0", "\x1b[31m", "é\u2028ü", "=1+1",
+    "x\ny",
 )  # fmt: skip
 
 VALUES: tuple[Any, ...] = (*NUMBERS, *TEXTS, None, True, False, [], {}, [[]], [1], {"type": "x"}, {"": 0}, [None] * 9)
