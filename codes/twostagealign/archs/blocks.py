@@ -10,7 +10,7 @@ SLOPE = 0.1
 """Negative slope of every LeakyReLU."""
 
 Modulation = tuple[Tensor, Tensor]
-"""Scale and shift of features, each of their shape."""
+"""Scale and shift of features, both of the shape of the features."""
 
 
 def modulate(features: Tensor, modulation: Modulation) -> Tensor:
