@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from twostagealign.archs import infer_network
-from twostagealign.cli.arguments import Parser
+from twostagealign.cli.arguments import Parser, add_import_argument
 from twostagealign.cli.run import run
 from twostagealign.models.checkpoint import find_checkpoint, load_weights, open_restorer, save_weights
 
@@ -17,6 +17,7 @@ def main() -> None:
     parser.add_argument("output", type=Path, help="file to write, .safetensors")
     parser.add_argument("--features-checkpoint", type=Path, help="the feature net, where it is a file of its own")
     parser.add_argument("--dtype", choices=("float16", "float32"), default="float16", help="default: %(default)s")
+    add_import_argument(parser)
     options = parser.parse_args()
     restorer = open_restorer(options.checkpoint, options.features_checkpoint)
     state = {name: value.to(getattr(torch, options.dtype)) for name, value in restorer.state_dict().items()}

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from twostagealign.cli.arguments import Parser, bounded
+from twostagealign.cli.arguments import Parser, add_import_argument, bounded
 from twostagealign.cli.run import run
 from twostagealign.data import PROTOCOL_NOISE, ClipInMemory, open_clip, read_burst
 from twostagealign.matching import Search
@@ -59,6 +59,7 @@ def main() -> None:
         default=512,
         help="side of the crop, 256 k RGB pixels (default: %(default)s)",
     )
+    add_import_argument(parser)
     arguments = parser.parse_args()
     size = arguments.size
     if size < 512 or size % 256:

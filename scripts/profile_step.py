@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from twostagealign.cli.arguments import Parser, bounded
+from twostagealign.cli.arguments import Parser, add_import_argument, bounded
 from twostagealign.cli.run import run
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import find_checkpoint, open_restorer
@@ -96,6 +96,7 @@ def main() -> None:
     add("--frames", type=bounded(Frames), default=5, help="restoration: frames of the burst (default: %(default)s)")
     add("--rows", type=bounded(Count), default=20, help="rows of the table of operations (default: %(default)s)")
     add("--trace", type=Path, metavar="FILE", help="write the profile to FILE, for chrome://tracing")
+    add_import_argument(parser)
     arguments = parser.parse_args()
     restorer, step = {"training": training_step, "restoration": restoration}[arguments.what](arguments)
     step()

@@ -6,7 +6,8 @@ import torch
 
 from twostagealign.archs.downsampler import LowResolutionFeatures
 from twostagealign.data.stills.stills import StillsInMotion
-from twostagealign.options import ARCHS, DATASETS, Node, build
+from twostagealign.options import DATASETS, Node, build
+from twostagealign.options.registry import FEATURES
 from twostagealign.runtime.errors import UserError
 
 
@@ -53,7 +54,7 @@ def test_node_is_a_constructor_call() -> None:
 
 
 def test_the_tables_hold_what_the_experiments_name() -> None:
-    features = build(ARCHS, {"type": "LowResolutionFeatures", "channels": 8})
+    features = build(FEATURES, {"type": "LowResolutionFeatures", "channels": 8})
     assert isinstance(features, LowResolutionFeatures)
     assert features(torch.zeros(1, 4, 16, 16)).shape == (1, 8, 4, 4)
     bursts = build(DATASETS, {"type": "StillsInMotion", "source": "skimage", "size": [32, 48], "length": 3})

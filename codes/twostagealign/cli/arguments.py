@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from pydantic import TypeAdapter, ValidationError
 
+from twostagealign.options.plugins import import_plugin
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import checked_path
 from twostagealign.runtime.validation import describe_error
@@ -27,6 +28,17 @@ class Parser(argparse.ArgumentParser):
         if message.startswith("argument "):
             raise UserError(message.removeprefix("argument "))
         raise UserError(f"{message} (--help lists the arguments)")
+
+
+class _Import(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, namespace: object, values: Any, option: Any = None) -> None:
+        import_plugin(values)
+
+
+def add_import_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --import MODULE, which imports the module as soon as it is read and leaves nothing in the arguments."""
+    text = "use the networks, data sets, losses and metrics of this module; may be given several times"
+    parser.add_argument("--import", action=_Import, dest=argparse.SUPPRESS, metavar="MODULE", help=text)
 
 
 def bounded(annotation: Any) -> Callable[[str], Any]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from twostagealign.cli.arguments import Parser, bounded
+from twostagealign.cli.arguments import Parser, add_import_argument, bounded
 from twostagealign.data import BUNDLED
 from twostagealign.isp import PROTOCOL_LEVELS
 from twostagealign.models.checkpoint import find_checkpoint
@@ -29,6 +29,7 @@ def main() -> None:
         default=0,
         help="seed of the camera motion (default: %(default)s)",
     )
+    add_import_argument(parser)
     options = vars(parser.parse_args())
     result = run_demo(**options)
     print(demo_table(result))

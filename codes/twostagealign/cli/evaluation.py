@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from twostagealign.cli.arguments import Parser, bounded
+from twostagealign.cli.arguments import Parser, add_import_argument, bounded
 from twostagealign.data import PROTOCOL_NOISE, NoiseLevel
 from twostagealign.evaluation.protocol import Request, evaluate
 from twostagealign.evaluation.summary import results_table
@@ -163,4 +163,5 @@ def _parser(description: str, option_file: Path) -> Parser:
     add("--workers", type=bounded(Workers), default=2, metavar="N", help="reading threads (default: %(default)s)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     add("--dtype", choices=("float32", "bfloat16", "float16", "float64"), default="float32", help="of the network")
+    add_import_argument(parser)
     return parser

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from twostagealign.cli.arguments import Parser, bounded
+from twostagealign.cli.arguments import Parser, add_import_argument, bounded
 from twostagealign.cli.tiling import add_tiling_arguments, pop_tiling
 from twostagealign.isp import PROTOCOL_LEVELS
 from twostagealign.models.checkpoint import find_checkpoint
@@ -28,6 +28,7 @@ def main() -> None:
     dtypes = ("auto", "float32", "bfloat16", "float16", "float64")
     add("--dtype", choices=dtypes, default="auto", help="of the network; auto: bfloat16 on a GPU made for it")
     add_tiling_arguments(parser)
+    add_import_argument(parser)
     options = vars(parser.parse_args())
     tiling, search = pop_tiling(options)
     result = restore_folder(tiling=tiling, search=search, **options)

@@ -5,7 +5,7 @@ import logging
 from datetime import timedelta
 from pathlib import Path
 
-from twostagealign.cli.arguments import Parser
+from twostagealign.cli.arguments import Parser, add_import_argument
 from twostagealign.options import load_options
 from twostagealign.runtime.ranks import join_ranks
 from twostagealign.training.build import build_trainer
@@ -30,6 +30,7 @@ def main() -> None:
         help="pytorch: this is one of the processes that torchrun or torch.distributed.launch has started",
     )
     parser.add_argument("--local_rank", "--local-rank", help=argparse.SUPPRESS)  # torch.distributed.launch gives it
+    add_import_argument(parser)
     arguments = parser.parse_args()
     options = load_options(arguments.opt, arguments.force_yml)
     timeout = timedelta(minutes=options.train.timeout)

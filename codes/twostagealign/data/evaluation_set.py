@@ -9,7 +9,7 @@ from twostagealign.data.sequence import FrameSequence
 
 
 class EvaluationSet(Protocol):
-    """Clips to evaluate on. To add a data set, write such a class and name it in `options.registry`.
+    """Clips to evaluate on. docs/EXTENDING.md shows how to add such a data set.
 
     Args:
         folder: folder of the data set.

@@ -18,7 +18,7 @@ from twostagealign.runtime.errors import UserError
 class TrainingSet(Protocol):
     """Clean bursts for training or validation.
 
-    To add a kind of data set, write such a class and name it in `options.registry.DATASETS`.
+    docs/EXTENDING.md shows how to add one.
     """
 
     def __len__(self) -> int:

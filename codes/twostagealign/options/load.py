@@ -10,13 +10,14 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from twostagealign.options import registry
+from twostagealign.options.plugins import Registry
 from twostagealign.options.schema import Node, Section, TrainOptions
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import SHIPPED, checked_path, locate
 from twostagealign.runtime.validation import quote, schema_error
 from twostagealign.runtime.yaml_file import dump_yaml, parse_yaml, read_yaml
 
-_NODES: dict[str, Mapping[str, type]] = {
+_NODES: dict[str, Registry[Any]] = {
     "network": registry.NETWORKS,
     "features": registry.FEATURES,
     "datasets.train": registry.DATASETS,
@@ -36,7 +37,7 @@ def read_options(
     path: Path,
     overrides: Sequence[str],
     model: type[Options],
-    nodes: Mapping[str, Mapping[str, type]],
+    nodes: Mapping[str, Registry[Any]],
     from_code: Sequence[str] = (),
 ) -> Options:
     """Read a YAML file and check it against a schema.
@@ -47,7 +48,7 @@ def read_options(
             one with a `type` replaces what was there.
         overrides: changes to the file, each `key=value` or `key:key:key=value` with a YAML value (`--force_yml`).
         model: the schema.
-        nodes: where its type nodes are, and the classes that each may name.
+        nodes: where its type nodes are, and the classes that each may name. The module of a dotted name is imported.
         from_code: names of constructor arguments that the program gives, not the file.
 
     Returns:
@@ -69,7 +70,9 @@ def read_options(
     except ValidationError as error:
         raise schema_error(source, error, model) from None
     for key, table in nodes.items():
-        registry.check(table, attrgetter(key)(options), from_code)
+        node = attrgetter(key)(options)
+        table.follow(node.type, f"{node.prefix}type")
+        registry.check(table, node, from_code)
     return options
 
 

@@ -1,4 +1,7 @@
-"""Class registries, and construction of objects from type nodes."""
+"""Registries of this package, and construction of objects from type nodes.
+
+To use a class of another package, see docs/EXTENDING.md.
+"""
 
 import inspect
 import json
@@ -16,21 +19,27 @@ from twostagealign.data.clips.sc_burst import SCBurst
 from twostagealign.data.evaluation_set import EvaluationSet
 from twostagealign.data.stills.stills import StillsInMotion
 from twostagealign.data.training_set import TrainingSet
+from twostagealign.options.plugins import Registry
 from twostagealign.options.schema import Node
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.validation import a_value_of, argument_error, one_of, quote
 
-NETWORKS: dict[str, type[nn.Module]] = {
-    "TwoStageNet": TwoStageNet,
-    "SingleFrameNet": SingleFrameNet,
-    "GCPNet": GCPNet,
-    "EDVR": EDVR,
-    "KPN": KPN,
-}
-FEATURES: dict[str, type[LowResolutionFeatures]] = {"LowResolutionFeatures": LowResolutionFeatures}
-DATASETS: dict[str, type[TrainingSet]] = {"REDS": REDS, "StillsInMotion": StillsInMotion}
-EVALUATION_SETS: dict[str, type[EvaluationSet]] = {"ClipSet": ClipSet, "SCBurst": SCBurst}
-ARCHS: dict[str, type[nn.Module]] = {**NETWORKS, **FEATURES}
+NETWORKS: Registry[type[nn.Module]] = Registry(
+    "network",
+    {"TwoStageNet": TwoStageNet, "SingleFrameNet": SingleFrameNet, "GCPNet": GCPNet, "EDVR": EDVR, "KPN": KPN},
+    needs=("forward", "state_dict"),
+)
+FEATURES: Registry[type[LowResolutionFeatures]] = Registry(
+    "feature net", {"LowResolutionFeatures": LowResolutionFeatures}, needs=("forward", "state_dict")
+)
+DATASETS: Registry[type[TrainingSet]] = Registry(
+    "training set",
+    {"REDS": REDS, "StillsInMotion": StillsInMotion},
+    needs=("__len__", "__getitem__", "clip", "fingerprint"),
+)
+EVALUATION_SETS: Registry[type[EvaluationSet]] = Registry(
+    "evaluation set", {"ClipSet": ClipSet, "SCBurst": SCBurst}, needs=("open",)
+)
 
 T = TypeVar("T")
 _EMPTY = inspect.Parameter.empty
@@ -82,15 +91,18 @@ def check(table: Mapping[str, type], node: Node, from_code: Collection[str] = ()
         UserError: as `build`, except for what the constructor itself checks.
     """
     if node.type not in table:
-        raise UserError(f"{node.prefix}type: found {quote(node.type)}, expected {one_of(node.type, table)}")
-    constructor = table[node.type]
-    parameters = inspect.signature(constructor, eval_str=True).parameters
+        problem = table.explain(node.type) if isinstance(table, Registry) else _unknown(node.type, table)
+        raise UserError(f"{node.prefix}type: {problem}")
+    parameters, others = _parameters(table[node.type], node)
     hints = {name: parameter.annotation for name, parameter in parameters.items() if parameter.annotation is not _EMPTY}
     allowed = [name for name in parameters if name not in from_code]
+    for name in from_code:
+        if name not in parameters and not others:
+            raise UserError(f"{node.prefix}type: the constructor of {node.type} takes no argument {name!r}")
     for name in node.arguments:
         if name in from_code:
             raise UserError(f"{node.prefix}{name}: set by the program; remove it from the file")
-        if name not in allowed:
+        if name not in allowed and not others:
             expected = one_of(name, allowed)
             raise UserError(f"{node.prefix}{name}: unknown argument of {node.type}, expected {expected}")
     for name in allowed:
@@ -100,6 +112,21 @@ def check(table: Mapping[str, type], node: Node, from_code: Collection[str] = ()
     return {
         name: _argument(f"{node.prefix}{name}", value, hints.get(name, Any)) for name, value in node.arguments.items()
     }
+
+
+def _unknown(name: str, table: Mapping[str, type]) -> str:
+    return f"found {quote(name)}, expected {one_of(name, table)}"
+
+
+def _parameters(constructor: type, node: Node) -> tuple[dict[str, inspect.Parameter], bool]:
+    """Named parameters of a constructor, and whether it takes others too (`**arguments`)."""
+    try:
+        parameters = inspect.signature(constructor, eval_str=True).parameters.values()
+    except (NameError, TypeError, ValueError, SyntaxError) as error:  # annotations that are not there at run time
+        raise UserError(f"{node.prefix}type: the signature of {node.type} cannot be read ({error})") from error
+    others = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    return {parameter.name: parameter for parameter in parameters if parameter.kind not in variable}, others
 
 
 def _argument(key: str, value: object, annotation: Any) -> Any:

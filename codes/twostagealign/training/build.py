@@ -89,8 +89,8 @@ def build_trainer(
         validate_every=options.val.every,
         save_every=options.logger.checkpoint_every,
         metadata={
-            "network": options.network.node(),
-            "features": options.features.node(),
+            "network": options.network.node() | {"type": NETWORKS.reference(options.network.type)},
+            "features": options.features.node() | {"type": FEATURES.reference(options.features.type)},
             "refine": options.matching.refine,
             "block_matching": window is not None,
         },
