@@ -1,4 +1,4 @@
-"""Windows cut from feature maps, and how much candidate windows differ from a reference window."""
+"""Cutting windows from feature maps, and distances between reference and candidate windows."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -7,27 +7,27 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# How many numbers of candidate windows are held at once: few enough for the cache of a CPU, enough to keep a GPU busy.
-# It bounds the memory (a column of candidates is the least that is held) and never changes a result.
+# Values of candidate windows held at a time: fits into a CPU's cache, and keeps a GPU busy. This bounds memory (at
+# least one column of candidates is held) and does not affect results.
 CPU_CHUNK_ELEMENTS = 2**20
 GPU_CHUNK_ELEMENTS = 2**25
 
-# Up to this share of the candidates it takes less time to cut them out one by one than to compare all of them.
+# If at most this share of the candidates remains, cutting them one by one is faster than comparing all of them.
 _FEW = 0.5
 
 
 def channels_last(maps: Tensor) -> Tensor:
-    """(B, N, C, H, W) -> (B, N, H, W, C): a row of a window, channels and all, is then one run of memory."""
+    """(B, N, C, H, W) -> (B, N, H, W, C): one row of a window, with all channels, is then contiguous."""
     return maps.movedim(2, -1).contiguous()
 
 
 def window_distances(
     maps: Tensor, origins: Tensor, frames: Sequence[int], candidates: Tensor, size: int, step: int
 ) -> Tensor:
-    """Mean absolute difference between the reference windows and their candidates, a square grid of spacing `step`.
+    """Mean absolute difference between reference windows and their candidates, a square grid of spacing `step`.
 
-    Maps (B, N, H, W, C), candidates (B, P, len(frames), K, 2) -> (B, P, len(frames), K); meaningless for candidates
-    that reach over the border.
+    Maps (B, N, H, W, C), candidates (B, P, len(frames), K, 2) -> (B, P, len(frames), K); undefined for candidates that
+    extend beyond the border.
     """
     differences = _row_differences(maps, origins, frames, candidates, size, step)
     return differences.sum(-1).div_(size**2 * maps.shape[-1])
@@ -38,7 +38,7 @@ def _row_differences(
 ) -> Tensor:
     """Sum of absolute differences in each row of the windows of `window_distances`, (B, P, len(frames), K, rows).
 
-    Only one pixel in `every` is compared, of one row in `every`.
+    Only every `every`-th pixel of every `every`-th row is compared.
     """
     results = _empty_results(maps, candidates, -(-size // every))
     for place, windows, reference in _columns(maps, origins, frames, candidates, size, step, every):
@@ -49,10 +49,10 @@ def _row_differences(
 def overlap_distances(
     maps: Tensor, origins: Tensor, frames: Sequence[int], candidates: Tensor, size: int, step: int
 ) -> Tensor:
-    """Mean absolute difference as `window_distances` finds it, over what is known of both windows.
+    """`window_distances` over the pixels known in both windows.
 
-    Maps (B, N, H, W, 2) hold a value, and 1 where it is known, 0 elsewhere. Infinity stands for candidates of which
-    less than half as much is known as of the reference window.
+    Maps (B, N, H, W, 2) hold a value and a mask, 1 where the value is known and 0 elsewhere. The distance is infinite
+    if less than half of the reference window's known pixels is known in the candidate.
     """
     results = _empty_results(maps, candidates)
     for place, windows, reference in _columns(maps, origins, frames, candidates, size, step):
@@ -65,9 +65,9 @@ def overlap_distances(
 
 
 def _empty_results(maps: Tensor, candidates: Tensor, *each: int) -> Tensor:
-    """Room for what `_columns` compares: (R, count, count, *each).
+    """Empty results for what `_columns` compares: (R, count, count, *each).
 
-    It is filled in place: results allocated between the chunks would keep the allocator from reusing their memory.
+    They are filled in place: results allocated between chunks would keep the allocator from reusing memory.
     """
     count = math.isqrt(candidates.shape[3])
     return maps.new_empty(candidates.shape[:3].numel(), count, count, *each)
@@ -76,10 +76,10 @@ def _empty_results(maps: Tensor, candidates: Tensor, *each: int) -> Tensor:
 def _columns(
     maps: Tensor, origins: Tensor, frames: Sequence[int], candidates: Tensor, size: int, step: int, every: int = 1
 ) -> Iterator[tuple[tuple[slice, slice, int], Tensor, Tensor]]:
-    """Columns of the R = B * P * len(frames) grids of candidates, each with its reference windows.
+    """Columns of the R = B * P * len(frames) candidate grids, each with its reference windows.
 
-    Yields where a column belongs among (R, count, count), its windows (r, count, rows, columns, C), and the reference
-    windows (r, 1, rows, columns, C). `every` is as in `window_columns`.
+    Yields a column's index into (R, count, count), its windows (r, count, rows, columns, C), and the reference windows
+    (r, 1, rows, columns, C). See `window_columns` for `every`.
     """
     images, corners, count = candidate_grids(maps, frames, candidates)
     own = cut_squares(maps, [maps.shape[1] // 2], origins.unsqueeze(2), size).flatten(0, 2)[:, ::every, ::every]
@@ -101,12 +101,11 @@ def least_distances(
     size: int,
     step: int,
 ) -> Tensor:
-    """What `window_distances` finds, but infinity for candidates that are not valid or certainly not the nearest.
+    """`window_distances`, but infinite for candidates that are invalid or cannot be the nearest.
 
-    Successive elimination: the means of two windows' blocks never differ more than the windows themselves. So the
-    blocks are compared first, at a fraction of the cost, and only what may still be nearer than the window whose blocks
-    are nearest is compared in full, a part of its rows after the other. `blocks` are of `block_means`, and so is their
-    side, `every`.
+    Successive elimination: the block means of two windows never differ more than the windows themselves. Block means
+    are compared first, at a fraction of the cost. The candidate with the nearest block means is then compared in full,
+    and after it only candidates that may still be nearer, a few rows at a time. `blocks` come from `block_means`.
 
     Source:
         Li and Salari, "Successive elimination algorithm for motion estimation", IEEE TIP 1995.
@@ -117,8 +116,8 @@ def least_distances(
     whole = bounds.sum(-1).masked_fill_(~valid, torch.inf)
     nearest = F.one_hot(whole.argmin(-1), whole.shape[-1]).bool()
     least = _chosen_distances(maps, origins, frames, candidates, size, nearest).amin(-1, keepdim=True)
-    # Rounding must not eliminate an equal of the nearest one: the first in raster order has to win. Nor does what is
-    # not a number eliminate anything: one valid candidate has to be left.
+    # Rounding must not eliminate candidates as near as the nearest: the first in raster order wins. NaNs eliminate
+    # nothing, so that one valid candidate remains.
     least *= size**2 * maps.shape[-1] * (1 + 1e-4)
     possible = valid & ~(whole > least)
     if possible.float().mean() < _FEW:
@@ -127,17 +126,17 @@ def least_distances(
 
 
 def block_side(size: int) -> int:
-    """Side of the blocks that windows of `size` are divided into, such that few pixels are left over."""
+    """Side of the blocks that windows of `size` are divided into: the one that leaves fewer pixels over."""
     return min((4, 3), key=lambda side: size % side) if size > 4 else size
 
 
 def block_means(maps: Tensor, size: int) -> Tensor:
-    """Mean of every block of maps (B, N, H, W, C), by its corner, for `least_distances` with windows of `size`."""
+    """Mean of every block of maps (B, N, H, W, C), indexed by its corner, for `least_distances` with `size`."""
     side = block_side(size)
     batch, frames, height, width, channels = maps.shape
     means = maps.new_empty(batch, frames, height - side + 1, width - side + 1, channels)
     for image, mean in zip(maps.flatten(0, 1), means.flatten(0, 1), strict=True):
-        # One image after the other, which the caches hold.
+        # One image at a time fits into the caches.
         mean.copy_(_sums(_sums(image, 0, side), 1, side)).div_(side**2)
     return means
 
@@ -162,25 +161,25 @@ def _chosen_distances(
     bounds: Tensor | None = None,
     limits: Tensor | None = None,
 ) -> Tensor:
-    """`window_distances` of the `chosen` candidates (B, P, len(frames), K), infinity elsewhere.
+    """`window_distances` of the `chosen` candidates (B, P, len(frames), K), infinite elsewhere.
 
-    None of those chosen may reach over the border. With `bounds`, what each row of blocks at least adds to the sum of
-    differences, (B, P, len(frames), K, rows), infinity also stands for what was found to exceed the `limits` of that
-    sum, (B, P, len(frames), 1).
+    Chosen candidates must not extend beyond the border. `bounds` (B, P, len(frames), K, rows) are lower bounds of what
+    each row of blocks adds to the sum of differences. With them, candidates whose sum exceeds `limits`
+    (B, P, len(frames), 1) are infinite too.
     """
     height, width, channels = maps.shape[2:]
     own = cut_squares(maps, [maps.shape[1] // 2], origins.unsqueeze(2), size).flatten(0, 2).flatten(2)
     patches = torch.arange(len(own), device=maps.device).reshape(*origins.shape[:2], 1, 1).expand(chosen.shape)[chosen]
     images = _image_index(maps, frames).unsqueeze(-1).expand(chosen.shape)[chosen]
     y, x = candidates[chosen].unbind(-1)
-    # A row of a window is one run of memory.
+    # A row of a window is contiguous.
     runs = maps.reshape(-1).unfold(0, size * channels, channels)
     starts = (images * height + y) * width + x
     sums = maps.new_zeros(len(starts))
-    left = torch.arange(len(starts), device=maps.device)  # those that may still be the nearest
+    left = torch.arange(len(starts), device=maps.device)  # candidates that may still be the nearest
 
     def add(rows: range) -> None:
-        """Compare some rows of those that are left."""
+        """Compare some rows of the candidates left."""
         part = own[:, rows.start : rows.stop].flatten(1)
         lines = width * torch.arange(rows.start, rows.stop, device=maps.device)
         for chunk in chunks(left, part.shape[1]):
@@ -192,7 +191,7 @@ def _chosen_distances(
         add(range(size))
     else:
         limit = limits.expand(chosen.shape)[chosen]
-        unseen = bounds[chosen].flip(-1).cumsum(-1).flip(-1)  # of all rows of blocks from here on
+        unseen = bounds[chosen].flip(-1).cumsum(-1).flip(-1)  # bound on what this row and those below add
         every, blocks = block_side(size), unseen.shape[-1]
         first = 0
         for last in sorted({blocks // 4, blocks // 2} - {0}):
@@ -206,10 +205,10 @@ def _chosen_distances(
 
 
 def candidate_grids(maps: Tensor, frames: Sequence[int], candidates: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Describe square grids of candidates, (B, P, len(frames), K, 2).
+    """Describe R square grids of candidates, (B, P, len(frames), K, 2).
 
-    Returns for each of all R grids its image among the B * N, (R,), and its first candidate, (R, 2); and how many
-    candidates a row and a column have.
+    Returns each grid's image index, out of B * N, (R,); each grid's first candidate, (R, 2); and the number of
+    candidates per row and column.
     """
     corners = candidates[..., 0, :]
     images = _image_index(maps, frames).expand(corners.shape[:-1])
@@ -217,7 +216,7 @@ def candidate_grids(maps: Tensor, frames: Sequence[int], candidates: Tensor) -> 
 
 
 def chunks(grids: Tensor, elements: int) -> Iterator[slice]:
-    """Slices of `grids` that stay within the budget of their device, given the elements of a column of candidates."""
+    """Slices of `grids` within the memory budget of their device; a column of candidates has `elements` values."""
     budget = CPU_CHUNK_ELEMENTS if grids.device.type == "cpu" else GPU_CHUNK_ELEMENTS
     length = max(budget // elements, 1)
     for start in range(0, len(grids), length):
@@ -227,17 +226,17 @@ def chunks(grids: Tensor, elements: int) -> Iterator[slice]:
 def window_columns(
     maps: Tensor, images: Tensor, corners: Tensor, count: int, size: int, step: int, every: int = 1
 ) -> Iterator[Tensor]:
-    """Windows of the columns of R grids of candidates, one column (R, count, size, size, C) after the other.
+    """Windows of R candidate grids, one column (R, count, size, size, C) at a time.
 
-    They are views of one region per grid, which is cut once. Candidates that lie below one another are in the order of
-    their memory, and so is what is computed from them: rows of candidates would have to be copied. `every` thins the
-    windows out, as in `window_distances`; their sides are then shorter.
+    Windows are views of one region per grid, which is cut once. The candidates of a column are in memory order, and so
+    are results computed from them; rows of candidates would have to be copied. With `every`, only every `every`-th
+    pixel and row of a window is kept.
     """
-    # Nothing reads between the pixels of this grid.
+    # Only pixels at multiples of `unit` are read.
     unit = math.gcd(step, every)
     size, step, every = -(-size // unit), step // unit, every // unit
     regions = _cut(maps, images, corners, size + step * (count - 1), unit)
-    # What is used of a row lies side by side.
+    # Makes the used pixels of a row contiguous.
     phases = [regions[:, :, phase::every].contiguous() for phase in range(every)]
     width = -(-size // every)
     for offset in range(0, count * step, step):
@@ -262,7 +261,7 @@ def _image_index(maps: Tensor, frames: Sequence[int]) -> Tensor:
 def _cut(maps: Tensor, images: Tensor, corners: Tensor, size: int, unit: int = 1) -> Tensor:
     """Squares of maps (B, N, H, W, C), one per image index (R,) and corner (R, 2) -> (R, size, size, C).
 
-    Of every `unit` pixels and rows they have the first. Beyond the border of the map, its border pixels are repeated.
+    Only every `unit`-th pixel and row is kept. Border pixels are repeated beyond the border of the map.
     """
     height, width, channels = maps.shape[2:]
     steps = unit * torch.arange(size, device=maps.device)

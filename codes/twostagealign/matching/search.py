@@ -1,8 +1,8 @@
 """Progressive block matching on feature maps: hard for testing, and differentiable for training.
 
-Windows are found on low-resolution feature maps and cut at `scale` times their position from the raw planes. All bursts
-and all patches are searched at once. Only the frames are visited one after the other, both directions in time together,
-since the search in each starts where its inner neighbour was found.
+Windows are found on low-resolution feature maps; the raw planes are cut at `scale` times their position. All bursts
+and all patches are searched at once. Frames are searched one after the other, from the reference frame outward, because
+each search starts at the position found in the frame before. The two directions in time run together.
 
 Source: Guo et al., "A Differentiable Two-stage Alignment Scheme for Burst Image Reconstruction with Large Shift",
 CVPR 2022, section 3.2.
@@ -34,18 +34,18 @@ FINE_STEP = 1
 
 @dataclass(frozen=True)
 class SoftMatch:
-    """Where the windows of a burst may lie in its other frames, and how likely.
+    """Candidate positions of each reference window in the other frames, with their weights.
 
-    B bursts, P patches, N frames, K candidates in raster order; positions are top-left corners [y, x] in feature
-    pixels, int64. Nothing is searched in the reference frame N // 2: its positions and candidates are the origin,
-    `valid` is False, scores and weights are 0.
+    B bursts, P patches, N frames, K candidates in raster order. Positions are top-left corners [y, x] in feature
+    pixels, int64. The reference frame N // 2 is not searched: its positions and candidates are the origin, `valid` is
+    False, scores and weights are 0.
 
     Attributes:
         positions: the best candidate, (B, P, N, 2).
-        candidates: (B, P, N, K, 2); those that are not valid reach over the border.
-        valid: whether the candidate's window lies wholly inside the map, (B, P, N, K), bool.
-        scores: minus the distances, scaled to an L2 norm of 1 over K, (B, P, N, K); 0 where not valid.
-        weights: softmax of the scores over K, (B, P, N, K); 0 where not valid.
+        candidates: (B, P, N, K, 2); invalid ones extend beyond the border.
+        valid: whether the candidate's whole window is inside the map, (B, P, N, K), bool.
+        scores: negative distances with an L2 norm of 1 over K, (B, P, N, K); 0 where invalid.
+        weights: softmax of the scores over K, (B, P, N, K); 0 where invalid.
     """
 
     positions: Tensor
@@ -64,21 +64,21 @@ def hard_match(features: Tensor, origins: Tensor, size: int, radius: int, inclus
         origins: top-left corners [y, x] of the windows in the reference frame, (B, P, 2), int64, feature pixels.
         size: side of a window, feature pixels.
         radius: largest coarse offset from one frame to the next, feature pixels.
-        inclusive: False leaves out the largest offset of either search and the positions at the lower and the right
-            border, as the released code does.
+        inclusive: False excludes the largest offset of both searches, and positions at the bottom and right border, as
+            the released code does.
 
     Returns:
-        Top-left corners [y, x] of the best windows, (B, P, N, 2), int64, feature pixels; in the reference frame
-        the origins. Among equal distances the first in raster order wins.
+        Top-left corners [y, x] of the best windows, (B, P, N, 2), int64, feature pixels; the origins in the reference
+        frame. Of equal distances, the first in raster order wins.
 
     Raises:
-        ValueError: if the window fits nowhere in the map.
+        ValueError: if the window does not fit into the map.
 
     Source:
         Guo et al., CVPR 2022, section 3.2.
     """
     _check_fit(features, size if inclusive else size + 1, radius)
-    # Half precision cannot tell sums over a window apart.
+    # Half precision is too coarse for sums over a window.
     features = features.to(torch.promote_types(features.dtype, torch.float32))
     maps = channels_last(features)
     blocks = block_means(maps, size)
@@ -96,19 +96,19 @@ def hard_match(features: Tensor, origins: Tensor, size: int, radius: int, inclus
 
 
 def soft_match(features: Tensor, origins: Tensor, size: int, radius: int, temperature: float) -> SoftMatch:
-    """Weigh the coarse candidates of every frame, differentiably, from the reference frame outward.
+    """Weight the coarse candidates of every frame, differentiably, from the reference frame outward.
 
-    The gradient reaches `features` through scores and weights; the start in the next frame carries none.
+    Gradients reach `features` through scores and weights, not through the start position in the next frame.
 
     Args:
         features: feature maps, (B, N, C, Hf, Wf), any float dtype; the reference frame is N // 2.
         origins: top-left corners [y, x] of the windows in the reference frame, (B, P, 2), int64, feature pixels.
         size: side of a window, feature pixels.
         radius: largest offset from one frame to the next, feature pixels; K = (radius + 1) ** 2 candidates.
-        temperature: of the softmax, > 0; the smaller, the closer the best candidate comes to weight 1.
+        temperature: of the softmax, > 0. A smaller one brings the best candidate's weight closer to 1.
 
     Raises:
-        ValueError: if the window fits nowhere in the map.
+        ValueError: if the window does not fit into the map.
 
     Source:
         Guo et al., CVPR 2022, section 3.2.
@@ -144,8 +144,8 @@ def score_candidates(features: Tensor, origins: Tensor, match: SoftMatch, size: 
         size: side of a window, feature pixels.
 
     Returns:
-        Minus the distances, scaled to an L2 norm of 1 over the valid ones, (B, P, N, K); 0 where not valid and in the
-        reference frame.
+        Negative distances with an L2 norm of 1 over the valid ones, (B, P, N, K); 0 where invalid, and in the reference
+        frame.
 
     Source:
         Guo et al., CVPR 2022, section 3.2 (supervision of the matching).
@@ -159,7 +159,7 @@ def blend_patches(maps: Tensor, match: SoftMatch, size: int, scale: int = 4) -> 
     """Align every frame by the weighted sum of its candidate patches.
 
     Args:
-        maps: raw planes, and whatever shares their grid, (B, N, C, H, W).
+        maps: raw planes, or other planes of the same size, (B, N, C, H, W).
         match: candidates and weights, in feature pixels.
         size: side of a patch, pixels of `maps`.
         scale: pixels of `maps` per feature pixel.
@@ -187,18 +187,18 @@ def blend_patches(maps: Tensor, match: SoftMatch, size: int, scale: int = 4) -> 
 
 def _check_fit(features: Tensor, size: int, radius: int) -> None:
     height, width = features.shape[-2:]
-    # With an odd radius the offset 0 is no candidate: the map must leave room for a step aside.
+    # With an odd radius, offset 0 is not a candidate, so the map must be one pixel larger than the window.
     if min(height, width) < size + radius % 2:
-        raise ValueError(f"a window of {size}x{size} with radius {radius} fits nowhere in a map of {height}x{width}")
+        raise ValueError(f"a window of {size}x{size} with radius {radius} does not fit into a map of {height}x{width}")
 
 
 def _outward(frame_number: int) -> Iterator[list[int]]:
-    """Frames at distance 1, 2, ... from the reference: the earlier one and, where it exists, the later one."""
+    """Frames at distance 1, 2, ... from the reference frame: the earlier one, and the later one if it exists."""
     reference = frame_number // 2
     for distance in range(1, reference + 1):
         yield [frame for frame in (reference - distance, reference + distance) if frame < frame_number]
 
 
 def _scores(distances: Tensor, valid: Tensor) -> Tensor:
-    # normalize keeps value and gradient finite where all distances are 0.
+    # `normalize` keeps value and gradient finite if all distances are 0.
     return F.normalize(-distances.masked_fill(~valid, 0), dim=-1)

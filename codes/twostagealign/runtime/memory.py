@@ -1,4 +1,4 @@
-"""The memory of this process."""
+"""Memory of this process."""
 
 import ctypes
 import sys
@@ -10,8 +10,8 @@ import torch
 
 _STATUS = Path("/proc/self/status")
 
-# Numbers of mallopt's options in malloc.h. Larger blocks, such as whole frames, go back at once; older versions take no
-# larger limit.
+# Option numbers of mallopt, from malloc.h. Blocks above the limit, such as whole frames, are returned at once; older
+# versions of glibc accept no higher limit.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGE_BLOCK, _KEPT = 32 * 2**20, 256 * 2**20
 
@@ -31,7 +31,7 @@ def memory_used(device: torch.device) -> MemoryUse:
 
 
 def _peak_resident() -> int:
-    if _STATUS.exists():  # getrusage counts what the process was before it became this program
+    if _STATUS.exists():  # getrusage would include the program that started this one by exec
         line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM"))
         return 1024 * int(line.split()[1])
     import resource
@@ -41,11 +41,11 @@ def _peak_resident() -> int:
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep freed memory for what comes next, for the whole process.
+    """Let the C library keep freed memory for reuse, for the whole process; Linux only.
 
-    Features of a tile take megabytes. By itself, the C library of Linux returns much of what such blocks leave behind
-    to the operating system at once, and getting it anew, page by page, takes longer than an activation: the wide
-    network is 6 % faster so. What is kept is given back by `give_back_memory`. Elsewhere this does nothing.
+    Features of a tile take megabytes. By default, glibc returns such blocks to the operating system when they are
+    freed. Getting them again, page by page, takes longer than an activation; keeping them makes the wide network 6 %
+    faster. `give_back_memory` returns what is kept.
     """
     set_option = _c_library("mallopt")
     if set_option:
@@ -54,10 +54,9 @@ def keep_freed_memory() -> None:
 
 
 def give_back_memory() -> None:
-    """Return memory that is not used any more to the operating system.
+    """Return freed memory to the operating system; Linux only.
 
-    The C library of Linux keeps freed blocks, for each thread its own: with UHD frames half a gigabyte and more.
-    Elsewhere this does nothing.
+    glibc keeps freed blocks per thread: half a gigabyte and more with UHD frames.
     """
     trim = _c_library("malloc_trim")
     if trim:
@@ -65,5 +64,5 @@ def give_back_memory() -> None:
 
 
 def _c_library(name: str) -> Callable[..., int] | None:
-    """A function of glibc."""
+    """A function of glibc; None on other systems."""
     return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

@@ -18,22 +18,22 @@ from twostagealign.runtime.rendezvous import join_process_group
 T = TypeVar("T")
 
 STEP_TIMEOUT = timedelta(minutes=30)
-"""How long a process waits for the others in the steps of a training."""
+"""Longest wait for other processes within a training step."""
 
 SHARE_TIMEOUT = timedelta(days=30)
-"""How long a process waits for the others where frames are shared out: one of them may have many left."""
+"""Longest wait for other processes after frames were shared out: one process may have many left."""
 
 _HEAD_START = 2.0  # seconds
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Which of how many processes this one is.
+    """Rank of this process, and communication with the others.
 
     Attributes:
-        rank: of this process, from 0.
-        count: of processes.
-        restarted: whether these processes follow others of the same job, one of which was lost.
+        rank: rank of this process, from 0.
+        count: number of processes.
+        restarted: whether torchrun has restarted this job after a process was lost.
     """
 
     rank: int = 0
@@ -41,11 +41,11 @@ class Ranks:
     restarted: bool = False
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
-        """The part of `items` that is this process's: every `count`-th."""
+        """This process's share of `items`: every `count`-th."""
         return items[self.rank :: self.count]
 
     def gather(self, items: Sequence[T]) -> list[T]:
-        """The items of all processes, on every process; waits for all of them."""
+        """Items of all processes, on every process; waits for all processes."""
         if self.count == 1:
             return list(items)
         parts: list[Sequence[T]] = [[] for _ in range(self.count)]
@@ -53,7 +53,7 @@ class Ranks:
         return [item for part in parts for item in part]
 
     def any(self, flag: bool) -> bool:
-        """Whether `flag` is true on any process; waits for all of them."""
+        """Whether `flag` is true on any process; waits for all processes."""
         if self.count == 1:
             return flag
         flags = torch.tensor([flag], dtype=torch.uint8)
@@ -61,18 +61,18 @@ class Ranks:
         return bool(flags)
 
     def broadcast(self, item: T | None) -> T:
-        """What the first process gives, on every process."""
+        """The item of rank 0, on every process."""
         items: list[Any] = [item]
         if self.count > 1:
             distributed.broadcast_object_list(items, src=0)
         return items[0]
 
     def wait(self) -> None:
-        """Go on when all processes have come here."""
+        """Wait until all processes have reached this call."""
         self.gather([])
 
     def device(self, name: str) -> torch.device:
-        """The device for this process; see `pick_device`. Processes on one machine share out its GPUs."""
+        """The device of this process; see `pick_device`. Processes of one machine share its GPUs."""
         device = pick_device(name)
         if device.type == "cuda" and self.count > 1:
             return torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
@@ -81,16 +81,16 @@ class Ranks:
 
 @contextmanager
 def join_ranks(required: bool = False, timeout: timedelta = STEP_TIMEOUT) -> Iterator[Ranks]:
-    """Join the other processes where torchrun started several; elsewhere this one is alone.
+    """Join the other processes if torchrun started several; otherwise there is one rank.
 
     Args:
-        required: refuse to be alone without torchrun.
+        required: require a start by torchrun.
         timeout: longest wait for the other processes.
 
     Raises:
-        UserError: torchrun is required, and did not start this process; or its variables are not complete.
-        JobError: this process is the first whose work inside ended in a `UserError`, or it has lost another process.
-        SystemExit: another process was the first.
+        UserError: torchrun is required but did not start this process, or its environment variables are incomplete.
+        JobError: the `with` block raised a `UserError` on this process first, or another process was lost.
+        SystemExit: the `with` block raised a `UserError`, which another process has reported.
     """
     if required and "WORLD_SIZE" not in os.environ:
         raise UserError("--launcher pytorch: found no WORLD_SIZE in the environment, expected a start by torchrun")
@@ -98,7 +98,7 @@ def join_ranks(required: bool = False, timeout: timedelta = STEP_TIMEOUT) -> Ite
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Ranks()
         return
-    # A few Python objects and flags are exchanged by gloo, the gradients of GPUs by nccl.
+    # gloo exchanges Python objects and flags, nccl the gradients of GPUs.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     store, restarted = join_process_group(backend, timeout)
     rank, count = distributed.get_rank(), distributed.get_world_size()
@@ -122,7 +122,7 @@ def join_ranks(required: bool = False, timeout: timedelta = STEP_TIMEOUT) -> Ite
 
 
 def _check_environment() -> None:
-    """Refuse a WORLD_SIZE that torchrun has not set, as some batch systems do: the other variables are missing then."""
+    """Refuse a WORLD_SIZE set by something else than torchrun, such as a batch system: other variables are missing."""
     several = os.environ.get("WORLD_SIZE", "1") != "1"
     for name in ("WORLD_SIZE", "RANK", "MASTER_PORT") if several else ():
         found = os.environ.get(name)
@@ -136,15 +136,15 @@ def _check_environment() -> None:
 
 
 def _is_lost_connection(error: RuntimeError) -> bool:
-    """Whether an error comes from a collective that another process has left: gloo has no class for it."""
+    """Whether a collective failed because another process ended; gloo raises a plain RuntimeError."""
     return isinstance(error, distributed.DistError) or "gloo" in str(error)
 
 
 def _is_first(store: distributed.Store, rank: int) -> bool:
-    """Whether no other process has reported an error yet. The first process goes before the others."""
+    """Whether no other process has reported an error yet; rank 0 reports first."""
     if rank > 0:
         time.sleep(_HEAD_START)
     try:
         return store.add("errors", 1) == 1
-    except RuntimeError:  # the first process kept the store, and has ended
+    except RuntimeError:  # rank 0 held the store and has ended
         return False

@@ -11,8 +11,8 @@ import torch
 class Stopwatch:
     """Sum the time of each part of a job.
 
-    A GPU works asynchronously. Its times are recorded on the GPU and read when `seconds` is asked for, so that timing
-    does not synchronise.
+    A GPU works asynchronously. Its times are recorded as events and read by `seconds`, so that timing itself does not
+    synchronise.
 
     Args:
         device: device of the job.
