@@ -52,5 +52,5 @@ def test_window_at_the_lower_right_border_cannot_stay_in_place() -> None:
 def test_map_with_room_for_one_position_only() -> None:
     maps, origin = torch.zeros(1, 3, 1, 4, 9), torch.zeros(1, 1, 2, dtype=torch.long)
     hard_match(maps, origin, 4, 2)
-    with pytest.raises(ValueError, match="fits nowhere in a map of 4x9"):
+    with pytest.raises(ValueError, match="does not fit into a map of 4x9"):
         hard_match(maps, origin, 4, 2, inclusive=False)
