@@ -82,8 +82,8 @@ class PathOptions(Section):
 
     experiments_root: PathText = "experiments"  # results go to EXPERIMENTS_ROOT/NAME
     pretrained: PathText | None = None  # checkpoint (a file, or its name) whose weights the training starts from
-    strict_load: bool = True  # false: take from it what has the same name and shape, leave the rest as it begins
-    widen: bool = False  # true: it is of a narrower network, which the network begins as
+    strict_load: bool = True  # false: load only weights whose names and shapes match
+    widen: bool = False  # true: `pretrained` is a narrower network; start with its function
 
 
 class MatchingOptions(Section):
@@ -93,7 +93,7 @@ class MatchingOptions(Section):
     temperature: Positive = 1e-2  # of the softmax over candidates
     final_temperature: Positive = 1e-3  # the same from iteration `final_temperature_from` on
     final_temperature_from: CountOrZero = 300_000
-    refine: bool = False  # patches are found to the pixel, and the network sees what is found instead of blends
+    refine: bool = False  # find patches to the raw pixel, and use the best candidate instead of a blend
 
 
 class DatasetOptions(Section):
@@ -164,7 +164,7 @@ class LossOptions(Section):
 
 
 class OffCentre(Section):
-    """Patches anywhere in the crop: its border takes a part of them from the other frames, as that of a frame does."""
+    """Off-centre patches, which partly leave the neighbouring frames, as at image borders."""
 
     probability: Probability = 0.0  # share of the patches; the others lie in the middle
     since: CountOrZero = 0  # first iteration with such patches
