@@ -1,8 +1,5 @@
 """Means over frames and clips, the table on the screen, and results.csv."""
 
-import csv
-import io
-import re
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
@@ -18,9 +15,7 @@ from twostagealign.evaluation.results import (
     Summary,
 )
 from twostagealign.evaluation.results_text import UNITS, cost, difference, grouped, measured
-
-_CELLS_THAT_CALCULATE = re.compile(r"""(^|;)(?=[\s"]*['=+@＝＋－＠-]|[\t\r\n])""")
-"""Where a cell begins with a sign that spreadsheets calculate. Where the comma is the decimal mark, `;` ends a cell."""
+from twostagealign.runtime.csv_table import csv_table
 
 
 def summarise_clip(clip: str, frames: Sequence[FrameResult]) -> Summary:
@@ -89,27 +84,17 @@ def _comparison_line(comparison: Comparison) -> str:
 
 
 def frames_csv(results: Results) -> str:
-    """All frames as comma-separated values, a row each.
-
-    A spreadsheet calculates text that begins with a sign such as "=", and names of clips may come from anybody. Such
-    names, and those that begin with an apostrophe, get an apostrophe in front, the usual mark of a text; also behind a
-    semicolon, where some spreadsheets begin a new cell.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    """Write all frames as comma-separated values, a row each."""
     seconds = [f"{part}_seconds" for part in Seconds.model_fields]
-    writer.writerow(["checkpoint", "noise", "clip", "frame", "index", "part", *METRICS, *seconds, "resident_bytes"])
+    header = ["checkpoint", "noise", "clip", "frame", "index", "part", *METRICS, *seconds, "resident_bytes"]
+    rows = []
     for run in results.runs:
         for frame in run.frames:
-            measures = ["" if (value := getattr(frame, metric)) is None else value for metric in METRICS]
+            names = (run.checkpoint, run.noise, frame.clip, frame.frame)
+            measures = [getattr(frame, metric) for metric in METRICS]
             times = [f"{getattr(frame.seconds, part):.4f}" for part in Seconds.model_fields]
-            names = map(_spreadsheet_text, (run.checkpoint, run.noise, frame.clip, frame.frame))
-            writer.writerow([*names, frame.index, frame.part, *measures, *times, frame.memory.resident])
-    return text.getvalue()
-
-
-def _spreadsheet_text(name: str) -> str:
-    return _CELLS_THAT_CALCULATE.sub(r"\1'", name)
+            rows.append([*names, frame.index, frame.part, *measures, *times, frame.memory.resident])
+    return csv_table(header, rows)
 
 
 def _aligned(rows: Iterable[Sequence[str]]) -> list[str]:
