@@ -17,7 +17,7 @@ from twostagealign.data import (
     read_burst,
     write_picture,
 )
-from twostagealign.restoration.folder import restore_folder
+from twostagealign.restoration.folder import Request, restore_folder
 from twostagealign.restoration.quality import develop, measure, to_uint8
 from twostagealign.studies import demo
 from twostagealign.studies.classical import demosaicked
@@ -136,7 +136,7 @@ def test_a_clip_is_restored_as_restore_py_does(tmp_path: Path, tiny_checkpoint: 
         write_picture(clip / f"{index:04d}.png", frame.permute(1, 2, 0).numpy())
     assert run_script("--clip", clip, "--output", tmp_path / "demo", "--checkpoint", tiny_checkpoint) == 0
     found = json.loads((tmp_path / "demo" / "metrics.json").read_text())
-    expected = restore_folder(clip, tmp_path / "restored", tiny_checkpoint, simulate="high")
+    expected = restore_folder(clip, tmp_path / "restored", Request(tiny_checkpoint, simulate="high"))
     assert found["picture"] == "walk, frame 0003"
     assert found["methods"]["TwoStageAlign"] == pytest.approx(expected["mean"], rel=1e-6)
     assert "true_shifts" not in found

@@ -13,7 +13,7 @@ import twostagealign as tsa
 from twostagealign.data import bundled_picture, write_picture, write_raw_folder
 from twostagealign.isp import protocol_camera
 from twostagealign.models.checkpoint import find_checkpoint, save_weights
-from twostagealign.restoration.folder import restore_folder
+from twostagealign.restoration.folder import Request, restore_folder
 
 TILING = tsa.Tiling(patch=16)
 
@@ -42,9 +42,8 @@ def test_result_is_what_the_program_writes(restorer, result, pictures, tiny_chec
     (tmp_path / "clip").mkdir()
     for number, picture in enumerate(pictures):
         write_picture(tmp_path / "clip" / f"{number}.png", picture)
-    written = restore_folder(
-        tmp_path / "clip", tmp_path / "out", tiny_checkpoint, simulate="high", device="cpu", tiling=TILING
-    )
+    request = Request(tiny_checkpoint, simulate="high", device="cpu", tiling=TILING)
+    written = restore_folder(tmp_path / "clip", tmp_path / "out", request)
     assert np.array_equal(read(tmp_path / "out" / "1.png"), result.srgb)
     assert written["mean"] == {"psnr": result.quality.psnr, "ssim": result.quality.ssim}
 

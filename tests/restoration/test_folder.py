@@ -29,7 +29,7 @@ from twostagealign.isp import CFA_ORDERS, demosaic, protocol_camera, unprocess
 from twostagealign.matching import Search
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import open_restorer, save_weights
-from twostagealign.restoration.folder import open_input, restoration_table, restore_folder, restore_sequence
+from twostagealign.restoration.folder import Request, open_input, restoration_table, restore_folder, restore_sequence
 from twostagealign.restoration.frame import restore_frame
 from twostagealign.restoration.quality import develop, measure, to_uint8
 from twostagealign.restoration.tiling import Tiling
@@ -70,7 +70,7 @@ def restore(clip, tiny_checkpoint, tmp_path):
 
     def run(input: Path = clip, output: str = "out", **arguments) -> dict:
         arguments = {"checkpoint": tiny_checkpoint, "tiling": TILING, "search": SEARCH, "device": "cpu", **arguments}
-        return restore_folder(input, tmp_path / output, **arguments)
+        return restore_folder(input, tmp_path / output, Request(**arguments))
 
     return run
 

@@ -6,7 +6,7 @@ from twostagealign.cli.arguments import Parser, add_import_argument, bounded
 from twostagealign.cli.tiling import add_tiling_arguments, pop_tiling
 from twostagealign.isp import PROTOCOL_LEVELS
 from twostagealign.models.checkpoint import find_checkpoint
-from twostagealign.restoration.folder import restoration_table, restore_folder
+from twostagealign.restoration.folder import Request, restoration_table, restore_folder
 from twostagealign.runtime.bounds import CountOrZero, Frames
 
 
@@ -31,7 +31,8 @@ def main() -> None:
     add_import_argument(parser)
     options = vars(parser.parse_args())
     tiling, search = pop_tiling(options)
-    result = restore_folder(tiling=tiling, search=search, **options)
+    input, output = options.pop("input"), options.pop("output")
+    result = restore_folder(input, output, Request(tiling=tiling, search=search, **options))
     if result:
         print(restoration_table(result))
-    print(f"written to {options['output']}")
+    print(f"written to {output}")

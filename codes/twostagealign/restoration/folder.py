@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
@@ -98,41 +98,48 @@ def restore_burst(
     )
 
 
-def restore_folder(
-    input: Path,
-    output: Path,
-    checkpoint: Path,
-    features_checkpoint: Path | None = None,
-    simulate: str | None = None,
-    frames: int | None = None,
-    reference: int | None = None,
-    sliding: bool = False,
-    linear: bool = False,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
-    dtype: str = "auto",
-    tiling: Tiling | None = None,
-    search: Search | None = None,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Request:
+    """Arguments of a restoration.
+
+    Attributes:
+        checkpoint: weights; see `open_restorer`.
+        features_checkpoint: weights of the feature net, where `checkpoint` does not hold them.
+        simulate: a noise level of the test protocol, by which pictures are degraded; None: the frames are raw.
+        frames: length of the window around the reference frame; None: 5, or all frames where there are fewer.
+        reference: index of the frame to restore; None: the middle one.
+        sliding: restore every frame.
+        linear: also write 16-bit linear pictures.
+        device: auto, cpu or cuda.
+        dtype: dtype that the network computes in, see `pick_dtype`; matching stays in float32.
+        tiling: sizes of the tiles; by default those of the paper's REDS protocol.
+        search: where patches are searched; by default as in the paper's REDS protocol.
+    """
+
+    checkpoint: Path
+    features_checkpoint: Path | None = None
+    simulate: str | None = None
+    frames: int | None = None
+    reference: int | None = None
+    sliding: bool = False
+    linear: bool = False
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: str = "auto"
+    tiling: Tiling = field(default_factory=Tiling)
+    search: Search = field(default_factory=Search)
+
+
+def restore_folder(input: Path, output: Path, request: Request) -> dict[str, Any]:
     """Restore one frame of a folder, or all, and write each picture as soon as it is done.
 
     Writes NAME.png (8-bit sRGB with the tone curve), on request NAME_linear.png (16-bit linear camera RGB), and, where
     the ground truth is known, metrics.json.
 
     Args:
-        input: folder of raw files, of Bayer mosaics with camera.yml, or of ordinary pictures for `simulate`; or one
-            such file, which is restored alone.
+        input: folder of raw files, of Bayer mosaics with camera.yml, or of ordinary pictures to simulate; or one such
+            file, which is restored alone.
         output: folder for the results.
-        checkpoint: weights; see `open_restorer`.
-        features_checkpoint: weights of the feature net, where `checkpoint` does not hold them.
-        simulate: a noise level of the test protocol; the pictures are degraded by it.
-        frames: length of the window around the reference frame; None: 5, or all frames where there are fewer.
-        reference: index of the frame to restore; None: the middle one.
-        sliding: restore every frame.
-        linear: also write 16-bit linear pictures.
-        device: auto, cpu or cuda.
-        dtype: that the network computes in, see `pick_dtype`; matching stays in float32.
-        tiling: sizes of the tiles; None: those of the paper's REDS protocol.
-        search: where patches are searched; None: as in the paper's REDS protocol.
+        request: the other arguments.
 
     Returns:
         The measures: `frames` (name, psnr, ssim of each), `mean`, and how they came about; empty without ground truth.
@@ -140,37 +147,42 @@ def restore_folder(
     Raises:
         UserError: an input cannot be used or the output cannot be written.
     """
-    tiling, search = tiling or Tiling(), search or Search()
-    sequence = open_input(input, simulate)
-    windows = _choose_windows(sequence, input, frames, reference, sliding)
+    sequence = open_input(input, request.simulate)
+    windows = _choose_windows(sequence, input, request)
     if output.resolve() == (input.parent if input.is_file() else input).resolve():
         raise UserError(f"{output}: found the input folder, expected another one for the results")
-    place = pick_device(device)
-    restorer = open_restorer(checkpoint, features_checkpoint, search=search).to(place)
-    restorer.network.to(pick_dtype(dtype, place))
+    restorer = load_restorer(request)
     for index in sorted(set().union(*windows)):
         sequence.check(index)  # a damaged frame is found before anything is written
     output_folder(output)
 
     start = time.perf_counter()
     try:
-        measures = restore_sequence(restorer, sequence, windows, output, tiling, linear)
+        measures = restore_sequence(restorer, sequence, windows, output, request.tiling, request.linear)
     except FloatingPointError as error:
         hint = "use another checkpoint (with --dtype float16: try bfloat16)"
-        raise UserError(f"{checkpoint}: {error}; {hint}") from error
+        raise UserError(f"{request.checkpoint}: {error}; {hint}") from error
     if not measures:
         return {}
     result = {
         "frames": measures,
         "mean": {key: fmean(entry[key] for entry in measures) for key in ("psnr", "ssim")},
-        "noise": simulate,
-        "checkpoint": str(checkpoint),
+        "noise": request.simulate,
+        "checkpoint": str(request.checkpoint),
         "window": len(windows[0]),
-        "tiling": asdict(tiling) | asdict(restorer.matcher.search),
+        "tiling": asdict(request.tiling) | asdict(restorer.matcher.search),
         "seconds": round(time.perf_counter() - start, 3),
     }
     write_json(output / "metrics.json", result)
     return result
+
+
+def load_restorer(request: Request) -> TwoStageRestorer:
+    """Load the networks, in evaluation mode, on the device to work on."""
+    place = pick_device(request.device)
+    restorer = open_restorer(request.checkpoint, request.features_checkpoint, search=request.search).to(place)
+    restorer.network.to(pick_dtype(request.dtype, place))
+    return restorer
 
 
 def open_input(path: Path, simulate: str | None) -> FrameSequence:
@@ -180,17 +192,15 @@ def open_input(path: Path, simulate: str | None) -> FrameSequence:
     return open_clip(path, PROTOCOL_NOISE[simulate]) if simulate else open_raw_folder(path)
 
 
-def _choose_windows(
-    sequence: FrameSequence, input: Path, frames: int | None, reference: int | None, sliding: bool
-) -> list[list[int]]:
+def _choose_windows(sequence: FrameSequence, input: Path, request: Request) -> list[list[int]]:
     """Choose the frames of every burst, and check the options that say which."""
-    count = len(sequence.frames)
+    count, frames, reference = len(sequence.frames), request.frames, request.reference
     if frames is not None and not 1 <= frames <= count:
         raise UserError(f"--frames: found {frames}, expected 1 to {count}, the number of frames in {input}")
     if reference is not None and not 0 <= reference < count:
         raise UserError(f"--reference: found {reference}, expected 0 to {count - 1}, the frames in {input}")
     length = frames or min(WINDOW, count)
-    references = range(count) if sliding else [count // 2 if reference is None else reference]
+    references = range(count) if request.sliding else [count // 2 if reference is None else reference]
     return [frame_window(index, count, length) for index in references]
 
 
