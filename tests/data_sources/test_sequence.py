@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twostagealign.data.burst import NoiseLevel, RawFrame
-from twostagealign.data.sequence import PADDINGS, FrameSequence, frame_window, read_burst, read_bursts
+from twostagealign.data.sequence import PADDINGS, UniformSequence, frame_window, read_burst, read_bursts
 from twostagealign.isp import protocol_camera
 
 WINDOWS = json.loads((Path(__file__).parents[1] / "data" / "frame_windows.json").read_text())
@@ -64,7 +64,7 @@ def test_window_errors(arguments, message):
         frame_window(*arguments)
 
 
-class Counted(FrameSequence):
+class Counted(UniformSequence):
     """Frames that say their index; counts how often each one is read."""
 
     def __init__(self, count: int) -> None:

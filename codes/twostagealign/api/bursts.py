@@ -59,7 +59,7 @@ class RawBurst:
     @property
     def noise(self) -> NoiseLevel:
         """Shot and read noise of the frames, given or estimated."""
-        return self.source.noise
+        return self.source.metadata(self.reference).noise
 
     @property
     def truth(self) -> np.ndarray | None:

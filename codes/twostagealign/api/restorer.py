@@ -95,8 +95,8 @@ class Restorer:
         rows = len(matches.origins[:, 0].unique())
         truth = develop(frames.target(), frames.camera) if colours else None
         return Result(
-            srgb=np.ascontiguousarray(burst.source.finish(np.concatenate(pictures))),
-            linear=np.ascontiguousarray(burst.source.finish(np.concatenate(strips))),
+            srgb=np.ascontiguousarray(burst.source.finish(np.concatenate(pictures), burst.reference)),
+            linear=np.ascontiguousarray(burst.source.finish(np.concatenate(strips), burst.reference)),
             shifts=matches.shifts.unflatten(0, (rows, -1)).numpy(),
             window=burst.window,
             camera=frames.camera,

@@ -10,7 +10,7 @@ from twostagealign.data.degradation import PROTOCOL_NOISE, degrade, degrade_by_p
 from twostagealign.data.frame_files import list_pictures
 from twostagealign.data.lmdb.writer import verify_store, write_store
 from twostagealign.data.pictures import BUNDLED, bundled_picture, read_picture, write_picture
-from twostagealign.data.sequence import PADDINGS, FrameSequence, frame_window, read_burst, read_bursts
+from twostagealign.data.sequence import PADDINGS, FrameSequence, UniformSequence, frame_window, read_burst, read_bursts
 from twostagealign.data.stills.motion import burst_from_picture
 from twostagealign.data.stills.on_device import StillsOnDevice
 from twostagealign.data.stills.scenes import BurstPlan
@@ -36,6 +36,7 @@ __all__ = [
     "StillsInMotion",
     "StillsOnDevice",
     "TrainingSet",
+    "UniformSequence",
     "bundled_picture",
     "burst_from_picture",
     "check_no_overlap",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from twostagealign.data.shading import Shading
 from twostagealign.isp import Camera, noise_map, unprocess
 
 BAND = 256
@@ -88,10 +89,12 @@ class Burst:
     Attributes:
         frames: N frames of one size; the reference frame is N // 2.
         camera: colour metadata, a batch of one.
+        shading: gains that the restored picture is multiplied by, to undo the shading of the lens; None: none.
     """
 
     frames: Sequence[RawFrame]
     camera: Camera
+    shading: Shading | None = None
 
     @property
     def reference(self) -> RawFrame:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from twostagealign.data.burst import NoiseLevel
-from twostagealign.data.sequence import FrameSequence
+from twostagealign.data.sequence import UniformSequence
 
 
 class EvaluationSet(Protocol):
@@ -26,6 +26,6 @@ class EvaluationSet(Protocol):
 
     def __init__(self, folder: Path, frames: int, **arguments: Any) -> None: ...
 
-    def open(self, clip: str, noise: NoiseLevel | None) -> FrameSequence:
+    def open(self, clip: str, noise: NoiseLevel | None) -> UniformSequence:
         """Open a clip, at a noise level where frames are clean; UserError if it cannot be used."""
         ...

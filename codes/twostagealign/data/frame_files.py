@@ -12,7 +12,7 @@ from statistics import median_low
 
 from natsort import natsorted
 
-from twostagealign.data.camera.raw_files import RAW_SUFFIXES
+from twostagealign.data.camera.libraw import RAW_SUFFIXES
 from twostagealign.data.pictures import PICTURE_SUFFIXES
 from twostagealign.runtime.errors import UserError
 

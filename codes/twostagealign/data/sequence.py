@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from twostagealign.data.burst import Burst, NoiseLevel, RawFrame
+from twostagealign.data.metadata import FrameMetadata
 from twostagealign.data.read_ahead import read_ahead
 from twostagealign.isp import Camera
 
@@ -21,20 +22,20 @@ class FrameSequence(ABC):
         name: name of the sequence.
         frames: names of the frames.
         size: height and width of the raw planes.
-        camera: colour metadata, a batch of one.
-        noise: noise of the frames.
     """
 
     name: str
     frames: Sequence[str]
     size: tuple[int, int]
-    camera: Camera
-    noise: NoiseLevel
 
     @property
     def references(self) -> Sequence[int]:
         """Indices of the frames that can be restored."""
         return range(len(self.frames))
+
+    @abstractmethod
+    def metadata(self, index: int) -> FrameMetadata:
+        """Return what is known about a frame. Its file has been read when the sequence was opened."""
 
     @abstractmethod
     def read(self, index: int) -> RawFrame:
@@ -44,15 +45,46 @@ class FrameSequence(ABC):
         """Read the file of a frame; UserError if it cannot be used."""
         self.read(index)
 
-    def finish(self, picture: np.ndarray) -> np.ndarray:
-        """Crop and turn a restored picture, (2H, 2W) or (2H, 2W, 3), to what was photographed."""
+    def burst(self, window: Sequence[int], frames: Sequence[RawFrame]) -> Burst:
+        """Make a burst of frames that have been read, with the colours of its reference frame.
+
+        Args:
+            window: index of each frame.
+            frames: the frames, in the order of `window`.
+        """
+        return Burst(frames, self.metadata(window[len(window) // 2]).camera)
+
+    def finish(self, picture: np.ndarray, index: int) -> np.ndarray:
+        """Crop and turn a restored picture to what was photographed.
+
+        Args:
+            picture: (2H, 2W) or (2H, 2W, 3).
+            index: index of the frame that was restored.
+        """
         return picture
+
+
+@dataclass(frozen=True)
+class UniformSequence(FrameSequence):
+    """A `FrameSequence` whose frames have one description.
+
+    Attributes:
+        camera: colour metadata of all frames, a batch of one.
+        noise: noise of all frames.
+    """
+
+    camera: Camera
+    noise: NoiseLevel
+
+    def metadata(self, index: int) -> FrameMetadata:
+        """Return colours and noise, which are the same for every frame."""
+        return FrameMetadata(self.camera, self.noise)
 
 
 def read_burst(sequence: FrameSequence, window: Sequence[int]) -> Burst:
     """Read the burst of a window, such as from `frame_window`; a frame that is in it twice is read once."""
     frames = {index: sequence.read(index) for index in dict.fromkeys(window)}
-    return Burst([frames[index] for index in window], sequence.camera)
+    return sequence.burst(window, [frames[index] for index in window])
 
 
 def read_bursts(sequence: FrameSequence, windows: Sequence[Sequence[int]], workers: int = 1) -> Iterator[Burst]:
@@ -68,8 +100,8 @@ def read_bursts(sequence: FrameSequence, windows: Sequence[Sequence[int]], worke
     Yields:
         The bursts.
     """
-    for frames in read_ahead(windows, sequence.read, workers):
-        yield Burst([frame.result() for frame in frames], sequence.camera)
+    for window, frames in zip(windows, read_ahead(windows, sequence.read, workers), strict=True):
+        yield sequence.burst(window, [frame.result() for frame in frames])
 
 
 def frame_window(center: int, count: int, frames: int, padding: str = "new_info") -> list[int]:

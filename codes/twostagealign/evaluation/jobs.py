@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
-from twostagealign.data import FrameSequence, NoiseLevel, frame_window
+from twostagealign.data import NoiseLevel, UniformSequence, frame_window
 from twostagealign.data.evaluation_set import EvaluationSet
 from twostagealign.evaluation.results import Skipped
 from twostagealign.runtime.errors import UserError
@@ -17,7 +17,7 @@ from twostagealign.runtime.ranks import Ranks
 class Job:
     """A frame to restore: its clip, the indices of the frames of its burst, and whether to write pictures."""
 
-    clip: FrameSequence
+    clip: UniformSequence
     window: list[int]
     with_pictures: bool
 
@@ -72,7 +72,7 @@ def choose_clips(clips: Sequence[str], usual: Sequence[str] | None, wanted: Sequ
 
 def open_sequences(
     dataset: EvaluationSet, names: Sequence[str], noise: NoiseLevel | None, skip_bad: bool
-) -> tuple[list[FrameSequence], list[Skipped]]:
+) -> tuple[list[UniformSequence], list[Skipped]]:
     """Open clips; return them, and the skipped ones.
 
     Args:
@@ -84,7 +84,7 @@ def open_sequences(
     Raises:
         UserError: a clip cannot be opened, or none can.
     """
-    clips: list[FrameSequence] = []
+    clips: list[UniformSequence] = []
     skipped: list[Skipped] = []
     for name in names:
         try:
@@ -99,7 +99,7 @@ def open_sequences(
 
 
 def plan_jobs(
-    clips: Sequence[FrameSequence],
+    clips: Sequence[UniformSequence],
     frames: int,
     limit: int | None,
     pictures: int,
@@ -154,7 +154,7 @@ def check_files(jobs: Sequence[Job], ranks: Ranks, workers: int) -> None:
 def describe_gaps(
     expected: Sequence[str],
     length: int | None,
-    clips: Sequence[FrameSequence],
+    clips: Sequence[UniformSequence],
     limit: int | None,
     skipped: Sequence[Skipped],
 ) -> list[str]:

@@ -7,9 +7,11 @@ from twostagealign.isp.noise import PROTOCOL_LEVELS, add_noise, noise_map, proto
 from twostagealign.isp.noise_estimation import estimate_noise
 from twostagealign.isp.process import apply_gains, compress_gamma, process, tone_curve
 from twostagealign.isp.unprocess import apply_matrix, expand_gamma, invert_gains, invert_tone_curve, unprocess
+from twostagealign.isp.white_point import ILLUMINANTS, neutral_of_white
 
 __all__ = [
     "CFA_ORDERS",
+    "ILLUMINANTS",
     "PROTOCOL_LEVELS",
     "Camera",
     "CfaOrder",
@@ -25,6 +27,7 @@ __all__ = [
     "invert_tone_curve",
     "join_cameras",
     "mosaic",
+    "neutral_of_white",
     "noise_map",
     "pack",
     "process",

@@ -233,11 +233,12 @@ def restore_sequence(
     total = len(windows) * count_tiles(sequence.size, tiling)
     with tqdm(total=total, unit="tile", desc="restoring", dynamic_ncols=True) as progress:
         for window, burst in zip(windows, read_bursts(sequence, windows), strict=True):
-            name = sequence.frames[window[len(window) // 2]]
+            reference = window[len(window) // 2]
+            name = sequence.frames[reference]
             restored = restore_burst(restorer, burst, tiling, linear, progress.update)
-            write_picture(output / f"{name}.png", sequence.finish(restored.picture))
+            write_picture(output / f"{name}.png", sequence.finish(restored.picture, reference))
             if restored.linear is not None:
-                write_picture(output / f"{name}_linear.png", sequence.finish(restored.linear))
+                write_picture(output / f"{name}_linear.png", sequence.finish(restored.linear, reference))
             if restored.srgb is not None:
                 truth = develop(burst.target(), burst.camera)
                 measures.append({"name": name, **asdict(measure(restored.srgb, truth))})

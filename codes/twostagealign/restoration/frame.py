@@ -106,6 +106,7 @@ def restore_strips(
     cut = partial(cut_tile, frames, grid, tiling.patch, tiling.halo, repeat_border, dtype)
     canvas = Canvas((height, width), tiling, device)
     batch = tiling.batch or tiles_at_once(restorer.network, len(frames), tiling.side, tiling.side, device)
+    done = 0  # rows of the picture
     for rows in tiling.divide(height):
         for some in batches(tiling.divide(width), batch):
             with watch("network"):
@@ -115,5 +116,9 @@ def restore_strips(
                     canvas.lay(tile, rows, columns)
             progress(len(rows) * sum(map(len, some)))
         with watch("stitching"):
-            take(canvas.take(rows).cpu())
+            strip = canvas.take(rows).cpu()
+            if burst.shading is not None:
+                strip *= burst.shading.gains(range(done, done + strip.shape[1]), range(2 * width))
+            done += strip.shape[1]
+            take(strip)
     return Matches(origins.cpu(), (positions - origins[:, None]).cpu(), watch.seconds)

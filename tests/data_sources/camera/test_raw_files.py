@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from twostagealign.data.camera.raw_files import read_samples, upright
+from twostagealign.data.camera.libraw import open_raw
+from twostagealign.data.camera.orientation import upright
 from twostagealign.data.camera.raw_folder import open_raw_folder
 from twostagealign.data.pictures import write_picture
 from twostagealign.isp import CFA_ORDERS, rgb2cam_from_xyz2cam
@@ -112,6 +113,11 @@ def write(tmp_path, mosaics) -> Callable[..., Path]:
     return run
 
 
+def read_raw(path: Path) -> np.ndarray:
+    with open_raw(path) as raw:
+        return raw.raw_image_visible.copy()
+
+
 def refusal(folder: Path) -> str:
     with pytest.raises(UserError) as error:
         open_raw_folder(folder)
@@ -130,27 +136,30 @@ def test_is_read_like_the_mosaics_with_a_camera_file(write, mosaics, tmp_path, c
     for level, letter in zip((60, 61, 62, 63), cfa, strict=True):
         black[next(green) if letter == "G" else colour[letter]] = level
     expected = open_raw_folder(write_mosaics(tmp_path / "mosaics", mosaics, cfa, black))
-    for name in ("height", "width", "size", "cfa", "levels", "turned"):
-        assert getattr(raw, name) == getattr(expected, name), name
-    assert (raw.noise.shot, raw.noise.read) == pytest.approx((expected.noise.shot, expected.noise.read))
+    assert raw.size == expected.size
+    found, wanted = raw.metadata(2), expected.metadata(2)
+    for name in ("crop", "cfa", "levels", "turned"):
+        assert getattr(found, name) == getattr(wanted, name), name
+    assert (found.noise.shot, found.noise.read) == pytest.approx((wanted.noise.shot, wanted.noise.read))
     for name in ("rgb2cam", "red_gain", "blue_gain", "rgb_gain"):
-        torch.testing.assert_close(getattr(raw.camera, name), getattr(expected.camera, name), rtol=2e-4, atol=2e-5)
+        torch.testing.assert_close(getattr(found.camera, name), getattr(wanted.camera, name), rtol=2e-4, atol=2e-5)
     assert [path.name for path in raw.paths] == ["0.dng", "1.dng", "2.dng"]
     for index in range(3):
         assert torch.equal(raw.read(index).planes, expected.read(index).planes)
 
 
 def test_noise_of_all_colours_is_averaged(write) -> None:
-    raw = open_raw_folder(write(noise=(1e-3, 1e-6, 2e-3, 2e-6, 6e-3, 9e-6)))
-    assert (raw.noise.shot, raw.noise.read) == pytest.approx((3e-3, 4e-6**0.5))
-    assert open_raw_folder(write(noise=(1e-3, -1e-6))).noise.read == 0  # a fit may end below zero
+    noise = open_raw_folder(write(noise=(1e-3, 1e-6, 2e-3, 2e-6, 6e-3, 9e-6))).metadata(0).noise
+    assert (noise.shot, noise.read) == pytest.approx((3e-3, 4e-6**0.5))
+    assert open_raw_folder(write(noise=(1e-3, -1e-6))).metadata(0).noise.read == 0  # a fit may end below zero
 
 
 def test_camera_file_knows_better(write) -> None:
     said = {"noise": {"shot": 5e-3, "read": 1e-2}, "xyz2cam": np.eye(3).tolist(), "rgb_gain": 1.5}
-    raw = open_raw_folder(write(said))
-    assert (raw.noise.shot, raw.noise.read, raw.camera.rgb_gain.item(), raw.levels.white) == (5e-3, 1e-2, 1.5, 1023)
-    torch.testing.assert_close(raw.camera.rgb2cam, rgb2cam_from_xyz2cam(torch.eye(3)[None]))
+    known = open_raw_folder(write(said)).metadata(1)
+    assert (known.noise.shot, known.noise.read, known.camera.rgb_gain.item()) == (5e-3, 1e-2, 1.5)
+    assert known.levels.white == 1023
+    torch.testing.assert_close(known.camera.rgb2cam, rgb2cam_from_xyz2cam(torch.eye(3)[None]))
 
 
 def test_a_camera_file_that_cannot_be_read_is_not_left_aside(write) -> None:
@@ -171,14 +180,13 @@ def test_pictures_beside_raw_files_are_refused(write) -> None:
     ("tag", "message"),
     [
         (50721, "0.dng: neither rgb2cam nor xyz2cam is given; give it in {folder}/camera.yml"),
-        (50728, "0.dng: holds no white_balance; give it in {folder}/camera.yml"),
         (
             51041,
             "0.dng: found no two brightnesses with enough samples that are not clipped to estimate its noise, "
             "expected `noise` in camera.yml",
         ),
     ],
-    ids=["colours", "white balance", "noise"],
+    ids=["colours", "noise"],
 )
 def test_what_a_file_does_not_say_must_be_said(write, tag, message) -> None:
     folder = write(leave_out=[tag])
@@ -189,6 +197,14 @@ def test_what_a_file_does_not_say_must_be_said(write, tag, message) -> None:
         "xyz2cam": np.array(XYZ2CAM).tolist(),
     }
     assert len(open_raw_folder(write(said, leave_out=[tag])).frames) == 3
+
+
+def test_daylight_is_assumed_where_the_white_balance_is_not_said(write, caplog) -> None:
+    camera = open_raw_folder(write(leave_out=[50728])).metadata(0).camera
+    daylight = 1 / (np.array(XYZ2CAM) @ (0.9505, 1, 1.0891))
+    gains = torch.cat([camera.red_gain, camera.blue_gain]).numpy()
+    np.testing.assert_allclose(gains, daylight[[0, 2]] / daylight[1], rtol=1e-3)
+    assert "0.dng: the file does not say its white balance, daylight is assumed" in caplog.text
 
 
 def test_a_chain_of_directories_without_end_does_not_hang(write) -> None:
@@ -204,10 +220,10 @@ def test_a_chain_of_directories_without_end_does_not_hang(write) -> None:
 def test_mistakes(write, mosaics, capfd) -> None:
     folder = write()
     write_dng(folder / "1.dng", mosaics[1, :, :-2])
-    expected = "expected 50x39 samples, RGGB, up to 1023 as in 0.dng"
-    assert refusal(folder) == f"1.dng: found 48x39 samples, RGGB, up to 1023, {expected}"
-    write_dng(folder / "1.dng", mosaics[1], cfa="BGGR", white=4095)
-    assert refusal(folder) == f"1.dng: found 50x39 samples, BGGR, up to 4095, {expected}"
+    expected = "expected 50x39 samples, RGGB as in 0.dng"
+    assert refusal(folder) == f"1.dng: found 48x39 samples, RGGB, {expected}"
+    write_dng(folder / "1.dng", mosaics[1], cfa="BGGR")
+    assert refusal(folder) == f"1.dng: found 50x39 samples, BGGR, {expected}"
     whole = (folder / "0.dng").read_bytes()
     for part in (b"", b"text\n", whole[:200], whole[:-100]):
         (folder / "1.dng").write_bytes(part)
@@ -238,7 +254,7 @@ def test_damage_is_explained_if_it_is_seen(tmp_path, mosaics, data, nested) -> N
 def test_pipes_are_refused_and_do_not_block(tmp_path) -> None:
     os.mkfifo(tmp_path / "0.dng")
     with pytest.raises(UserError, match=r"0\.dng: is a pipe"):
-        read_samples(tmp_path / "0.dng")
+        read_raw(tmp_path / "0.dng")
 
 
 def test_a_burst_is_restored_as_its_mosaics_are_and_turned(write, mosaics, tmp_path, tiny_checkpoint) -> None:
@@ -259,7 +275,7 @@ def test_a_burst_is_restored_as_its_mosaics_are_and_turned(write, mosaics, tmp_p
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_pictures_are_turned_as_exif_says(tmp_path, mosaics, orientation) -> None:
     write_dng(tmp_path / "0.dng", mosaics[0], orientation=orientation)
-    turned = open_raw_folder(tmp_path).turned
+    turned = open_raw_folder(tmp_path).metadata(0).turned
     picture = np.random.default_rng(1).integers(0, 256, (4, 6, 3)).astype(np.uint8)
     image = Image.fromarray(picture)
     image.getexif()[274] = orientation
@@ -275,7 +291,7 @@ def test_errors_of_files_read_at_the_same_time_leave_stderr_as_it_was(write, cap
 
     def read(number: int) -> bool:
         with pytest.raises(UserError):
-            read_samples(folder / f"{number % 3}.dng")
+            read_raw(folder / f"{number % 3}.dng")
         return True
 
     with ThreadPoolExecutor(8) as pool:

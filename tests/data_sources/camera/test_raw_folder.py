@@ -8,8 +8,9 @@ import torch
 import yaml
 
 from twostagealign.data.camera.raw_folder import open_raw_folder, write_raw_folder
+from twostagealign.data.metadata import Crop
 from twostagealign.data.pictures import write_picture
-from twostagealign.isp import CFA_ORDERS, pack, protocol_camera, random_camera, red_position, unpack
+from twostagealign.isp import CFA_ORDERS, pack, protocol_camera, random_camera, unpack
 from twostagealign.runtime.errors import UserError
 
 RGB2CAM = [[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.0, 0.3, 0.7]]
@@ -49,9 +50,8 @@ def refusal(folder):
 
 def decoded(raw):
     """All mosaics in [0, 1], without the rows and columns that make whole cells of them."""
-    top, left = red_position(raw.cfa)
     mosaics = unpack(torch.stack([raw.read(index).raw() for index in raw.references]), "RGGB")
-    return mosaics[:, top : top + raw.height, left : left + raw.width]
+    return torch.stack([torch.from_numpy(raw.finish(mosaic.numpy(), 0)) for mosaic in mosaics])
 
 
 def stored(folder):
@@ -62,18 +62,19 @@ def stored(folder):
 
 def test_reads_mosaics_and_metadata(folder):
     raw = open_raw_folder(folder)
-    assert (len(raw.frames), raw.height, raw.width, raw.cfa) == (2, 6, 8, "RGGB")
+    known = raw.metadata(1)
+    assert (len(raw.frames), known.crop, known.cfa) == (2, Crop(0, 0, 6, 8), "RGGB")
     assert [path.name for path in raw.paths] == ["a.tiff", "b.png"]
     expected = ((stored(folder) - 64) / (1023 - 64)).clamp(0, 1)
     assert [raw.read(i).planes.dtype for i in (0, 1)] == [torch.uint16] * 2
     torch.testing.assert_close(decoded(raw), expected)
     assert (expected == 0).any()  # the clamp was needed
-    assert len(raw.camera) == 1
-    torch.testing.assert_close(raw.camera.rgb2cam[0], torch.tensor(RGB2CAM))
-    assert [g.item() for g in (raw.camera.red_gain, raw.camera.blue_gain, raw.camera.rgb_gain)] == pytest.approx(
+    assert len(known.camera) == 1
+    torch.testing.assert_close(known.camera.rgb2cam[0], torch.tensor(RGB2CAM))
+    assert [g.item() for g in (known.camera.red_gain, known.camera.blue_gain, known.camera.rgb_gain)] == pytest.approx(
         [2.0, 1.7, 1.0]
     )
-    assert (raw.noise.shot, raw.noise.read) == (2.5e-3, 1e-2)
+    assert (known.noise.shot, known.noise.read) == (2.5e-3, 1e-2)
 
 
 @pytest.mark.parametrize("cfa", CFA_ORDERS)
@@ -92,7 +93,7 @@ def test_odd_sides_are_extended_to_whole_cells(folder):
     cv2.imwrite(str(folder / "b.png"), values)
     describe(folder, cfa="GRBG", black_level=[10, 20, 30, 40])
     raw = open_raw_folder(folder)
-    assert (raw.height, raw.width) == (5, 7)
+    assert raw.metadata(0).crop == Crop(0, 0, 5, 7)
     mirrored = np.pad(values, [(0, 1), (1, 0)], mode="reflect").astype(np.float32)  # green before red at the left
     planes = np.stack([mirrored[y::2, x::2] for y in (0, 1) for x in (0, 1)])
     black = np.array([10, 20, 30, 40])[:, None, None]
@@ -113,7 +114,7 @@ def test_8_bit_mosaics(tmp_path):
 def test_xyz2cam_gives_the_matrix_of_the_protocol(folder):
     xyz2cam = [[1.0234, -0.2969, -0.2266], [-0.5625, 1.6328, -0.0469], [-0.0703, 0.2188, 0.6406]]
     describe(folder, drop=["rgb2cam"], xyz2cam=xyz2cam)
-    camera = open_raw_folder(folder).camera
+    camera = open_raw_folder(folder).metadata(0).camera
     torch.testing.assert_close(camera.rgb2cam, protocol_camera().rgb2cam)
 
 
@@ -124,10 +125,11 @@ def test_write_then_read(tmp_path, cfa):
     planes = torch.rand(3, 4, 4, 6, generator=generator)
     write_raw_folder(tmp_path / "new" / "raw", unpack(planes, cfa), camera, 6.4e-3, 2e-2, cfa, (60, 61, 62, 63), 16383)
     raw = open_raw_folder(tmp_path / "new" / "raw")
+    known = raw.metadata(2)
     torch.testing.assert_close(pack(decoded(raw), cfa), planes, atol=0.51 / 16320, rtol=0)
     for name in ("rgb2cam", "red_gain", "blue_gain", "rgb_gain"):
-        torch.testing.assert_close(getattr(raw.camera, name), getattr(camera, name))
-    assert (raw.cfa, raw.noise.shot, raw.noise.read) == (cfa, 6.4e-3, 2e-2)
+        torch.testing.assert_close(getattr(known.camera, name), getattr(camera, name))
+    assert (known.cfa, known.noise.shot, known.noise.read) == (cfa, 6.4e-3, 2e-2)
     names = sorted(path.name for path in (tmp_path / "new" / "raw").iterdir())
     assert names == ["0000.png", "0001.png", "0002.png", "camera.yml"]
 
@@ -219,7 +221,7 @@ def test_noise_that_nobody_knows_is_estimated(tmp_path, caplog, brightest):
     planes = black + 16000 * (clean + normal * (2e-3 * clean + 1e-4).sqrt())
     tifffile.imwrite(tmp_path / "a.tiff", unpack(planes, "RGGB").clamp(min=0).numpy().astype(np.uint16))
     describe(tmp_path, drop=["noise"], black_level=black.flatten().tolist(), white_level=17001)
-    noise = open_raw_folder(tmp_path).noise
+    noise = open_raw_folder(tmp_path).metadata(0).noise
     middle = brightest / 2
     assert noise.shot * middle + noise.read**2 == pytest.approx(2e-3 * middle + 1e-4, rel=0.1)
     assert brightest < 0.1 or (noise.shot, noise.read) == pytest.approx((2e-3, 1e-2), rel=0.1)

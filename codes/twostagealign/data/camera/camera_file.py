@@ -15,7 +15,6 @@ The last two may be left out.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -90,24 +89,34 @@ class CameraFile(_Section):
         return Camera(rgb2cam, *(torch.tensor([gain]) for gain in gains))
 
 
-def read_camera_file(path: Path, known: Mapping[str, object] | None = None, raw_file: Path | None = None) -> CameraFile:
-    """Read and check a camera.yml, together with what raw files say.
+def load_camera_file(path: Path) -> dict[str, object]:
+    """Read a camera.yml without checking its values; UserError if it is missing or not a mapping."""
+    content = read_yaml(path, "the description of the camera")
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: found {quote(content)}, expected the keys {', '.join(CameraFile.model_fields)}")
+    return content
+
+
+def check_camera(
+    path: Path, content: Mapping[str, object], known: Mapping[str, object] | None = None, raw_file: Path | None = None
+) -> CameraFile:
+    """Check the content of a camera.yml, together with what a raw file says.
 
     Args:
-        path: the file. It may be missing if `known` is given.
-        known: what raw files say themselves, by the same keys. Keys of the file replace them.
+        path: the camera.yml, for errors.
+        content: its content, empty if there is no such file.
+        known: what a raw file says itself, by the same keys. Keys of `content` replace them.
         raw_file: the raw file that `known` comes from, for errors.
 
     Raises:
-        UserError: the file is missing or cannot be read, or a value of the file or of `known` does not fit.
+        UserError: a value of `content` or of `known` does not fit, or is missing from both.
     """
     known = dict(known) if known else {}
-    content = {} if known and not os.path.lexists(path) else _load(path)
     if "xyz2cam" in content:
         known.pop("rgb2cam", None)
     try:
         # As JSON, since JSON's strict rules fit YAML: "3" and true are no numbers, but a list may be a tuple.
-        return CameraFile.model_validate_json(json.dumps(known | content))
+        return CameraFile.model_validate_json(json.dumps(known | dict(content)))
     except ValidationError as error:
         if raw_file is None:
             raise schema_error(str(path), error, CameraFile) from None
@@ -118,10 +127,3 @@ def read_camera_file(path: Path, known: Mapping[str, object] | None = None, raw_
         if key in content or (not key and content):
             raise schema_error(str(path), error, CameraFile) from None
         raise UserError(f"{schema_error(str(raw_file), error, CameraFile)}; give it in {path}") from None
-
-
-def _load(path: Path) -> dict[str, object]:
-    content = read_yaml(path, "the description of the camera")
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: found {quote(content)}, expected the keys {', '.join(CameraFile.model_fields)}")
-    return content

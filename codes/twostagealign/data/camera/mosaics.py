@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from twostagealign.data.burst import Levels, NoiseLevel, RawFrame
-from twostagealign.data.sequence import FrameSequence
+from twostagealign.data.sequence import UniformSequence
 from twostagealign.isp import Camera, estimate_noise, extend_to_rggb, pack, red_position
 
 
 @dataclass(frozen=True)
-class MosaicsInMemory(FrameSequence):
-    """A `FrameSequence` of Bayer mosaics in memory, extended by mirrored rows and columns to whole RGGB cells.
+class MosaicsInMemory(UniformSequence):
+    """A sequence of Bayer mosaics in memory, extended by mirrored rows and columns to whole RGGB cells.
 
     Attributes:
         mosaics: (N, height, width), uint16 in the units of `levels`, or float32 in [0, 1].
@@ -29,7 +29,7 @@ class MosaicsInMemory(FrameSequence):
         """Return a frame."""
         return RawFrame(_planes(self.mosaics[index], self.cfa), self.noise, self.levels)
 
-    def finish(self, picture: np.ndarray) -> np.ndarray:
+    def finish(self, picture: np.ndarray, index: int) -> np.ndarray:
         """Cut the mirrored rows and columns off a restored picture."""
         top, left = red_position(self.cfa)
         height, width = self.mosaics.shape[1:]

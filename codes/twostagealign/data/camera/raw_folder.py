@@ -3,22 +3,22 @@
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from twostagealign.data.burst import Levels, NoiseLevel, RawFrame
-from twostagealign.data.camera.camera_file import read_camera_file
-from twostagealign.data.camera.raw_files import describe_burst, read_samples, upright
+from twostagealign.data.burst import Burst, NoiseLevel, RawFrame
+from twostagealign.data.camera.camera_file import load_camera_file
+from twostagealign.data.camera.mosaic_file import MosaicFile, open_mosaic_files
+from twostagealign.data.camera.orientation import upright
+from twostagealign.data.camera.raw_file import RawFile, open_raw_file
 from twostagealign.data.frame_files import CAMERA_FILE, is_raw, list_frames, unique_names, warn_about_numbering
+from twostagealign.data.metadata import UNKNOWN_NOISE, FrameMetadata
 from twostagealign.data.pictures import (
     PICTURE_SUFFIXES,
-    check_equal_sizes,
-    read_pixels,
-    stored_size,
     write_picture,
 )
 from twostagealign.data.sequence import FrameSequence
@@ -35,43 +35,51 @@ class RawFolder(FrameSequence):
     """A `FrameSequence` of raw files or Bayer mosaics, extended by mirrored rows and columns to whole RGGB cells.
 
     Attributes:
-        paths: the files, in natural order.
-        height: height of every picture in raw samples; odd sides, half cells, are allowed.
-        width: width of every picture in raw samples.
-        cfa: colours of the upper left 2 x 2 cell, one of `isp.CFA_ORDERS`.
-        levels: black and white level of the samples.
-        turned: how pictures must be turned to be upright; see `raw_files.upright`.
+        sources: the files, in order, and what is known about each. All have one size and CFA order.
     """
 
-    paths: Sequence[Path]
-    height: int
-    width: int
-    cfa: str
-    levels: Levels
-    turned: int
+    sources: Sequence[RawFile | MosaicFile]
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files, in order."""
+        return [source.path for source in self.sources]
+
+    def metadata(self, index: int) -> FrameMetadata:
+        """Return what is known about a frame."""
+        return self.sources[index].metadata
 
     def read(self, index: int) -> RawFrame:
         """Read a frame. Its planes are uint8 or uint16."""
-        return RawFrame(_read_planes(self.paths[index], self.cfa, self.levels), self.noise, self.levels)
+        source = self.sources[index]
+        return RawFrame(_planes(source), source.metadata.noise, source.metadata.levels)
 
-    def finish(self, picture: np.ndarray) -> np.ndarray:
+    def burst(self, window: Sequence[int], frames: Sequence[RawFrame]) -> Burst:
+        """Make a burst of frames that have been read, with colours and lens shading of its reference frame."""
+        reference = self.sources[window[len(window) // 2]]
+        return Burst(frames, reference.metadata.camera, reference.shading)
+
+    def finish(self, picture: np.ndarray, index: int) -> np.ndarray:
         """Cut the mirrored rows and columns off a restored picture and turn it upright."""
-        top, left = red_position(self.cfa)
-        return upright(picture[top : top + self.height, left : left + self.width], self.turned)
+        metadata = self.metadata(index)
+        assert metadata.crop
+        top, left = red_position(metadata.cfa)
+        picture = picture[top : top + metadata.crop.height, left : left + metadata.crop.width]
+        return upright(picture, metadata.turned)
 
 
 def open_raw_folder(path: str | Path) -> RawFolder:
     """Open a folder of raw files, or of Bayer mosaics and their camera.yml, or a single such file.
 
     Args:
-        path: folder that contains raw files of one camera, of which the first one's levels, colours and noise are
-            taken; or mosaics, PNG or TIFF of one channel, of 8 or 16 bits, all of one size, and camera.yml, as
-            `camera_file` describes it. With raw files, camera.yml needs only what they do not say, or what it knows
-            better. Noise that is given nowhere is estimated, with a warning. Or one such file.
+        path: folder that contains raw files of one camera; or mosaics, PNG or TIFF of one channel, of 8 or 16 bits,
+            all of one size, and camera.yml, as `camera_file` describes it. With raw files, camera.yml needs only what
+            they do not say, or what it knows better. Noise that is given nowhere is estimated, with a warning. Or one
+            such file.
 
     Raises:
         UserError: the folder, camera.yml or the frames are missing, camera.yml is not as described, frames differ in
-            size, are smaller than 2 x 2 or two have one name, or the first one cannot be read or, where its noise has
+            size or camera, are smaller than 2 x 2 or two have one name, or one cannot be read or, where its noise has
             to be estimated, does not show it.
     """
     path = Path(path)
@@ -96,47 +104,66 @@ def open_raw_files(paths: Sequence[Path]) -> RawFolder:
 def _open(name: str, folder: Path, paths: Sequence[Path]) -> RawFolder:
     """Open raw files, or mosaics, whose camera.yml is in `folder`."""
     warn_about_numbering(paths)
+    camera_file = folder / CAMERA_FILE
     if is_raw(paths[0]):
-        burst = describe_burst(paths)
-        described = read_camera_file(folder / CAMERA_FILE, burst.camera, raw_file=paths[0])
-        height, width, turned = burst.height, burst.width, burst.turned
+        content = load_camera_file(camera_file) if os.path.lexists(camera_file) else {}
+        sources: Sequence[RawFile | MosaicFile] = _open_raw(paths, camera_file, content)
     else:
-        if not os.path.lexists(folder / CAMERA_FILE):
-            raise UserError(
-                f"{folder}: pictures without {CAMERA_FILE}; describe the camera of Bayer mosaics there, "
-                "or degrade ordinary pictures with --simulate"
-            )
-        described = read_camera_file(folder / CAMERA_FILE)
-        (height, width), turned = check_equal_sizes(paths, stored_size), 0
-    if min(height, width) < 2:
-        raise UserError(f"{paths[0]}: found {width}x{height} samples, expected at least 2x2")
-    levels = Levels(described.black_level, described.white_level)
+        sources = open_mosaic_files(folder, paths)
     # A folder of the wrong kind of pictures is refused here, not in the middle of the work.
-    first = _read_planes(paths[0], described.cfa, levels)
+    first = _planes(sources[0])
     frames = unique_names(paths)
-    if described.noise:
-        noise = NoiseLevel("camera", described.noise.shot, described.noise.read)
-    else:
-        noise = _estimated_noise(paths[0], levels.scale(first))
-    top, left = red_position(described.cfa)
-    size = ((top + height + 1) // 2, (left + width + 1) // 2)
-    return RawFolder(name, frames, size, described.camera, noise, paths, height, width, described.cfa, levels, turned)
+    sources = _with_noise(sources, first)
+    _, height, width = first.shape
+    return RawFolder(name, frames, (height, width), sources)
 
 
-def _read_planes(path: Path, cfa: str, levels: Levels) -> Tensor:
+def _open_raw(paths: Sequence[Path], camera_file: Path, content: dict[str, object]) -> list[RawFile]:
+    files = [open_raw_file(path, camera_file, content) for path in paths]
+    for file in files[1:]:
+        found, expected = map(_kind, (file.metadata, files[0].metadata))
+        if found != expected:
+            raise UserError(f"{file.path}: found {found}, expected {expected} as in {paths[0].name}")
+    for file in files:
+        logger.info("%s: %s", file.path, ", ".join(f"{key} from {said}" for key, said in file.metadata.sources.items()))
+        for warning in file.metadata.warnings:
+            logger.warning("%s: %s", file.path, warning)
+    return files
+
+
+def _kind(metadata: FrameMetadata) -> str:
+    assert metadata.crop
+    camera = f"{metadata.make} {metadata.model}".strip()
+    size = f"{metadata.crop.width}x{metadata.crop.height} samples, {metadata.cfa}"
+    return f"{size}, of {camera}" if camera else size
+
+
+def _planes(source: RawFile | MosaicFile) -> Tensor:
     """Raw planes of a mosaic as they are stored, (4, H, W), extended to whole RGGB cells."""
-    stored = read_samples(path) if is_raw(path) else read_pixels(path)
-    if stored.ndim != 2:
-        raise UserError(f"{path}: found {stored.shape[2]} channels, expected a Bayer mosaic of one channel")
-    if levels.white > np.iinfo(stored.dtype).max:
-        raise UserError(
-            f"{path}: found {stored.dtype} samples, expected 16-bit ones "
-            f"as {CAMERA_FILE} says white_level {levels.white:g}"
-        )
+    stored = source.read_samples()
     # Few operations of torch take uint16.
     mosaic = torch.from_numpy(stored.astype(np.float32))
-    planes = pack(extend_to_rggb(mosaic[None], cfa))[0]
+    planes = pack(extend_to_rggb(mosaic[None], source.metadata.cfa))[0]
     return torch.from_numpy(planes.numpy().astype(stored.dtype))
+
+
+def _with_noise(sources: Sequence[RawFile | MosaicFile], first: Tensor) -> list[RawFile | MosaicFile]:
+    """Replace unknown noise by that of the first frame."""
+    if all(source.metadata.noise is not UNKNOWN_NOISE for source in sources):
+        return list(sources)
+    levels = sources[0].metadata.levels
+    assert levels
+    noise = _estimated_noise(sources[0].path, levels.scale(first))
+    said = {"noise": "estimated from the frames"}
+    return [
+        replace(
+            source,
+            metadata=replace(source.metadata, noise=noise, sources={**source.metadata.sources, **said}),
+        )
+        if source.metadata.noise is UNKNOWN_NOISE
+        else source
+        for source in sources
+    ]
 
 
 def _estimated_noise(path: Path, planes: Tensor) -> NoiseLevel:

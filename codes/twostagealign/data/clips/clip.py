@@ -11,7 +11,7 @@ from twostagealign.data.burst import NoiseLevel, RawFrame
 from twostagealign.data.degradation import degrade_by_protocol
 from twostagealign.data.frame_files import list_pictures, unique_names, warn_about_numbering
 from twostagealign.data.pictures import check_equal_sizes, read_picture
-from twostagealign.data.sequence import FrameSequence
+from twostagealign.data.sequence import UniformSequence
 from twostagealign.isp import protocol_camera
 from twostagealign.runtime.errors import UserError
 
@@ -20,8 +20,8 @@ LEAST_SIDE = 12
 
 
 @dataclass(frozen=True)
-class Clip(FrameSequence):
-    """A `FrameSequence` of clean pictures, each degraded when it is read.
+class Clip(UniformSequence):
+    """A sequence of clean pictures, each degraded when it is read.
 
     Attributes:
         picture: reads the clean picture of an index: sRGB, (3, 2H, 2W) uint8.

@@ -20,7 +20,7 @@ import torch
 from twostagealign.data.burst import NoiseLevel, RawFrame
 from twostagealign.data.clips.mat_file import MatFile
 from twostagealign.data.frame_files import list_files, list_folders
-from twostagealign.data.sequence import FrameSequence
+from twostagealign.data.sequence import UniformSequence
 from twostagealign.isp import Camera, pack, rgb2cam_from_xyz2cam
 from twostagealign.runtime.errors import UserError
 
@@ -55,8 +55,8 @@ class SCBurst:
         return SCBurstScene(self.folder / clip, self.frames)
 
 
-class SCBurstScene(FrameSequence):
-    """A `FrameSequence` of one burst. Its middle frame can be restored; there is no ground truth.
+class SCBurstScene(UniformSequence):
+    """A sequence of one burst. Its middle frame can be restored; there is no ground truth.
 
     Mosaics with odd sides lose their last row or column.
 
