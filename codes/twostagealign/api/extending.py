@@ -3,7 +3,7 @@
 These names are public, as those of `twostagealign.__all__` are.
 """
 
-from twostagealign.data import BurstBatch, ClipInMemory, FrameSequence, NoiseLevel, RawFrame, TrainingSet
+from twostagealign.data import BurstBatch, ClipInMemory, NoiseLevel, RawFrame, TrainingSet, UniformSequence
 from twostagealign.data.evaluation_set import EvaluationSet
 from twostagealign.data.training_set import fingerprint
 from twostagealign.options.registry import DATASETS, EVALUATION_SETS, FEATURES, NETWORKS
@@ -17,10 +17,10 @@ __all__ = [
     "BurstBatch",
     "ClipInMemory",
     "EvaluationSet",
-    "FrameSequence",
     "NoiseLevel",
     "RawFrame",
     "TrainingSet",
+    "UniformSequence",
     "UserError",
     "fingerprint",
 ]
