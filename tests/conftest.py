@@ -15,6 +15,8 @@ from twostagealign.matching import Matcher, Search
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import save_weights
 
+collect_ignore = ["data"]  # a package in it is imported by other processes only
+
 TINY_EXPERIMENT = """
 name: tiny
 device: cpu

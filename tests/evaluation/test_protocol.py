@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor
 
 from twostagealign.data import (
     PROTOCOL_NOISE,
@@ -25,9 +27,11 @@ from twostagealign.data.clips.sc_burst_writer import write_scene
 from twostagealign.evaluation import candidates, protocol
 from twostagealign.evaluation.protocol import Request, evaluate
 from twostagealign.evaluation.results import Results, Shifts, read_results
+from twostagealign.evaluation.summary import results_table
 from twostagealign.matching import Search
 from twostagealign.models.checkpoint import open_restorer, save_torch_file, save_weights
 from twostagealign.options.evaluation import EvaluationOptions
+from twostagealign.options.registry import METRICS
 from twostagealign.restoration.frame import restore_frame
 from twostagealign.restoration.quality import develop, measure
 from twostagealign.restoration.tiling import Tiling
@@ -459,10 +463,31 @@ def test_checkpoint_that_restores_to_nothing(tmp_path, make_request, make_restor
     assert not list(tmp_path.rglob("results.json"))
 
 
-def test_lpips_where_it_is_installed(tmp_path, make_request, monkeypatch) -> None:
-    monkeypatch.setattr(protocol, "load_lpips", lambda device: lambda srgb, truth: float((srgb - truth).abs().mean()))
-    _, results = evaluate(make_request(tmp_path, limit=1, clips=["a"]))
-    assert 0 < results.runs[0].mean.all.lpips < 1
+@pytest.fixture
+def offset() -> str:
+    """Name of a metric of another package."""
+
+    @METRICS.register
+    def offset(image: Tensor, target: Tensor) -> float:
+        return float((image - target).abs().mean())
+
+    return "offset"
+
+
+def test_a_metric_of_another_package(tmp_path, make_request, offset) -> None:
+    request = make_request(tmp_path, limit=2, clips=["a"])
+    options = request.options.model_copy(update={"metrics": [offset, "ssim"]})
+    folder, results = evaluate(replace(request, options=options))
+    (run,) = results.runs
+    assert all(0 < frame.others[offset] < 1 for frame in run.frames)
+    assert run.mean.all.others[offset] == pytest.approx(np.mean([frame.others[offset] for frame in run.frames]))
+    assert (run.frames[0].psnr, run.mean.all.psnr) == (None, None)
+    assert read_results(folder / "results.json") == results
+    header, first, _ = (folder / "results.csv").read_text().splitlines()
+    cells = dict(zip(header.split(","), first.split(","), strict=True))
+    assert (float(cells[offset]), cells["psnr"]) == (run.frames[0].others[offset], "")
+    columns = results_table(results).splitlines()[1].split()
+    assert columns == ["clip", "frames", *("SSIM", "all", "center", "border"), *(offset, "all", "center", "border")]
 
 
 def test_an_output_that_cannot_be_written_is_found_before_the_files_are_read(make_request, tmp_path) -> None:

@@ -1,53 +1,76 @@
+"""Metrics of pyiqa, for which a module stands in."""
+
+import socket
 import sys
-from pathlib import Path
+import urllib.request
 from types import ModuleType
 
 import pytest
 import torch
-from torch import nn
 
-from twostagealign.metrics import load_lpips
+from twostagealign.metrics import Pyiqa
+from twostagealign.runtime.errors import UserError
 
 CPU = torch.device("cpu")
+BRIGHT, DARK = torch.full((3, 8, 8), 0.75), torch.full((3, 8, 8), 0.25)
 
 
-class Distance(nn.Module):
-    """In place of the network: the mean square difference of pictures in [-1, 1]."""
+class Model:
+    """Stands for a metric of pyiqa: the mean difference of batches of one, or the mean of one."""
 
-    def __init__(self, net: str, verbose: bool) -> None:
-        super().__init__()
-        assert (net, verbose) == ("alex", False)
+    def __init__(self, name: str, device: torch.device) -> None:
+        print("Downloading:")
+        self.blind = name == "niqe"
+        assert device == CPU
 
-    def forward(self, image, target):
-        assert image.shape == target.shape == (1, 3, 8, 8)
-        return (image - target).square().mean().reshape(1, 1, 1, 1)
-
-
-@pytest.fixture
-def package(monkeypatch) -> None:
-    module = ModuleType("lpips")
-    module.LPIPS = Distance
-    monkeypatch.setitem(sys.modules, "lpips", module)
+    def __call__(self, image, target=None):
+        assert image.shape == (1, 3, 8, 8)
+        assert (target is None) == self.blind
+        return image.mean() if self.blind else (image - target).mean()[None]
 
 
 @pytest.fixture
-def cache(monkeypatch, tmp_path) -> Path:
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    (tmp_path / "checkpoints").mkdir()
-    return tmp_path / "checkpoints"
+def package(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    module = ModuleType("pyiqa")
+    module.create_metric = Model
+    monkeypatch.setitem(sys.modules, "pyiqa", module)
+    return module
 
 
-def test_with_package_and_weights(package, cache) -> None:
-    (cache / "alexnet-owt-7be5be79.pth").touch()
-    measure = load_lpips(CPU)
-    assert measure(torch.full((3, 8, 8), 0.75), torch.full((3, 8, 8), 0.25)) == pytest.approx(1.0)
+def test_values(package, capsys) -> None:
+    assert Pyiqa("lpips").load(CPU)(BRIGHT, DARK) == pytest.approx(0.5)
+    assert Pyiqa("lpips")(BRIGHT + 1, DARK) == pytest.approx(0.75)  # pyiqa refuses what is not in [0, 1]
+    assert Pyiqa("niqe", needs_target=False)(DARK, DARK) == pytest.approx(0.25)
+    assert capsys.readouterr().out == ""
 
 
-def test_nothing_is_downloaded(package, cache) -> None:
-    assert load_lpips(CPU) is None
+def test_nothing_is_downloaded(package) -> None:
+    """Weights that are missing are one line, at once."""
+
+    def create_metric(name: str, device: torch.device) -> Model:
+        urllib.request.urlopen("http://127.0.0.1:9/weights.pth", timeout=60)
+        raise AssertionError("a connection")
+
+    package.create_metric = create_metric
+    with pytest.raises(UserError, match=r"^metric dists: cannot be loaded without a download \(URLError: .*\); fetch"):
+        Pyiqa("dists").load(CPU)
+    with socket.socket() as listener:  # connections work again
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        with socket.create_connection(listener.getsockname(), timeout=5):
+            pass
 
 
-def test_without_package(monkeypatch, cache) -> None:
-    (cache / "alexnet-owt-7be5be79.pth").touch()
-    monkeypatch.setitem(sys.modules, "lpips", None)
-    assert load_lpips(CPU) is None
+def test_a_picture_that_the_metric_refuses(package) -> None:
+    def refuse(self, *pictures):
+        raise AssertionError("too small")
+
+    package.create_metric = type("Small", (Model,), {"__call__": refuse})
+    with pytest.raises(UserError, match=r"^metric niqe: too small$"):
+        Pyiqa("niqe", needs_target=False).load(CPU)(BRIGHT, DARK)
+
+
+def test_without_the_package(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyiqa", None)
+    with pytest.raises(UserError, match=r"^metric lpips: needs the package pyiqa \(.*\); pip install "):
+        Pyiqa("lpips").load(CPU)

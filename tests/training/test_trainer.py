@@ -411,7 +411,7 @@ class TestSteps:
         expected = Validation(bursts, PROTOCOL_NOISE["low"], Search(32))(restorer, run.folder / "again")
         assert qualities == expected
         assert pictures == {"000.png"}
-        psnr, ssim = (fmean(getattr(quality, name) for quality in expected) for name in ("psnr", "ssim"))
+        psnr, ssim = (fmean(quality.measures[name] for quality in expected) for name in ("psnr", "ssim"))
         assert f"iteration 2: validation PSNR {psnr:.3f} dB, SSIM {ssim:.4f}" in (run.folder / "train.log").read_text()
 
     def test_a_training_set_that_is_too_short_is_gone_through_again(self, train) -> None:

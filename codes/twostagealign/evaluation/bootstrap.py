@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from twostagealign.evaluation.results import METRICS, Comparison, FrameResult
+from twostagealign.evaluation.results import Comparison, FrameResult, metrics_of
 
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
@@ -58,10 +58,11 @@ def compare(noise: str, baseline: str, candidate: str, frames: Mapping[str, Sequ
     """
     first = {(frame.clip, frame.frame): frame for frame in frames[baseline]}
     comparisons = []
-    for metric in METRICS:
+    for metric in metrics_of(frames[candidate]):
         differences: dict[str, list[float]] = {}
         for frame in frames[candidate]:
-            before, after = (getattr(x, metric, None) for x in (first.get((frame.clip, frame.frame)), frame))
+            other = first.get((frame.clip, frame.frame))
+            before, after = other.value(metric) if other else None, frame.value(metric)
             if before is not None and after is not None:
                 differences.setdefault(frame.clip, []).append(after - before)
         if differences:

@@ -1,6 +1,6 @@
 """Restoration and measurement of one frame of an evaluation, and its pictures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,10 +9,19 @@ from torch import Tensor
 from twostagealign.data import Burst, write_picture
 from twostagealign.evaluation.candidates import Candidate
 from twostagealign.evaluation.jobs import Job
-from twostagealign.evaluation.results import FrameResult, Memory, Pictures, Seconds, Shifts, write_record
+from twostagealign.evaluation.results import (
+    FrameResult,
+    Memory,
+    Pictures,
+    Seconds,
+    Shifts,
+    measure_fields,
+    write_record,
+)
 from twostagealign.isp import demosaic
+from twostagealign.metrics import NamedMetric
 from twostagealign.restoration.frame import restore_frame
-from twostagealign.restoration.quality import develop, measure, to_uint8
+from twostagealign.restoration.quality import develop, to_uint8
 from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.memory import give_back_memory, memory_used
@@ -20,15 +29,13 @@ from twostagealign.runtime.memory import give_back_memory, memory_used
 RESIDUAL_GAIN = 4
 """Amplification of the residual, so that it is visible."""
 
-Lpips = Callable[[Tensor, Tensor], float]
-
 
 def evaluate_frame(
     candidate: Candidate,
     job: Job,
     burst: Burst,
     tiling: Tiling,
-    lpips: Lpips | None,
+    metrics: Sequence[NamedMetric],
     stem: Path,
     root: Path,
     progress: Callable[[int], object],
@@ -40,13 +47,13 @@ def evaluate_frame(
         job: frame to restore.
         burst: burst around the frame.
         tiling: sizes of the tiles.
-        lpips: function that measures LPIPS; None if it is not installed.
+        metrics: what is measured.
         stem: common start of the paths of its pictures.
         root: folder that the names of pictures in the result are relative to.
         progress: function called with the number of tiles just finished.
 
     Raises:
-        UserError: the result is not finite, or the pictures cannot be written.
+        UserError: the result or a measure is not finite, or the pictures cannot be written.
     """
     clip = job.clip
     restored = restore_frame(candidate.restorer, burst, tiling, progress)
@@ -71,7 +78,7 @@ def evaluate_frame(
         noisy = develop(demosaic(burst.reference.raw()), clip.camera)
         pictures = _write_pictures(stem, root, noisy, srgb, truth, shifts)
     return FrameResult(
-        **_measures(srgb, truth, lpips),
+        **measure_fields({metric.name: metric.measure(srgb, truth) for metric in metrics}),
         clip=clip.name,
         frame=job.frame,
         index=job.index,
@@ -81,13 +88,6 @@ def evaluate_frame(
         memory=Memory(**asdict(memory_used(device))),
         pictures=pictures,
     )
-
-
-def _measures(srgb: Tensor, truth: Tensor | None, lpips: Lpips | None) -> dict[str, float | None]:
-    if truth is None:
-        return {"psnr": None, "ssim": None, "lpips": None}
-    quality = measure(srgb, truth)
-    return {"psnr": quality.psnr, "ssim": quality.ssim, "lpips": lpips(srgb, truth) if lpips else None}
 
 
 def _write_pictures(

@@ -28,9 +28,9 @@ from twostagealign.evaluation.results import (
 from twostagealign.evaluation.results_folder import ResultsFolder, identity_digest
 from twostagealign.evaluation.summary import summarise_clip, summarise_clips
 from twostagealign.matching import Search
-from twostagealign.metrics import load_lpips
+from twostagealign.metrics import load_metrics
 from twostagealign.options.evaluation import FROM_CODE, EvaluationOptions
-from twostagealign.options.registry import EVALUATION_SETS, check
+from twostagealign.options.registry import EVALUATION_SETS, METRICS, check
 from twostagealign.restoration.tiling import Tiling, count_tiles
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import check_output_folder, output_folder
@@ -127,7 +127,7 @@ class _Evaluation:
             options.frames,
             request.tiling.patch + 2 * request.tiling.halo,
         )
-        self.lpips = load_lpips(self.device)
+        self.metrics = load_metrics({name: METRICS[name] for name in options.metrics}, self.device)
         self.folder = ResultsFolder(request.results / (request.name or self._usual_name()))
         check_output_folder(self.folder.path)
         if not request.skip_bad:
@@ -169,7 +169,7 @@ class _Evaluation:
             "averaged": request.averaged,
             "device": self.device.type,
             "dtype": request.dtype,
-            "lpips": self.lpips is not None,
+            "metrics": request.options.metrics,
         }
 
     def run(self) -> tuple[Path, Results] | None:
@@ -224,7 +224,7 @@ class _Evaluation:
                     continue
                 file = self._file(candidate, job)
                 output_folder(file.parent)
-                args = (self.request.tiling, self.lpips, file.with_suffix(""), self.folder.path, progress.update)
+                args = (self.request.tiling, self.metrics, file.with_suffix(""), self.folder.path, progress.update)
                 self.folder.write_frame(file, self.evaluation, evaluate_frame(candidate, job, burst, *args))
 
     def _collect(self) -> Results:

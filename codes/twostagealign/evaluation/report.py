@@ -9,9 +9,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.ticker import MaxNLocator
 
 from twostagealign.evaluation.report_pictures import PicturedResult, ShownFrame, show_frame
-from twostagealign.evaluation.results import METRICS, PARTS, Comparison, Results, Run, Summary
+from twostagealign.evaluation.results import PARTS, Comparison, Results, Run, Summary, metrics_of
 from twostagealign.evaluation.results_folder import REPORT
-from twostagealign.evaluation.results_text import UNITS, cost, difference, grouped, measured, number
+from twostagealign.evaluation.results_text import cost, difference, grouped, heading, measured, number
 from twostagealign.runtime.files import write_atomically
 from twostagealign.runtime.yaml_file import dump_yaml
 
@@ -74,12 +74,12 @@ def render(results: Results, shown: Sequence[ShownFrame], left_out: int) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    metrics = [metric for metric in METRICS if any(getattr(run.mean.all, metric) is not None for run in results.runs)]
+    metrics = metrics_of(run.mean.all for run in results.runs)
     columns = _columns(metrics, with_checkpoint=len(results.checkpoints) > 1)
     clip_rows, mean_rows = _rows(results, columns, metrics)
     return environment.get_template("report.html").render(
         results=results,
-        has_truth=bool(metrics),
+        measured=bool(metrics),
         columns=columns,
         clip_rows=clip_rows,
         mean_rows=mean_rows,
@@ -142,7 +142,7 @@ def _clips(results: Results) -> list[str]:
 
 def _columns(metrics: Iterable[str], with_checkpoint: bool) -> list[tuple[str, bool]]:
     """Header of every column, and whether it contains numbers."""
-    names = [UNITS[metric] if part == "all" else f"{metric.upper()} {part}" for metric in metrics for part in PARTS]
+    names = [heading(metric, part) for metric in metrics for part in PARTS]
     texts = ["Clip", "Checkpoint", "Noise"] if with_checkpoint else ["Clip", "Noise"]
     return [(name, False) for name in texts] + [(name, True) for name in (*names, "Frames", "s per frame")]
 
@@ -156,7 +156,7 @@ def _rows(results: Results, columns: Sequence[tuple[str, bool]], metrics: Sequen
         return [*map(_text, texts), *cells, *missing]
 
     def numbers(run: Run, summary: Summary) -> list[Cell]:
-        values = [(metric, getattr(getattr(summary, part), metric)) for metric in metrics for part in PARTS]
+        values = [(metric, getattr(summary, part).value(metric)) for metric in metrics for part in PARTS]
         frames = [frame for frame in run.frames if summary.clip in (None, frame.clip)]
         seconds = fmean(sum(frame.seconds.model_dump().values()) for frame in frames) if frames else None
         cells = [Cell(value, measured(metric, value)) for metric, value in values]
@@ -166,7 +166,7 @@ def _rows(results: Results, columns: Sequence[tuple[str, bool]], metrics: Sequen
     means = []
     for run in results.runs:
         means.append(row("mean", run, *numbers(run, run.mean)))
-        if run.paper_psnr is not None and results.complete and metrics:
+        if run.paper_psnr is not None and results.complete and metrics[:1] == ["psnr"]:
             means.append(row("paper", run, _number(run.paper_psnr, 2)))
     return [clips, means]
 
@@ -184,7 +184,7 @@ def _comparison(comparison: Comparison) -> dict[str, str]:
     return {
         "what": f"{comparison.candidate} − {comparison.baseline}",
         "noise": comparison.noise,
-        "metric": UNITS[comparison.metric],
+        "metric": heading(comparison.metric),
         "difference": value,
         "interval": interval,
         "confidence": f"{comparison.confidence:.0%}",

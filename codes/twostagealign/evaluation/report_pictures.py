@@ -178,7 +178,9 @@ def read_offsets(path: Path, run: str, frame: FrameResult) -> RunOffsets:
         )
         middle = ", ".join(f"{median_low([shift[axis] for shift in found])}".replace("-", "−") for axis in (1, 0))
         arrows.append(Arrows(shifts.window[index], path_data, middle))
-    quality = "" if frame.psnr is None else f"{frame.psnr:.2f} dB, SSIM {frame.ssim:.4f}"
+    psnr = [] if frame.psnr is None else [f"{frame.psnr:.2f} dB"]
+    ssim = [] if frame.ssim is None else [f"SSIM {frame.ssim:.4f}"]
+    quality = ", ".join(psnr + ssim)
     return RunOffsets(run, quality, gain, arrows)
 
 

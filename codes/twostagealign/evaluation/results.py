@@ -8,23 +8,26 @@ A change that could break a reader of the file raises `SCHEMA_VERSION`.
 """
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from twostagealign.metrics import LARGEST
 from twostagealign.runtime.files import read_regular, write_atomically
 from twostagealign.runtime.validation import schema_error
 
 SCHEMA_VERSION: Literal[1] = 1
 
-Metric = Literal["psnr", "ssim", "lpips"]
-METRICS: tuple[Metric, ...] = get_args(Metric)
+METRICS = ("psnr", "ssim", "lpips")
+"""Metrics with a field of their own in `Measures`."""
 PARTS = ("all", "center", "border")
 
 
 # Far beyond what is measured, but sums of such numbers are finite.
 _Measure = Annotated[float, Field(ge=-1000, le=1000)]
+_OtherMeasure = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 _Seconds = Annotated[float, Field(ge=0, le=1e9)]
 _Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 _Index = Annotated[int, Field(ge=0, lt=2**31)]
@@ -38,11 +41,30 @@ class Record(BaseModel):
 
 
 class Measures(Record):
-    """Agreement with the ground truth; null where there is none."""
+    """Quality of pictures; null where there is no ground truth, or the metric was not asked for."""
 
     psnr: _Measure | None = Field(description="PSNR, dB")
     ssim: _Measure | None = Field(description="SSIM")
-    lpips: _Measure | None = Field(description="LPIPS; null also where its package or weights are not installed")
+    lpips: _Measure | None = Field(description="LPIPS")
+    others: dict[str, _OtherMeasure | None] = Field(default_factory=dict, description="further metrics, by name")
+
+    def value(self, metric: str) -> float | None:
+        """Value of a metric; None where there is none."""
+        found: float | None = getattr(self, metric) if metric in METRICS else self.others.get(metric)
+        return found
+
+
+def measure_fields(values: Mapping[str, float | None]) -> dict[str, Any]:
+    """Fields of `Measures` that hold these values, by metric."""
+    named = {metric: values.get(metric) for metric in METRICS}
+    return {**named, "others": {metric: value for metric, value in values.items() if metric not in METRICS}}
+
+
+def metrics_of(measures: Iterable[Measures]) -> list[str]:
+    """Names of all metrics that have a value somewhere."""
+    entries = list(measures)
+    names = dict.fromkeys([*METRICS, *(name for entry in entries for name in entry.others)])
+    return [name for name in names if any(entry.value(name) is not None for entry in entries)]
 
 
 class Seconds(Record):
@@ -158,7 +180,7 @@ class Comparison(Record):
     """Difference between a checkpoint and the first one, on the same noise."""
 
     noise: str
-    metric: Metric
+    metric: str = Field(description="name of the metric")
     baseline: str = Field(description="label of a checkpoint")
     candidate: str = Field(description="label of a checkpoint")
     difference: float = Field(description="candidate minus baseline, mean over clips")

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 from torch.utils.tensorboard import SummaryWriter
 
-from twostagealign.evaluation.results import METRICS, FrameResult, Results, write_record
+from twostagealign.evaluation.results import FrameResult, Results, metrics_of, write_record
 from twostagealign.evaluation.summary import frames_csv
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import output_folder, read_regular, write_atomically, write_json
@@ -148,9 +148,8 @@ class ResultsFolder:
         for run in results.runs:
             with SummaryWriter(folder / run.checkpoint / run.noise) as writer:
                 for frame in run.frames:
-                    for metric in METRICS:
-                        if getattr(frame, metric) is not None:
-                            writer.add_scalar(f"{metric}/{frame.clip}", getattr(frame, metric), frame.index)
+                    for metric in metrics_of([frame]):
+                        writer.add_scalar(f"{metric}/{frame.clip}", frame.value(metric), frame.index)
 
 
 def _remove(path: Path) -> None:

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from twostagealign.evaluation.results import Comparison, Run, Seconds
+from twostagealign.metrics import display_name
 
-UNITS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "lpips": "LPIPS"}
-"""Names of the metrics, with units."""
+_UNITS = {"psnr": " (dB)"}
 
-_DECIMALS = {"psnr": 3, "ssim": 5, "lpips": 4}
+_DECIMALS = {"psnr": 3, "ssim": 5}
+_USUAL_DECIMALS = 4
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,20 @@ def grouped(value: int) -> str:
     return f"{value:,}".replace(",", " ")
 
 
+def heading(metric: str, part: str = "all") -> str:
+    """Heading of the column of a metric, for one of `PARTS`."""
+    name = display_name(metric)
+    return f"{name}{_UNITS.get(metric, '')}" if part == "all" else f"{name} {part}"
+
+
 def measured(metric: str, value: float | None) -> str:
     """A value of a metric, with as many decimals as are useful."""
-    return number(value, _DECIMALS[metric])
+    return number(value, _DECIMALS.get(metric, _USUAL_DECIMALS))
 
 
 def difference(comparison: Comparison) -> tuple[str, str]:
     """Difference and interval of a comparison, as text."""
-    decimals = _DECIMALS[comparison.metric]
+    decimals = _DECIMALS.get(comparison.metric, _USUAL_DECIMALS)
     value, low, high = (f"{x:+.{decimals}f}" for x in (comparison.difference, comparison.low, comparison.high))
     return value, f"{low} to {high}"
 

@@ -13,8 +13,10 @@ from twostagealign.evaluation.results import (
     Run,
     Seconds,
     Summary,
+    measure_fields,
+    metrics_of,
 )
-from twostagealign.evaluation.results_text import UNITS, cost, difference, grouped, measured
+from twostagealign.evaluation.results_text import cost, difference, grouped, heading, measured
 from twostagealign.runtime.csv_table import csv_table
 
 
@@ -31,8 +33,13 @@ def summarise_clips(clips: Sequence[Summary]) -> Summary:
 
 
 def _mean(entries: Sequence[FrameResult | Mean], frames: int) -> Mean:
-    values = {metric: [getattr(x, metric) for x in entries if getattr(x, metric) is not None] for metric in METRICS}
-    return Mean(frames=frames, **{metric: fmean(known) if known else None for metric, known in values.items()})
+    means = {metric: fmean(known(entries, metric)) for metric in metrics_of(entries)}
+    return Mean(frames=frames, **measure_fields(means))
+
+
+def known(entries: Sequence[FrameResult | Mean], metric: str) -> list[float]:
+    """Values of a metric, of the entries that have one."""
+    return [value for entry in entries if (value := entry.value(metric)) is not None]
 
 
 def results_table(results: Results) -> str:
@@ -54,15 +61,15 @@ def results_table(results: Results) -> str:
 
 
 def _run_table(run: Run, complete: bool) -> list[str]:
-    metrics = [metric for metric in METRICS if run.mean.all is not None and getattr(run.mean.all, metric) is not None]
+    metrics = metrics_of([run.mean.all])
     if not metrics:
         return [f"  {clip.clip}: {clip.all.frames} restored, no ground truth" for clip in run.clips]
-    header = ["clip", "frames"] + [f"{UNITS[m] if p == 'all' else ''} {p}".strip() for m in metrics for p in PARTS]
+    header = ["clip", "frames"] + [f"{heading(m) if p == 'all' else ''} {p}".strip() for m in metrics for p in PARTS]
     rows = [header]
     for summary in [*run.clips, run.mean]:
-        cells = [measured(m, getattr(getattr(summary, part), m)) for m in metrics for part in PARTS]
+        cells = [measured(m, getattr(summary, part).value(m)) for m in metrics for part in PARTS]
         rows.append([summary.clip or "mean", str(summary.all.frames), *cells])
-    if run.paper_psnr is not None and complete:
+    if run.paper_psnr is not None and complete and metrics[0] == "psnr":
         rows.append(["paper", "", f"{run.paper_psnr:.2f}", *[""] * (len(header) - 3)])
     return _aligned(rows)
 
@@ -78,7 +85,7 @@ def _comparison_line(comparison: Comparison) -> str:
     value, interval = difference(comparison)
     return (
         f"{comparison.candidate} against {comparison.baseline}, noise {comparison.noise}: "
-        f"{UNITS[comparison.metric]} {value}, {comparison.confidence:.0%} interval {interval} "
+        f"{heading(comparison.metric)} {value}, {comparison.confidence:.0%} interval {interval} "
         f"({comparison.frames} frames)"
     )
 
@@ -86,12 +93,14 @@ def _comparison_line(comparison: Comparison) -> str:
 def frames_csv(results: Results) -> str:
     """Write all frames as comma-separated values, a row each."""
     seconds = [f"{part}_seconds" for part in Seconds.model_fields]
-    header = ["checkpoint", "noise", "clip", "frame", "index", "part", *METRICS, *seconds, "resident_bytes"]
+    others = [metric for metric in metrics_of(x for run in results.runs for x in run.frames) if metric not in METRICS]
+    metrics = [*METRICS, *others]
+    header = ["checkpoint", "noise", "clip", "frame", "index", "part", *metrics, *seconds, "resident_bytes"]
     rows = []
     for run in results.runs:
         for frame in run.frames:
             names = (run.checkpoint, run.noise, frame.clip, frame.frame)
-            measures = [getattr(frame, metric) for metric in METRICS]
+            measures = [frame.value(metric) for metric in metrics]
             times = [f"{getattr(frame.seconds, part):.4f}" for part in Seconds.model_fields]
             rows.append([*names, frame.index, frame.part, *measures, *times, frame.memory.resident])
     return csv_table(header, rows)

@@ -6,6 +6,9 @@ from torch import Tensor
 
 from twostagealign.metrics.images import to_arrays
 
+HIGHEST_PSNR = 100.0
+"""PSNR of equal pictures in results, dB. With infinity, one black frame would make every mean infinite."""
+
 
 def psnr(image: Tensor, target: Tensor, data_range: float = 1.0) -> float:
     """Compute the peak signal-to-noise ratio over all pixels and channels, border included.
@@ -29,3 +32,8 @@ def psnr(image: Tensor, target: Tensor, data_range: float = 1.0) -> float:
     restored, truth = to_arrays(image, target)
     with np.errstate(divide="ignore"):
         return float(metrics.peak_signal_noise_ratio(truth, restored, data_range=data_range))
+
+
+def finite_psnr(image: Tensor, target: Tensor) -> float:
+    """Compute `psnr` of pictures in [0, 1], at most `HIGHEST_PSNR`."""
+    return min(psnr(image, target), HIGHEST_PSNR)

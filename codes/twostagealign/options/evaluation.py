@@ -9,8 +9,8 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from twostagealign.options.load import read_options
-from twostagealign.options.registry import EVALUATION_SETS
-from twostagealign.options.schema import Section, TypeNode
+from twostagealign.options.registry import EVALUATION_SETS, METRICS
+from twostagealign.options.schema import MetricNames, Section, TypeNode
 from twostagealign.runtime.bounds import Count, CountOrZero, FolderName, Frames, PathText
 
 FROM_CODE = ("folder", "frames")
@@ -50,6 +50,7 @@ class EvaluationOptions(Section):
     clips: list[str] | None = None  # those of them that are in the folder are evaluated; null: all clips in it
     frames: Frames = 5  # length of a burst
     noise: str | None = "high"  # high, low, both or SHOT,READ; null: the frames have noise of their own
+    metrics: MetricNames = Field(["psnr", "ssim"])  # names in options.registry.METRICS, or dotted names
     tiling: TilingOptions
     save_images: CountOrZero = 0  # frames per clip of which pictures are written
     paper: PaperOptions | None = None
@@ -64,4 +65,5 @@ class EvaluationOptions(Section):
 
 def load_evaluation_options(path: Path, overrides: Sequence[str] = ()) -> EvaluationOptions:
     """Read and check the option file of an evaluation; see `read_options`."""
-    return read_options(path, overrides, EvaluationOptions, {"dataset": EVALUATION_SETS}, FROM_CODE)
+    nodes, names = {"dataset": EVALUATION_SETS}, {"metrics": METRICS}
+    return read_options(path, overrides, EvaluationOptions, nodes, FROM_CODE, names)

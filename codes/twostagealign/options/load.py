@@ -30,7 +30,7 @@ Options = TypeVar("Options", bound=Section)
 
 def load_options(path: Path, overrides: Sequence[str] = ()) -> TrainOptions:
     """Read and check an experiment's options; see `read_options`."""
-    return read_options(path, overrides, TrainOptions, _NODES)
+    return read_options(path, overrides, TrainOptions, _NODES, names={"val.metrics": registry.METRICS})
 
 
 def read_options(
@@ -39,6 +39,7 @@ def read_options(
     model: type[Options],
     nodes: Mapping[str, Registry[Any]],
     from_code: Sequence[str] = (),
+    names: Mapping[str, Registry[Any]] | None = None,
 ) -> Options:
     """Read a YAML file and check it against a schema.
 
@@ -50,6 +51,7 @@ def read_options(
         model: the schema.
         nodes: where its type nodes are, and the classes that each may name. The module of a dotted name is imported.
         from_code: names of constructor arguments that the program gives, not the file.
+        names: where its lists of names are, and the registry that holds what they name.
 
     Returns:
         The options. Their type nodes have been compared with the constructors' signatures.
@@ -73,6 +75,11 @@ def read_options(
         node = attrgetter(key)(options)
         table.follow(node.type, f"{node.prefix}type")
         registry.check(table, node, from_code)
+    for key, table in (names or {}).items():
+        for name in attrgetter(key)(options):
+            table.follow(name, f"{source}: {key}")
+            if name not in table:
+                raise UserError(f"{source}: {key}: {table.explain(name)}")
     return options
 
 

@@ -19,6 +19,7 @@ from twostagealign.data.clips.sc_burst import SCBurst
 from twostagealign.data.evaluation_set import EvaluationSet
 from twostagealign.data.stills.stills import StillsInMotion
 from twostagealign.data.training_set import TrainingSet
+from twostagealign.metrics import Metric, Pyiqa, finite_psnr, ssim
 from twostagealign.options.plugins import Registry
 from twostagealign.options.schema import Node
 from twostagealign.runtime.errors import UserError
@@ -39,6 +40,17 @@ DATASETS: Registry[type[TrainingSet]] = Registry(
 )
 EVALUATION_SETS: Registry[type[EvaluationSet]] = Registry(
     "evaluation set", {"ClipSet": ClipSet, "SCBurst": SCBurst}, needs=("open",)
+)
+METRICS: Registry[Metric] = Registry(
+    "metric",
+    {
+        "psnr": finite_psnr,
+        "ssim": ssim,
+        "lpips": Pyiqa("lpips"),
+        "dists": Pyiqa("dists"),
+        "niqe": Pyiqa("niqe", needs_target=False),
+        "brisque": Pyiqa("brisque", needs_target=False),
+    },
 )
 
 T = TypeVar("T")

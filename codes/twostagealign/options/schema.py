@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -69,6 +70,15 @@ class Node:
 
 
 TypeNode = Annotated[Node, BeforeValidator(lambda value: Node.from_yaml(value)), PlainSerializer(Node.node)]
+
+
+def _no_repetition(names: list[str]) -> list[str]:
+    if len(set(names)) < len(names):
+        raise ValueError(f"found {quote(names)}, expected each name once")
+    return names
+
+
+MetricNames = Annotated[list[str], Field(min_length=1), AfterValidator(_no_repetition)]
 
 
 class Section(BaseModel):
@@ -204,6 +214,14 @@ class ValidationOptions(Section):
     noise: Literal["high", "low"] = "high"  # level of the test protocol
     pictures: CountOrZero = 2  # how many bursts are drawn
     search_window: SearchWindow = 48
+    metrics: MetricNames = ["psnr", "ssim"]  # names in options.registry.METRICS, or dotted names
+
+    @field_validator("metrics")
+    @classmethod
+    def _with_psnr(cls, metrics: list[str]) -> list[str]:
+        if "psnr" not in metrics:
+            raise ValueError("psnr is missing, by which the best checkpoint is chosen")
+        return metrics
 
 
 class LoggerOptions(Section):

@@ -9,15 +9,12 @@ import numpy as np
 from torch import Tensor
 
 from twostagealign.isp import Camera, process, tone_curve
-from twostagealign.metrics import psnr, ssim
-
-HIGHEST_PSNR = 100.0
-"""PSNR of equal pictures, dB. With infinity, one black frame would make every mean infinite."""
+from twostagealign.metrics import finite_psnr, ssim
 
 
 @dataclass(frozen=True)
 class Quality:
-    """Agreement of a picture with its ground truth in sRGB: PSNR in dB, at most `HIGHEST_PSNR`, and SSIM."""
+    """Agreement of a picture with its ground truth in sRGB: PSNR in dB, see `finite_psnr`, and SSIM."""
 
     psnr: float
     ssim: float
@@ -40,7 +37,7 @@ def measure(srgb: Tensor, target: Tensor) -> Quality:
         srgb: developed picture, (3, h, w), in [0, 1].
         target: developed ground truth, (3, h, w), in [0, 1].
     """
-    return Quality(min(psnr(srgb, target), HIGHEST_PSNR), ssim(srgb, target))
+    return Quality(finite_psnr(srgb, target), ssim(srgb, target))
 
 
 def to_uint8(srgb: Tensor) -> np.ndarray:

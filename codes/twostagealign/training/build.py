@@ -14,10 +14,11 @@ from twostagealign.archs.frames import check_frames
 from twostagealign.data import PROTOCOL_NOISE, TrainingSet, check_no_overlap
 from twostagealign.data.clips.clip import LEAST_SIDE
 from twostagealign.matching import Matcher, Search
+from twostagealign.metrics import load_metrics
 from twostagealign.models import TwoStageObjective, TwoStageRestorer
 from twostagealign.models.checkpoint import find_checkpoint, load_into
 from twostagealign.options import TrainOptions, dump_options
-from twostagealign.options.registry import DATASETS, FEATURES, NETWORKS, build
+from twostagealign.options.registry import DATASETS, FEATURES, METRICS, NETWORKS, build
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import locate_output
 from twostagealign.runtime.ranks import Ranks
@@ -76,6 +77,7 @@ def build_trainer(
         ranks=ranks,
     )
     search = Search(options.val.search_window, block_matching=window is not None)
+    metrics = load_metrics({name: METRICS[name] for name in options.val.metrics}, device)
     root = locate_output(Path(options.path.experiments_root))
     return Trainer(
         step=step,
@@ -83,7 +85,9 @@ def build_trainer(
         bursts=TrainingBursts(
             training_set, options.seed, train.batch_size, train.accumulate, train.workers, device, ranks
         ),
-        validation=Validation(validation_set, PROTOCOL_NOISE[options.val.noise], search, options.val.pictures),
+        validation=Validation(
+            validation_set, PROTOCOL_NOISE[options.val.noise], search, options.val.pictures, metrics=metrics
+        ),
         experiment=Experiment(root, options.name, options.logger.keep_checkpoints),
         total_iter=train.total_iter,
         validate_every=options.val.every,

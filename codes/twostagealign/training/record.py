@@ -16,6 +16,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from twostagealign.archs import deformable_layers
 from twostagealign.data import read_picture
+from twostagealign.metrics import display_name
 from twostagealign.models.complexity import count_parameters
 from twostagealign.runtime.environment import environment
 from twostagealign.runtime.errors import UserError
@@ -125,13 +126,14 @@ class TrainingRecord(Hooks):
     def on_validation(self, trainer: Trainer, qualities: Sequence[ClipQuality], folder: Path) -> None:
         """Write down a validation."""
         iteration = trainer.progress.iteration
-        psnr, ssim = (statistics.fmean(getattr(quality, name) for quality in qualities) for name in ("psnr", "ssim"))
-        logger.info("iteration %d: validation PSNR %.3f dB, SSIM %.4f", iteration, psnr, ssim)
+        means = _means([quality.measures for quality in qualities])
+        entries = [f"{display_name(name)} {value:.4f}" for name, value in means.items() if name != "psnr"]
+        logger.info("iteration %d: validation %s", iteration, ", ".join([f"PSNR {means['psnr']:.3f} dB", *entries]))
         clips: dict[str, list[float]] = {}
         for quality in qualities:
-            clips.setdefault(f"val_psnr/{quality.clip}", []).append(quality.psnr)
-        means = {name: statistics.fmean(values) for name, values in sorted(clips.items())}
-        self._draw(trainer, {"val/psnr": psnr, "val/ssim": ssim} | means)
+            clips.setdefault(f"val_psnr/{quality.clip}", []).append(quality.measures["psnr"])
+        of_clips = {name: statistics.fmean(values) for name, values in sorted(clips.items())}
+        self._draw(trainer, {f"val/{name}": value for name, value in means.items()} | of_clips)
         if self._writer:
             for path in sorted(folder.glob("*.png")):
                 self._writer.add_image(f"val/{path.stem}", read_picture(path), iteration, dataformats="HWC")

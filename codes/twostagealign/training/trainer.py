@@ -192,7 +192,7 @@ class Trainer:
         qualities = self.validation(copy.deepcopy(average).eval(), folder, self.ranks, lambda: signals)
         if len(qualities) < len(self.validation.bursts):  # cut short
             return
-        psnr = statistics.fmean(quality.psnr for quality in qualities)
+        psnr = statistics.fmean(quality.measures["psnr"] for quality in qualities)
         if math.isnan(psnr):
             raise UserError(f"iteration {progress.iteration}: the validation PSNR is not a number; stopping")
         progress.validated = progress.iteration

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,9 +12,10 @@ from tqdm import tqdm
 from twostagealign.data import ClipInMemory, NoiseLevel, TrainingSet, read_burst, write_picture
 from twostagealign.isp import demosaic
 from twostagealign.matching import Search
+from twostagealign.metrics import NamedMetric, finite_psnr, ssim
 from twostagealign.models import TwoStageRestorer
 from twostagealign.restoration.frame import restore_frame
-from twostagealign.restoration.quality import develop, measure, to_uint8
+from twostagealign.restoration.quality import develop, to_uint8
 from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.ranks import Ranks
 
@@ -26,14 +27,12 @@ class ClipQuality:
     Attributes:
         index: index of the burst in the data set.
         clip: name of the clip or picture that the burst is from.
-        psnr: PSNR, dB.
-        ssim: SSIM.
+        measures: value of each metric; PSNR, in dB, is one of them.
     """
 
     index: int
     clip: str
-    psnr: float
-    ssim: float
+    measures: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,7 @@ class Validation:
         search: where patches are searched.
         pictures: number of bursts that are drawn.
         tiling: tiling of the restoration.
+        metrics: what is measured.
     """
 
     bursts: TrainingSet
@@ -53,6 +53,7 @@ class Validation:
     search: Search
     pictures: int = 0
     tiling: Tiling = field(default_factory=Tiling)
+    metrics: Sequence[NamedMetric] = (NamedMetric("psnr", finite_psnr), NamedMetric("ssim", ssim))
 
     def __call__(
         self,
@@ -85,8 +86,9 @@ class Validation:
             burst = read_burst(clip, clip.references)
             restored = restore_frame(restorer, burst, self.tiling).image
             developed, target = develop(restored, burst.camera), develop(burst.target(), burst.camera)
-            quality = measure(developed, target)
-            found.append(ClipQuality(index, clip.name, quality.psnr, quality.ssim))
+            measures = {metric.name: metric.measure(developed, target) for metric in self.metrics}
+            known = {name: value for name, value in measures.items() if value is not None}
+            found.append(ClipQuality(index, clip.name, known))
             if index < self.pictures:
                 noisy = develop(demosaic(burst.reference.raw()), burst.camera)
                 folder.mkdir(parents=True, exist_ok=True)
