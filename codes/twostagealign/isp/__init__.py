@@ -6,6 +6,7 @@ from twostagealign.isp.cfa import extend_to_rggb, red_position
 from twostagealign.isp.noise import PROTOCOL_LEVELS, add_noise, noise_map, protocol_noise, random_noise_levels
 from twostagealign.isp.noise_estimation import estimate_noise
 from twostagealign.isp.process import apply_gains, compress_gamma, process, tone_curve
+from twostagealign.isp.rendering import Tone, automatic_stops, fade_highlights, render
 from twostagealign.isp.unprocess import apply_matrix, expand_gamma, invert_gains, invert_tone_curve, unprocess
 from twostagealign.isp.white_point import ILLUMINANTS, neutral_of_white
 
@@ -15,14 +16,17 @@ __all__ = [
     "PROTOCOL_LEVELS",
     "Camera",
     "CfaOrder",
+    "Tone",
     "add_noise",
     "apply_gains",
     "apply_matrix",
+    "automatic_stops",
     "compress_gamma",
     "demosaic",
     "estimate_noise",
     "expand_gamma",
     "extend_to_rggb",
+    "fade_highlights",
     "invert_gains",
     "invert_tone_curve",
     "join_cameras",
@@ -36,6 +40,7 @@ __all__ = [
     "random_camera",
     "random_noise_levels",
     "red_position",
+    "render",
     "rgb2cam_from_xyz2cam",
     "tone_curve",
     "unmosaic",
