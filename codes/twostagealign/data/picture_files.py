@@ -1,0 +1,92 @@
+"""Picture files for people: sRGB with its ICC profile and EXIF, as PNG, TIFF or JPEG."""
+
+import io
+import struct
+import zlib
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tifffile
+from PIL import Image, ImageCms
+
+from twostagealign.data.exif import SOFTWARE, Exif
+from twostagealign.data.pictures import encode_picture
+from twostagealign.runtime.files import write_atomically
+
+PictureFormat = Literal["png", "png16", "tiff", "jpeg"]
+
+SUFFIXES: dict[PictureFormat, str] = {"png": ".png", "png16": ".png", "tiff": ".tif", "jpeg": ".jpg"}
+"""Suffix of the files of each format."""
+
+DEEP: tuple[PictureFormat, ...] = ("png16", "tiff")
+"""Formats of 16 bits; the others have 8."""
+
+_JPEG_QUALITY = 95
+_PNG_HEADER = 33  # bytes of the signature and the chunk IHDR
+
+
+def write_picture_file(path: Path, picture: np.ndarray, format: PictureFormat, exif: Exif | None = None) -> None:
+    """Write an upright sRGB picture with its ICC profile, atomically.
+
+    Args:
+        path: file to write; an existing one is replaced.
+        picture: sRGB, (height, width, 3), uint16 for the formats in `DEEP`, uint8 for the others.
+        format: file format.
+        exif: EXIF to write; None: only the name of this program, where the format has a place for it.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    if format == "tiff":
+        write_atomically(path, lambda temporary: _write_tiff(temporary, picture, exif))
+    else:
+        content = encode_jpeg(picture, exif) if format == "jpeg" else _encode_png(picture, exif)
+        write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
+@cache
+def srgb_profile() -> bytes:
+    """Return the ICC profile of sRGB, made by LittleCMS; always the same bytes."""
+    content = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    content[24:36] = struct.pack(">6H", 1999, 10, 18, 0, 0, 0)  # the date when it was made: that of the standard
+    return bytes(content)
+
+
+def _encode_png(picture: np.ndarray, exif: Exif | None) -> bytes:
+    encoded = encode_picture(picture)
+    chunks = _chunk(b"iCCP", b"sRGB\0\0" + zlib.compress(srgb_profile()))
+    if exif:
+        chunks += _chunk(b"eXIf", exif.encode(picture.shape[:2]))
+    return encoded[:_PNG_HEADER] + chunks + encoded[_PNG_HEADER:]
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    """Source: W3C, "Portable Network Graphics (PNG) Specification (Third Edition)", section 5.3."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def encode_jpeg(picture: np.ndarray, exif: Exif | None = None) -> bytes:
+    """Encode a JPEG file in high quality: sRGB (height, width, 3) uint8, with its ICC profile."""
+    buffer = io.BytesIO()
+    block = b"Exif\0\0" + exif.encode(picture.shape[:2]) if exif else b""
+    Image.fromarray(picture).save(
+        buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0, icc_profile=srgb_profile(), exif=block
+    )
+    return buffer.getvalue()
+
+
+def _write_tiff(path: Path, picture: np.ndarray, exif: Exif | None) -> None:
+    with tifffile.TiffWriter(path) as file:
+        file.write(
+            picture,
+            photometric="rgb",
+            planarconfig="contig",
+            metadata=None,
+            software=SOFTWARE,
+            iccprofile=srgb_profile(),
+            resolution=(72, 72),
+            resolutionunit="inch",
+            extratags=exif.begin(file) if exif else (),
+        )
