@@ -33,7 +33,10 @@ def test_api_page(folder: Path) -> None:
     result = doctest.DocTestRunner(verbose=False).run(page, out=report.append)
     assert result.attempted > 20
     assert not result.failed, "".join(report)
-    assert {path.name for path in folder.iterdir()} == {"burst", "restored.png", "restored.tif", "restored.dng"}
+    assert {path.name for path in folder.iterdir()} == {
+        "burst",
+        *(f"restored.{suffix}" for suffix in ("png", "tif", "jpg", "dng")),
+    }
 
 
 def test_readme(folder: Path) -> None:

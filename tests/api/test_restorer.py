@@ -1,6 +1,7 @@
 """Loading, restoring, saving and measuring through the public interface."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -73,7 +74,7 @@ def test_progress_ends_at_the_number_of_patches(restorer: tsa.Restorer, pictures
 
 
 def test_saved_pictures(result: tsa.Result, tmp_path: Path) -> None:
-    for suffix in ("png", "tif", "TIFF", "dng"):
+    for suffix in ("png", "tif", "TIFF", "jpg", "dng"):
         result.save(tmp_path / f"picture.{suffix}")
     assert np.array_equal(read(tmp_path / "picture.png"), result.srgb)
     deep = read(tmp_path / "picture.tif")
@@ -83,12 +84,60 @@ def test_saved_pictures(result: tsa.Result, tmp_path: Path) -> None:
     with rawpy.imread(str(tmp_path / "picture.dng")) as raw:
         stored = raw.raw_image_visible[..., :3].copy()
     assert np.abs(stored / 65535 - result.linear.clip(0, 1)).max() < 1e-5
-    assert (tmp_path / "picture.png").read_bytes() == result._repr_png_()
+    assert np.abs(read(tmp_path / "picture.jpg").astype(int) - result.srgb).mean() < 4
+    (tmp_path / "shown.png").write_bytes(result._repr_png_())
+    assert np.array_equal(read(tmp_path / "shown.png"), result.srgb)
+
+
+def test_saved_brightness_tone_and_bits(result: tsa.Result, tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    result.save(path, brightness=1, tone="none", bits=16)
+    bright = read(path)
+    assert np.array_equal(bright, result.render(1.0, "none", 16))
+    result.save(path, tone="none", bits=16)
+    plain = read(path)
+    middle = (plain > 2000) & (bright < 65535)
+    linear = [((picture / 65535 + 0.055) / 1.055) ** 2.4 for picture in (plain, bright)]  # IEC 61966-2-1, above 0.04
+    assert np.median(linear[1][middle] / linear[0][middle]) == pytest.approx(2, rel=1e-2)
+    dark = replace(result, linear=result.linear / 8)
+    assert dark.render("auto").mean() > 2 * dark.render().mean()
+
+
+def test_simulated_and_raw_pictures_have_their_usual_tone(restorer: tsa.Restorer, result: tsa.Result, tmp_path) -> None:
+    assert np.array_equal(result.srgb, result.render(tone="paper"))
+    mosaics = torch.rand(1, 16, 16, generator=torch.Generator().manual_seed(0)).numpy()
+    noise = tsa.NoiseLevel("camera", 1e-3, 1e-2)
+    raw = restorer.restore(tsa.burst_from_arrays(mosaics, tsa.CameraProfile.of_protocol(), noise=noise), TILING)
+    assert np.array_equal(raw.srgb, raw.render(tone="curve"))
+    assert not np.array_equal(raw.srgb, raw.render(tone="paper"))
+
+
+def test_a_saved_mosaic(result: tsa.Result, tmp_path: Path) -> None:
+    result.save(tmp_path / "picture.dng", dng="cfa")
+    with rawpy.imread(str(tmp_path / "picture.dng")) as raw:
+        found = raw.raw_image_visible[::2, ::2] / 65535
+    assert np.abs(found - result.linear[::2, ::2, 0].clip(0, 1)).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("a.png", {"bits": 12}, "bits: found 12, expected 8 or 16 for .png"),
+        ("a.jpg", {"bits": 16}, "bits: found 16, expected 8 for .jpg"),
+        ("a.png", {"tone": "film"}, "tone: found 'film', expected one of none, curve, paper"),
+        ("a.png", {"brightness": 11}, "brightness: found 11, expected -10 to 10 EV, or 'auto'"),
+        ("a.dng", {"dng": "raw"}, "dng: found 'raw', expected one of linear, cfa"),
+    ],
+)
+def test_wrong_arguments_of_save(result: tsa.Result, tmp_path: Path, name, arguments, message) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        result.save(tmp_path / name, **arguments)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_picture_is_not_saved_as_something_else(result: tsa.Result, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"^path: found '.*picture\.jpg', expected a name that ends in \.png, "):
-        result.save(str(tmp_path / "picture.jpg"))
+    with pytest.raises(ValueError, match=r"^path: found '.*picture\.gif', expected a name that ends in \.png, "):
+        result.save(str(tmp_path / "picture.gif"))
     with pytest.raises(tsa.UserError, match="cannot be written"):
         result.save(tmp_path / "none" / "picture.dng")
     assert not list(tmp_path.iterdir())

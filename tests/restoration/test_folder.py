@@ -31,6 +31,7 @@ from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import open_restorer, save_weights
 from twostagealign.restoration.folder import Request, open_input, restoration_table, restore_folder, restore_sequence
 from twostagealign.restoration.frame import restore_frame
+from twostagealign.restoration.outputs import Outputs
 from twostagealign.restoration.quality import develop, measure, to_uint8
 from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.errors import UserError
@@ -92,12 +93,12 @@ def restore_by_demosaicing(clip, make_restorer, tmp_path):
     trained = make_restorer()
     restorer = TwoStageRestorer(DemosaicNet(), trained.features, trained.matcher).eval()
 
-    def run(input: Path = clip, output: str = "out", simulate: str | None = None, linear: bool = False) -> list[dict]:
+    def run(input: Path = clip, output: str = "out", simulate: str | None = None, **outputs) -> list[dict]:
         sequence = open_input(input, simulate)
         count = len(sequence.frames)
         window = frame_window(count // 2, count, min(5, count))
         (tmp_path / output).mkdir()
-        return restore_sequence(restorer, sequence, [window], tmp_path / output, TILING, linear)
+        return restore_sequence(restorer, sequence, [window], tmp_path / output, TILING, Outputs(**outputs))
 
     return run
 
@@ -201,7 +202,7 @@ class TestSimulated:
         assert read(tmp_path / "out" / "1.png").shape == (20, 26, 3)
 
     def test_linear_pictures_have_16_bits(self, restore, tmp_path) -> None:
-        restore(simulate="low", linear=True)
+        restore(simulate="low", outputs=Outputs(linear=True))
         assert names(tmp_path / "out") == ["003.png", "003_linear.png", "metrics.json"]
         linear = read(tmp_path / "out" / "003_linear.png")
         assert linear.dtype == np.uint16
@@ -285,7 +286,7 @@ class TestRaw:
         self, restore_by_demosaicing, tmp_path, cfa, height, width
     ) -> None:
         truth = raw_folder(tmp_path / "raw", cfa, height, width)
-        assert restore_by_demosaicing(tmp_path / "raw", linear=True) == []
+        assert restore_by_demosaicing(tmp_path / "raw", tone="paper", linear=True) == []
         assert names(tmp_path / "out") == ["0001.png", "0001_linear.png"]  # no truth, no measures
         found = read(tmp_path / "out" / "0001.png")
         assert found.shape == read(tmp_path / "out" / "0001_linear.png").shape == (height, width, 3)
@@ -322,7 +323,7 @@ class TestRaw:
 
     def test_a_single_mosaic_is_restored_alone_with_a_hint(self, restore_by_demosaicing, tmp_path, caplog) -> None:
         truth = raw_folder(tmp_path / "raw", "GRBG", 40, 48)
-        restore_by_demosaicing(tmp_path / "raw" / "0001.png")
+        restore_by_demosaicing(tmp_path / "raw" / "0001.png", tone="paper")
         assert names(tmp_path / "out") == ["0001.png"]
         assert psnr_of(read(tmp_path / "out" / "0001.png"), truth) > 30
         assert "restored from this frame alone" in caplog.text

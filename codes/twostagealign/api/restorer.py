@@ -10,11 +10,13 @@ from torch import Tensor
 
 from twostagealign.api.bursts import RawBurst
 from twostagealign.api.result import Result
+from twostagealign.isp import fade_highlights
 from twostagealign.matching import Search
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import find_checkpoint, open_restorer
 from twostagealign.restoration.frame import restore_strips
-from twostagealign.restoration.quality import develop, measure, to_uint8
+from twostagealign.restoration.outputs import Rendering, default_tone
+from twostagealign.restoration.quality import develop, measure
 from twostagealign.restoration.tiling import Tiling, count_tiles
 from twostagealign.runtime.device import pick_device, pick_dtype
 from twostagealign.runtime.errors import UserError
@@ -70,6 +72,7 @@ class Restorer:
             raise ValueError(f"tiling: found {type(tiling).__name__}, expected a Tiling")
         tiling = tiling or Tiling()
         frames = burst.frames
+        rendering = Rendering(default_tone(frames), burst.source.metadata(burst.reference).exposure.baseline)
         strips: list[np.ndarray] = []
         pictures: list[np.ndarray] = []
         colours: list[Tensor] = []
@@ -77,11 +80,12 @@ class Restorer:
         def take(strip: Tensor) -> None:
             if not strip.isfinite().all():
                 raise UserError(f"{self.name}: the network's result is not finite; use another checkpoint or dtype")
-            srgb = develop(strip, frames.camera)
-            strips.append(strip.float().permute(1, 2, 0).numpy())
-            pictures.append(to_uint8(srgb))
             if frames.has_target:
-                colours.append(srgb)
+                colours.append(develop(strip, frames.camera))
+            else:
+                strip = fade_highlights(strip.float(), frames.camera)
+            pictures.append(rendering.pixels(strip, frames.camera))
+            strips.append(strip.float().permute(1, 2, 0).numpy())
 
         done, total = 0, count_tiles(frames.size, tiling)
 
@@ -99,7 +103,9 @@ class Restorer:
             linear=np.ascontiguousarray(burst.source.finish(np.concatenate(strips), burst.reference)),
             shifts=matches.shifts.unflatten(0, (rows, -1)).numpy(),
             window=burst.window,
-            camera=frames.camera,
+            metadata=burst.source.metadata(burst.reference),
+            default_tone=rendering.tone,
+            settings=f"{len(burst)} frames, checkpoint {self.name}, {tiling}",
             quality=None if truth is None else measure(torch.cat(colours, dim=1), truth),
         )
 

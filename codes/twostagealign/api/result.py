@@ -1,17 +1,30 @@
 """A restored picture."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from twostagealign.data.camera.dng_file import write_linear_dng
+from twostagealign.data.camera.dng_file import DngLayout, write_dng
+from twostagealign.data.exif import exif_of
+from twostagealign.data.metadata import FrameMetadata
+from twostagealign.data.picture_files import PictureFormat, write_picture_file
 from twostagealign.data.pictures import encode_picture
-from twostagealign.isp import Camera, tone_curve
-from twostagealign.restoration.quality import Quality, develop
-from twostagealign.runtime.files import write_atomically
+from twostagealign.isp import Camera, Tone, automatic_stops
+from twostagealign.restoration.outputs import Rendering, remaining_noise
+from twostagealign.restoration.quality import Quality
+
+_FORMATS: dict[str, dict[int, PictureFormat]] = {
+    ".png": {8: "png", 16: "png16"},
+    ".tif": {16: "tiff"},
+    ".tiff": {16: "tiff"},
+    ".jpg": {8: "jpeg"},
+    ".jpeg": {8: "jpeg"},
+}
+_DNG = ".dng"
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,13 +32,15 @@ class Result:
     """A restored picture. A notebook shows it.
 
     Attributes:
-        srgb: sRGB with the tone curve, (height, width, 3) uint8, upright.
+        srgb: sRGB with the usual tone curve, (height, width, 3) uint8, upright.
         linear: linear camera RGB before white balance, (height, width, 3) float32, upright; 1 is the white level. Not
             clamped: noise and ringing can leave values slightly outside [0, 1].
         shifts: displacement [y, x] of every patch's match in every frame, raw pixels, (rows, columns, N, 2) int64, in
             the orientation in which the sensor recorded the frames.
         window: index of each of the N frames in the burst's source, in the order of `shifts`.
-        camera: colour metadata, a batch of one.
+        metadata: what is known about the restored frame: colours, noise, exposure, EXIF.
+        default_tone: tone curve of `srgb`: that of the paper for simulated bursts, a gentler one for those of a camera.
+        settings: how the picture was restored, in words.
         quality: PSNR and SSIM by the test protocol, where the truth is known; otherwise None. They are computed without
             the tone curve, as in the paper.
     """
@@ -34,7 +49,9 @@ class Result:
     linear: np.ndarray
     shifts: np.ndarray
     window: tuple[int, ...]
-    camera: Camera
+    metadata: FrameMetadata
+    default_tone: Tone
+    settings: str
     quality: Quality | None
 
     @property
@@ -42,42 +59,91 @@ class Result:
         """Index of the restored frame in the burst's source."""
         return self.window[len(self.window) // 2]
 
-    def save(self, path: str | Path) -> None:
-        """Write the picture in the format that the file's suffix names.
+    @property
+    def camera(self) -> Camera:
+        """Colour metadata, a batch of one."""
+        return self.metadata.camera
 
-        - `.png`: sRGB with the tone curve, 8 bits, the pixels of `srgb`.
-        - `.tif`, `.tiff`: sRGB with the tone curve, 16 bits.
-        - `.dng`: linear DNG, camera RGB, 16 bits, with white balance and colour matrix, for a raw converter.
+    def render(self, brightness: float | Literal["auto"] = 0.0, tone: Tone | None = None, bits: int = 8) -> np.ndarray:
+        """Render the picture as sRGB.
+
+        Args:
+            brightness: exposure correction, EV, from -10 to 10; "auto": what gives the picture a medium brightness.
+            tone: "none" for plain sRGB, "curve" for a gentle tone curve, "paper" for the steep one of the paper's
+                pictures; None: `default_tone`.
+            bits: 8 or 16.
+
+        Returns:
+            Picture, (height, width, 3), uint8 or uint16.
+
+        Raises:
+            ValueError: an argument is not as above.
+        """
+        if bits not in (8, 16):
+            raise ValueError(f"bits: found {bits!r}, expected 8 or 16")
+        if tone is not None and tone not in get_args(Tone):
+            raise ValueError(f"tone: found {tone!r}, expected one of {', '.join(get_args(Tone))}")
+        linear = torch.from_numpy(self.linear).permute(2, 0, 1)
+        stops = self._stops(linear, brightness)
+        return Rendering(tone or self.default_tone, stops, deep=bits == 16).pixels(linear, self.camera)
+
+    def save(
+        self,
+        path: str | Path,
+        brightness: float | Literal["auto"] = 0.0,
+        tone: Tone | None = None,
+        bits: int | None = None,
+        dng: DngLayout = "linear",
+        keep_position: bool = False,
+    ) -> None:
+        """Write the picture in the format that the file's suffix names, with EXIF of the restored frame.
+
+        - `.png`: sRGB, 8 or 16 bits; by default the pixels of `srgb`.
+        - `.tif`, `.tiff`: sRGB, 16 bits.
+        - `.jpg`, `.jpeg`: sRGB, 8 bits.
+        - `.dng`: camera RGB, 16 bits, with white balance and colour matrix, for a raw converter.
 
         Args:
             path: file to write; an existing one is replaced.
+            brightness: exposure correction of the sRGB picture, EV, or "auto"; see `render`.
+            tone: tone curve of the sRGB picture; see `render`.
+            bits: bits of each sample; None: 8 where the format has them, otherwise 16.
+            dng: what a DNG holds: "linear", all colours of every pixel, or "cfa", an RGGB mosaic of them.
+            keep_position: whether the file keeps the position where the picture was taken.
 
         Raises:
-            ValueError: the name ends in none of these suffixes.
+            ValueError: the name ends in none of these suffixes, or an argument is not as above.
             UserError: the file cannot be written.
         """
         path = Path(path)
-        writers: dict[str, Callable[[Path], object]] = {
-            ".png": self._write_png,
-            ".tif": self._write_tiff,
-            ".tiff": self._write_tiff,
-            ".dng": self._write_dng,
-        }
-        write = writers.get(path.suffix.lower())
-        if write is None:
-            raise ValueError(f"path: found {str(path)!r}, expected a name that ends in {', '.join(writers)}")
-        write(path)
+        suffix = path.suffix.lower()
+        if suffix != _DNG and suffix not in _FORMATS:
+            raise ValueError(f"path: found {str(path)!r}, expected a name that ends in {', '.join([*_FORMATS, _DNG])}")
+        depths = _FORMATS.get(suffix, {16: "png16"})
+        if bits is None:
+            bits = min(depths)
+        if bits not in depths:
+            raise ValueError(f"bits: found {bits!r}, expected {' or '.join(map(str, depths))} for {suffix}")
+        if dng not in get_args(DngLayout):
+            raise ValueError(f"dng: found {dng!r}, expected one of {', '.join(get_args(DngLayout))}")
+        if suffix == _DNG:
+            self._write_dng(path, self.render(brightness, tone), dng, keep_position)
+            return
+        picture = self.render(brightness, tone, bits)
+        write_picture_file(path, picture, depths[bits], exif_of(self.metadata, keep_position=keep_position))
 
     def _repr_png_(self) -> bytes:
         return encode_picture(self.srgb)
 
-    def _write_png(self, path: Path) -> None:
-        write_atomically(path, lambda temporary: temporary.write_bytes(encode_picture(self.srgb)))
+    def _write_dng(self, path: Path, preview: np.ndarray, layout: DngLayout, keep_position: bool) -> None:
+        linear = (self.linear.clip(0, 1) * 65535).round().astype(np.uint16)
+        noise = remaining_noise(linear)
+        write_dng(path, linear, self.metadata, preview, layout, noise, self.settings, keep_position)
 
-    def _write_tiff(self, path: Path) -> None:
-        linear = torch.from_numpy(self.linear).permute(2, 0, 1)
-        deep = tone_curve(develop(linear, self.camera)).mul(65535).round().permute(1, 2, 0).numpy().astype(np.uint16)
-        write_atomically(path, lambda temporary: temporary.write_bytes(encode_picture(deep, ".tif")))
-
-    def _write_dng(self, path: Path) -> None:
-        write_linear_dng(path, self.linear, self.camera)
+    def _stops(self, linear: Tensor, brightness: object) -> float:
+        """Exposure correction of `render`, EV."""
+        if brightness == "auto":
+            return automatic_stops(linear, self.camera)
+        if not isinstance(brightness, int | float) or not -10 <= brightness <= 10:
+            raise ValueError(f"brightness: found {brightness!r}, expected -10 to 10 EV, or 'auto'")
+        return brightness + self.metadata.exposure.baseline

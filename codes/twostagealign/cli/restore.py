@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from twostagealign.cli.arguments import Parser, add_import_argument, bounded
+from twostagealign.cli.outputs import add_output_arguments, pop_outputs
 from twostagealign.cli.tiling import add_tiling_arguments, pop_tiling
 from twostagealign.isp import PROTOCOL_LEVELS
 from twostagealign.models.checkpoint import find_checkpoint
@@ -23,16 +24,17 @@ def main() -> None:
     add("--frames", type=bounded(Frames), help="frames that restore one picture (default: 5)")
     add("--reference", type=bounded(CountOrZero), help="frame to restore, from 0 (default: the middle one)")
     add("--sliding", action="store_true", help="restore every frame")
-    add("--linear", action="store_true", help="also write 16-bit linear camera RGB")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     dtypes = ("auto", "float32", "bfloat16", "float16", "float64")
     add("--dtype", choices=dtypes, default="auto", help="of the network; auto: bfloat16 on a GPU made for it")
+    add_output_arguments(parser)
     add_tiling_arguments(parser)
     add_import_argument(parser)
     options = vars(parser.parse_args())
     tiling, search = pop_tiling(options)
+    outputs = pop_outputs(options)
     input, output = options.pop("input"), options.pop("output")
-    result = restore_folder(input, output, Request(tiling=tiling, search=search, **options))
+    result = restore_folder(input, output, Request(outputs=outputs, tiling=tiling, search=search, **options))
     if result:
         print(restoration_table(result))
     print(f"written to {output}")

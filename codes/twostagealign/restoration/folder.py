@@ -21,13 +21,14 @@ from twostagealign.data import (
     open_clip,
     open_raw_folder,
     read_bursts,
-    write_picture,
 )
+from twostagealign.isp import fade_highlights
 from twostagealign.matching import Search
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import open_restorer
 from twostagealign.restoration.frame import restore_strips
-from twostagealign.restoration.quality import develop, measure, to_uint8
+from twostagealign.restoration.outputs import Outputs, Rendering, default_tone, write_outputs
+from twostagealign.restoration.quality import develop, measure
 from twostagealign.restoration.tiling import Tiling, count_tiles
 from twostagealign.runtime.device import pick_device, pick_dtype
 from twostagealign.runtime.errors import UserError
@@ -45,8 +46,8 @@ class Restored:
     """A restored picture.
 
     Attributes:
-        picture: 8-bit sRGB with the tone curve, (2H, 2W, 3).
-        linear: 16-bit linear camera RGB, (2H, 2W, 3), if it was asked for.
+        picture: rendered sRGB, (2H, 2W, 3), uint8 or uint16.
+        linear: linear camera RGB, (2H, 2W, 3) uint16, if it was asked for.
         srgb: what is measured, (3, 2H, 2W) in [0, 1], where the ground truth is known.
     """
 
@@ -59,6 +60,7 @@ def restore_burst(
     restorer: TwoStageRestorer,
     burst: Burst,
     tiling: Tiling,
+    rendering: Rendering | None = None,
     linear: bool = False,
     progress: Callable[[int], object] = lambda tiles: None,
 ) -> Restored:
@@ -68,12 +70,14 @@ def restore_burst(
         restorer: in evaluation mode, on the device to work on.
         burst: what to restore.
         tiling: sizes.
+        rendering: how the picture is rendered; None: with the usual tone, in 8 bits.
         linear: whether linear RGB is asked for.
         progress: called with the number of patches just finished.
 
     Raises:
         FloatingPointError: the result is not finite.
     """
+    rendering = rendering or Rendering(default_tone(burst))
     pictures: list[np.ndarray] = []
     levels: list[np.ndarray] = []
     colours: list[Tensor] = []
@@ -82,12 +86,13 @@ def restore_burst(
         if not strip.isfinite().all():
             raise FloatingPointError("the network's result holds infinite values or NaN")
         give_back_memory()  # what the network has left: the strip needs some, too
-        srgb = develop(strip, burst.camera)
-        pictures.append(to_uint8(srgb))
-        if linear:
-            levels.append(strip.clamp(0, 1).mul(65535).round().permute(1, 2, 0).numpy().astype("uint16"))
         if burst.has_target:
-            colours.append(srgb)
+            colours.append(develop(strip, burst.camera))
+        else:
+            strip = fade_highlights(strip.float(), burst.camera)
+        pictures.append(rendering.pixels(strip, burst.camera))
+        if linear:
+            levels.append(strip.clamp(0, 1).mul(65535).round().permute(1, 2, 0).numpy().astype(np.uint16))
         give_back_memory()
 
     restore_strips(restorer, burst, tiling, take, progress)
@@ -109,7 +114,7 @@ class Request:
         frames: length of the window around the reference frame; None: 5, or all frames where there are fewer.
         reference: index of the frame to restore; None: the middle one.
         sliding: restore every frame.
-        linear: also write 16-bit linear pictures.
+        outputs: files that are written of each picture.
         device: auto, cpu or cuda.
         dtype: dtype that the network computes in, see `pick_dtype`; matching stays in float32.
         tiling: sizes of the tiles; by default those of the paper's REDS protocol.
@@ -122,7 +127,7 @@ class Request:
     frames: int | None = None
     reference: int | None = None
     sliding: bool = False
-    linear: bool = False
+    outputs: Outputs = field(default_factory=Outputs)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: str = "auto"
     tiling: Tiling = field(default_factory=Tiling)
@@ -132,8 +137,8 @@ class Request:
 def restore_folder(input: Path, output: Path, request: Request) -> dict[str, Any]:
     """Restore one frame of a folder, or all, and write each picture as soon as it is done.
 
-    Writes NAME.png (8-bit sRGB with the tone curve), on request NAME_linear.png (16-bit linear camera RGB), and, where
-    the ground truth is known, metrics.json.
+    Writes the rendered picture NAME.png, .tif or .jpg, on request NAME_linear.png (16-bit linear camera RGB) and
+    NAME.dng, and, where the ground truth is known, metrics.json.
 
     Args:
         input: folder of raw files, of Bayer mosaics with camera.yml, or of ordinary pictures to simulate; or one such
@@ -158,7 +163,8 @@ def restore_folder(input: Path, output: Path, request: Request) -> dict[str, Any
 
     start = time.perf_counter()
     try:
-        measures = restore_sequence(restorer, sequence, windows, output, request.tiling, request.linear)
+        settings = f"checkpoint {request.checkpoint.stem}, {request.tiling}"
+        measures = restore_sequence(restorer, sequence, windows, output, request.tiling, request.outputs, settings)
     except FloatingPointError as error:
         hint = "use another checkpoint (with --dtype float16: try bfloat16)"
         raise UserError(f"{request.checkpoint}: {error}; {hint}") from error
@@ -210,7 +216,8 @@ def restore_sequence(
     windows: Sequence[Sequence[int]],
     output: Path,
     tiling: Tiling,
-    linear: bool = False,
+    outputs: Outputs | None = None,
+    settings: str = "",
 ) -> list[dict[str, Any]]:
     """Restore bursts of a sequence, and write each picture as soon as it is done.
 
@@ -218,9 +225,10 @@ def restore_sequence(
         restorer: in evaluation mode, on the device to work on.
         sequence: the frames; each one is read once for neighbouring windows.
         windows: for each burst, the indices of its frames.
-        output: folder for NAME.png and, if asked for, NAME_linear.png.
+        output: folder for the files.
         tiling: sizes of the tiles.
-        linear: also write 16-bit linear camera RGB.
+        outputs: files that are written of each picture; None: a PNG.
+        settings: how pictures are restored, for the history in a DNG.
 
     Returns:
         For each burst with ground truth: name, psnr and ssim.
@@ -229,16 +237,22 @@ def restore_sequence(
         UserError: a frame cannot be read or a picture cannot be written.
         FloatingPointError: a result is not finite.
     """
+    outputs = outputs or Outputs()
+    rendering: Rendering | None = None
     measures = []
     total = len(windows) * count_tiles(sequence.size, tiling)
     with tqdm(total=total, unit="tile", desc="restoring", dynamic_ncols=True) as progress:
         for window, burst in zip(windows, read_bursts(sequence, windows), strict=True):
             reference = window[len(window) // 2]
             name = sequence.frames[reference]
-            restored = restore_burst(restorer, burst, tiling, linear, progress.update)
-            write_picture(output / f"{name}.png", sequence.finish(restored.picture, reference))
-            if restored.linear is not None:
-                write_picture(output / f"{name}_linear.png", sequence.finish(restored.linear, reference))
+            metadata = sequence.metadata(reference)
+            if rendering is None or outputs.brightness != "auto":
+                rendering = outputs.rendering(burst, metadata)  # automatic brightness: one for all, against flicker
+            restored = restore_burst(restorer, burst, tiling, rendering, outputs.needs_linear, progress.update)
+            picture = sequence.finish(restored.picture, reference)
+            linear = None if restored.linear is None else sequence.finish(restored.linear, reference)
+            history = f"restored from {', '.join(sequence.frames[index] for index in window)}; {settings}"
+            write_outputs(output, name, picture, linear, metadata, outputs, history)
             if restored.srgb is not None:
                 truth = develop(burst.target(), burst.camera)
                 measures.append({"name": name, **asdict(measure(restored.srgb, truth))})

@@ -39,6 +39,8 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 """Weight of the past in a running average."""
 Scale = Annotated[float, Field(ge=0.01, le=1)]
 """Factor by which a picture is made smaller."""
+Stops = Annotated[float, Field(ge=-10, le=10)]
+"""Exposure correction, EV."""
 Shift = Annotated[float, Field(ge=0, le=4096)]
 """Length in pixels."""
 

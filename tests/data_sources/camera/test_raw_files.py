@@ -23,6 +23,7 @@ from twostagealign.data.pictures import write_picture
 from twostagealign.isp import CFA_ORDERS, rgb2cam_from_xyz2cam
 from twostagealign.matching import Search
 from twostagealign.restoration.folder import Request, restore_folder
+from twostagealign.restoration.outputs import Outputs
 from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.errors import UserError
 
@@ -263,7 +264,9 @@ def test_a_burst_is_restored_as_its_mosaics_are_and_turned(write, mosaics, tmp_p
         ("turned", write(orientation=6)),
         ("stored", write_mosaics(tmp_path / "mosaics", mosaics, "RGGB", (60, 61, 62, 63))),
     ):
-        restore_folder(folder, tmp_path / name, Request(tiny_checkpoint, linear=True, device="cpu", **settings))
+        restore_folder(
+            folder, tmp_path / name, Request(tiny_checkpoint, outputs=Outputs(linear=True), device="cpu", **settings)
+        )
         assert sorted(os.listdir(tmp_path / name)) == ["1.png", "1_linear.png"]
     for name in ("1.png", "1_linear.png"):
         turned, stored = (cv2.imread(str(tmp_path / kind / name), -1).astype(int) for kind in ("turned", "stored"))

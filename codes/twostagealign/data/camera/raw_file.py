@@ -14,7 +14,7 @@ from twostagealign.data.camera.camera_file import check_camera
 from twostagealign.data.camera.libraw import open_raw
 from twostagealign.data.camera.shot_tags import describe_shot
 from twostagealign.data.camera.tiff_tags import Tags, read_tags
-from twostagealign.data.metadata import UNKNOWN_NOISE, Crop, FrameMetadata
+from twostagealign.data.metadata import UNKNOWN_NOISE, Crop, FrameMetadata, TagValue
 from twostagealign.data.shading import Shading
 from twostagealign.isp import CFA_ORDERS, CfaOrder, extend_to_rggb, pack, rgb2cam_from_xyz2cam
 from twostagealign.runtime.errors import UserError
@@ -115,13 +115,17 @@ def open_raw_file(path: Path, camera_file: Path, content: Mapping[str, object]) 
             lens=shot.lens,
             exif=shot.exif,
             gps=tags.gps,
-            colour_tags={tag: tags.main[tag] for tag in dng.COLOUR_TAGS if tag in tags.main},
+            colour_tags=_colour_tags(tags) if sources["rgb2cam"] == "ColorMatrix" else {},
             sources=sources,
             warnings=tuple(warnings),
         ),
         black=None if own_black else black,
         shading=dng.lens_shading(tags, size, crop, cfa) if dng.is_dng(tags) else None,
     )
+
+
+def _colour_tags(tags: Tags) -> dict[int, TagValue]:
+    return {tag: tags.main[tag] for tag in dng.COLOUR_TAGS if tag in tags.main}
 
 
 def _check_pattern(path: Path, raw: "rawpy.RawPy") -> None:
