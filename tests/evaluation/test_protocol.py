@@ -490,6 +490,17 @@ def test_a_metric_of_another_package(tmp_path, make_request, offset) -> None:
     assert columns == ["clip", "frames", *("SSIM", "all", "center", "border"), *(offset, "all", "center", "border")]
 
 
+def test_a_metric_that_gives_no_number(tmp_path, make_request) -> None:
+    @METRICS.register
+    def odd(image: Tensor, target: Tensor) -> float:
+        return float("nan")
+
+    request = make_request(tmp_path, limit=1, clips=["a"])
+    options = request.options.model_copy(update={"metrics": ["odd"]})
+    with pytest.raises(UserError, match=r"^metric odd: found nan, expected a number of at most 1e\+09$"):
+        evaluate(replace(request, options=options))
+
+
 def test_an_output_that_cannot_be_written_is_found_before_the_files_are_read(make_request, tmp_path) -> None:
     clips = write_clips(tmp_path / "data")
     (clips / "a" / "00000025.png").write_bytes(b"nothing")

@@ -10,6 +10,7 @@ from twostagealign.data import Burst, write_picture
 from twostagealign.evaluation.candidates import Candidate
 from twostagealign.evaluation.jobs import Job
 from twostagealign.evaluation.results import (
+    LARGEST,
     FrameResult,
     Memory,
     Pictures,
@@ -78,7 +79,7 @@ def evaluate_frame(
         noisy = develop(demosaic(burst.reference.raw()), clip.camera)
         pictures = _write_pictures(stem, root, noisy, srgb, truth, shifts)
     return FrameResult(
-        **measure_fields({metric.name: metric.measure(srgb, truth) for metric in metrics}),
+        **measure_fields({metric.name: _measure(metric, srgb, truth) for metric in metrics}),
         clip=clip.name,
         frame=job.frame,
         index=job.index,
@@ -88,6 +89,13 @@ def evaluate_frame(
         memory=Memory(**asdict(memory_used(device))),
         pictures=pictures,
     )
+
+
+def _measure(metric: NamedMetric, srgb: Tensor, truth: Tensor | None) -> float | None:
+    value = metric.measure(srgb, truth)
+    if value is not None and not abs(value) <= LARGEST:  # NaN, too
+        raise UserError(f"metric {metric.name}: found {value:g}, expected a number of at most {LARGEST:g}")
+    return value
 
 
 def _write_pictures(

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from twostagealign.metrics import LARGEST
 from twostagealign.runtime.files import read_regular, write_atomically
 from twostagealign.runtime.validation import schema_error
 
@@ -22,6 +21,8 @@ SCHEMA_VERSION: Literal[1] = 1
 
 METRICS = ("psnr", "ssim", "lpips")
 """Metrics with a field of their own in `Measures`."""
+LARGEST = 1e9
+"""Largest absolute value of a further metric; sums of such numbers are finite."""
 PARTS = ("all", "center", "border")
 
 

@@ -1,18 +1,11 @@
 """Metrics that are chosen by name: what they are, getting them ready, measuring with them."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, cast
 
 import torch
 from torch import Tensor
-
-from twostagealign.runtime.errors import UserError
-
-LARGEST = 1e9
-"""Largest absolute value of a metric; sums of such numbers are finite."""
-
 
 _ACRONYMS = ("psnr", "ssim", "lpips", "dists", "niqe", "brisque")
 
@@ -57,17 +50,10 @@ class NamedMetric:
     needs_target: bool = True
 
     def measure(self, image: Tensor, target: Tensor | None) -> float | None:
-        """Measure a picture; see `Metric`. None without a ground truth, if it needs one.
-
-        Raises:
-            UserError: the value is not finite, or too large.
-        """
+        """Measure a picture; see `Metric`. None without a ground truth, if it needs one."""
         if target is None and self.needs_target:
             return None
-        value = float(self.compute(image, image if target is None else target))
-        if not math.isfinite(value) or abs(value) > LARGEST:
-            raise UserError(f"metric {self.name}: found {value:g}, expected a number of at most {LARGEST:g}")
-        return value
+        return float(self.compute(image, image if target is None else target))
 
 
 def load_metrics(metrics: Mapping[str, Metric], device: torch.device) -> list[NamedMetric]:
