@@ -36,7 +36,13 @@ train:
   optimizer: {{lr: 1e-3, features_lr: 1e-3}}
   scheduler: {{periods: [4, 96], restart_weights: [1, 0.5], eta_min: 1e-7}}
   ema_decay: 0.9
-  losses: {{match_supervision: {{weight: 1e3, until: 4}}}}
+  losses:
+  - {{type: Charbonnier, space: linear}}
+  - {{type: Interpolation, space: linear}}
+  - {{type: Charbonnier, space: srgb}}
+  - {{type: Interpolation, space: srgb}}
+  - {{type: MatchSupervision, until: 4}}
+  - {{type: OneHot}}
 val: {{every: 100, pictures: 1, search_window: 16}}
 logger: {{print_every: 2, checkpoint_every: 2, tensorboard: false}}
 """

@@ -11,8 +11,9 @@ import twostagealign
 
 PACKAGE = Path(twostagealign.__file__).parent
 FLOORS = (
-    {"isp", "ops", "losses", "metrics"},
+    {"isp", "ops", "metrics"},
     {"archs", "matching", "data"},
+    {"losses"},
     {"options"},
     {"models"},
     {"restoration"},

@@ -61,7 +61,11 @@ TRAINING: dict[str, Any] = {
         "scheduler": {"periods": [4, 96], "restart_weights": [1, 0.5], "eta_min": 1e-7, "warmup": 0},
         "ema_decay": 0.9,
         "grad_clip": None,
-        "losses": {"match_supervision": {"weight": 1e3, "until": 4, "antialias": True}, "one_hot": 5.6e4},
+        "losses": [
+            {"type": "Charbonnier", "space": "srgb", "weight": 1, "gamma_offset": 0.01},
+            {"type": "MatchSupervision", "weight": 1e3, "until": 4, "antialias": True},
+            {"type": "OneHot", "weight": 5.6e4},
+        ],
     },
     "val": {"every": 100, "noise": "high", "pictures": 0, "search_window": 16},
     "logger": {"print_every": 1, "checkpoint_every": 1, "keep_checkpoints": 2, "tensorboard": False},

@@ -1,16 +1,48 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import convolve
 
 from twostagealign.data import BurstBatch, degrade
+from twostagealign.losses import (
+    Charbonnier,
+    Interpolation,
+    LossInput,
+    LossTerm,
+    MatchSupervision,
+    OneHot,
+    PerFrame,
+)
 from twostagealign.matching import score_candidates, soft_match
-from twostagealign.models import TwoStageObjective
+from twostagealign.models import Objective
+from twostagealign.options.registry import LOSSES, build
+from twostagealign.options.schema import PAPER_LOSSES
+from twostagealign.runtime.errors import UserError
 
 SIZE, SCALE = 8, 4
 ALL = {"linear", "srgb", "interpolation_linear", "interpolation_srgb", "match_supervision", "one_hot"}
+
+
+def make(
+    linear: float = 1,
+    srgb: float = 1,
+    interpolation: float = 1,
+    match_supervision: float = 1e3,
+    one_hot: float = 1e5,
+    offset: float = 0,
+    interpolation_until: int | None = None,
+    **supervision: object,
+) -> Objective:
+    """The paper's terms, or some of them: a weight of 0 leaves a term out."""
+    terms: list[LossTerm] = []
+    for space, weight in (("linear", linear), ("srgb", srgb)):
+        if weight:
+            terms.append(Charbonnier(space, weight, offset))
+            if interpolation:
+                terms.append(Interpolation(space, interpolation * weight, interpolation_until, offset))
+    terms += [MatchSupervision(match_supervision, **supervision)] if match_supervision else []
+    terms += [OneHot(one_hot)] if one_hot else []
+    return Objective(terms)
 
 
 class Step:
@@ -24,7 +56,7 @@ class Step:
         self.prediction = torch.rand(4, 3, 2 * SIZE, 2 * SIZE, generator=draw).requires_grad_()
         self.features = torch.randn(2, 3, 5, 6, 6, generator=draw).requires_grad_()
 
-    def terms(self, objective: TwoStageObjective, iteration: int = 0, picked: slice = slice(None)):
+    def terms(self, objective: Objective, iteration: int = 0, picked: slice = slice(None)):
         """Terms for some of the bursts."""
         burst = BurstBatch(
             **{name: getattr(self.burst, name)[picked] for name in ("lq", "noise_map", "camera", "target", "clean_raw")}
@@ -77,7 +109,7 @@ def edges(target: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("offset", [0.0, 0.01])
 def test_restoration_terms(step, offset) -> None:
-    objective = TwoStageObjective(linear=0.7, srgb=1.3, srgb_gamma_offset=offset, interpolation=0.4)
+    objective = make(linear=0.7, srgb=1.3, offset=offset, interpolation=0.4)
     terms = step.terms(objective)
     main, interpolated = step.prediction.detach().numpy().reshape(2, 2, 3, 2 * SIZE, 2 * SIZE)
     target = cut_targets(step)
@@ -89,7 +121,7 @@ def test_restoration_terms(step, offset) -> None:
 
 
 def test_match_supervision(step) -> None:
-    found = step.terms(TwoStageObjective(match_supervision=10))["match_supervision"].item()
+    found = step.terms(make(match_supervision=10))["match_supervision"].item()
     # Bilinear downsampling by 4 is the mean of the four pixels in the middle of each block.
     raw = step.burst.clean_raw.numpy()
     clean = sum(raw[..., y::4, x::4] for y in (1, 2) for x in (1, 2)) / 4
@@ -109,7 +141,7 @@ def test_match_supervision(step) -> None:
 
 
 def test_one_hot(step) -> None:
-    found = step.terms(TwoStageObjective(one_hot=10))["one_hot"].item()
+    found = step.terms(make(one_hot=10))["one_hot"].item()
     total = 0.0
     for b in range(2):
         for frame in (0, 2):
@@ -119,9 +151,10 @@ def test_one_hot(step) -> None:
 
 
 def test_the_paper_s_weights(step) -> None:
-    terms = step.terms(TwoStageObjective())
+    terms = step.terms(Objective([build(LOSSES, node) for node in PAPER_LOSSES]))
     assert terms.keys() == ALL
-    ones = step.terms(TwoStageObjective(match_supervision=1, one_hot=1))
+    assert all(torch.equal(terms[name], term) for name, term in step.terms(make()).items())
+    ones = step.terms(make(match_supervision=1, one_hot=1))
     ratios = {name: (terms[name] / ones[name]).item() for name in ALL}
     assert ratios == pytest.approx(dict.fromkeys(ALL, 1) | {"match_supervision": 1e3, "one_hot": 1e5})
 
@@ -136,9 +169,9 @@ def test_the_paper_s_weights(step) -> None:
         ("one_hot", {"one_hot"}),
     ],
 )
-def test_a_term_of_weight_zero_is_left_out(step, name, gone) -> None:
-    expected = step.terms(TwoStageObjective())
-    terms = step.terms(replace(TwoStageObjective(), **{name: 0.0}))
+def test_terms_that_are_not_listed(step, name, gone) -> None:
+    expected = step.terms(make())
+    terms = step.terms(make(**{name: 0}))
     assert terms.keys() == ALL - gone
     for kept, value in terms.items():
         assert torch.equal(value, expected[kept])
@@ -148,33 +181,33 @@ def test_a_term_of_weight_zero_is_left_out(step, name, gone) -> None:
     ("until", "iteration", "present"), [(5, 4, True), (5, 5, False), (0, 0, False), (None, 10**9, True)]
 )
 def test_terms_that_end(step, until, iteration, present) -> None:
-    terms = step.terms(TwoStageObjective(match_supervision_until=until), iteration)
+    terms = step.terms(make(until=until), iteration)
     assert terms.keys() == (ALL if present else ALL - {"match_supervision"})
 
-    objective = TwoStageObjective(interpolation_until=until, match_supervision_until=None)
+    objective = make(interpolation_until=until, until=None)
     assert objective.interpolates(iteration) == present
     branch = {"interpolation_linear", "interpolation_srgb"}
     assert step.terms(objective, iteration).keys() == (ALL if present else ALL - branch)
 
 
 def test_the_loss_is_a_mean_over_bursts(step) -> None:
-    both = step.terms(TwoStageObjective())
-    single = [step.terms(TwoStageObjective(), picked=slice(b, b + 1)) for b in range(2)]
+    both = step.terms(make())
+    single = [step.terms(make(), picked=slice(b, b + 1)) for b in range(2)]
     for name in ALL:
         assert both[name].item() == pytest.approx((single[0][name].item() + single[1][name].item()) / 2, rel=1e-5)
         assert single[0][name].item() != pytest.approx(single[1][name].item(), rel=1e-3)
 
 
 def test_a_doubled_batch_has_the_same_loss(step) -> None:
-    expected = step.terms(TwoStageObjective())
+    expected = step.terms(make())
     twice = torch.tensor([0, 1, 0, 1])
-    for name, value in step.terms(TwoStageObjective(), picked=twice).items():
+    for name, value in step.terms(make(), picked=twice).items():
         assert value.item() == pytest.approx(expected[name].item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", sorted(ALL))
 def test_where_the_gradient_of_a_term_goes(step, name) -> None:
-    step.terms(TwoStageObjective())[name].backward()
+    step.terms(make())[name].backward()
     main, interpolated = (0, 0) if step.prediction.grad is None else step.prediction.grad.abs().sum((1, 2, 3)).chunk(2)
     if name in ("match_supervision", "one_hot"):
         reached = step.features.grad.abs().sum((2, 3, 4))
@@ -189,7 +222,7 @@ def test_the_restoration_terms_teach_the_feature_net(make_restorer) -> None:
     """Through the weights of the candidates, with no help of the losses on matching."""
     restorer, step = make_restorer().train(), Step()
     prediction, match = restorer(step.burst.lq, step.burst.noise_map, step.origins, SIZE, 16, 0.1)
-    objective = TwoStageObjective(match_supervision=0, one_hot=0)
+    objective = make(match_supervision=0, one_hot=0)
     terms = objective(prediction, match, step.burst, step.origins, SIZE, SCALE, 0)
     torch.stack(list(terms.values())).sum().backward()
     for name, parameter in restorer.features.named_parameters():
@@ -198,8 +231,7 @@ def test_the_restoration_terms_teach_the_feature_net(make_restorer) -> None:
 
 
 def test_antialiased_supervision_blurs_the_clean_raw_with_a_triangle(step) -> None:
-    objective = TwoStageObjective(0, 0, interpolation=0, one_hot=0, match_supervision_antialias=True)
-    found = step.terms(objective)["match_supervision"]
+    found = step.terms(make(0, 0, one_hot=0, antialias=True))["match_supervision"]
     side = step.burst.clean_raw.shape[-1]
     centres = SCALE * (np.arange(side // SCALE) + 0.5) - 0.5
     triangle = (1 - np.abs(np.arange(side) - centres[:, None]) / SCALE).clip(0)
@@ -208,16 +240,13 @@ def test_antialiased_supervision_blurs_the_clean_raw_with_a_triangle(step) -> No
     scores = score_candidates(clean, step.origins // SCALE, step.match, SIZE // SCALE)
     expected = 1e3 * charbonnier((step.match.scores - scores)[step.match.valid].detach().numpy()) / 2
     assert found.item() == pytest.approx(expected, rel=1e-5)
-    assert (
-        float(step.terms(replace(objective, match_supervision_antialias=False))["match_supervision"].detach())
-        != found.item()
-    )
+    assert float(step.terms(make(0, 0, one_hot=0))["match_supervision"].detach()) != found.item()
 
 
 def test_without_a_match_its_terms_are_left_out(step: Step) -> None:
-    terms = TwoStageObjective()(step.prediction, None, step.burst, step.origins, SIZE, SCALE, 0)
+    terms = make()(step.prediction, None, step.burst, step.origins, SIZE, SCALE, 0)
     assert terms.keys() == ALL - {"match_supervision", "one_hot"}
-    whole = step.terms(TwoStageObjective())
+    whole = step.terms(make())
     for name, term in terms.items():
         assert torch.equal(term, whole[name])
 
@@ -226,7 +255,7 @@ def test_each_frames_own_picture_counts_less_from_iteration_to_iteration(step) -
     """The sum over frames, on both views, in place of an interpolation branch."""
     own = torch.rand(3 * 2, 3, 2 * SIZE, 2 * SIZE, generator=torch.Generator().manual_seed(1))
     prediction = torch.cat((step.prediction[:2], own))
-    objective = TwoStageObjective(linear=0.7, srgb=0, per_frame=100, per_frame_decay=0.5)
+    objective = Objective([Charbonnier("linear", 0.7), PerFrame("linear", 70, decay=0.5)])
     arguments = (prediction, None, step.burst, step.origins, SIZE, SCALE)
     target = cut_targets(step)
     distances = [charbonnier(picture.numpy() - target) for picture in own.split(2)]
@@ -235,3 +264,33 @@ def test_each_frames_own_picture_counts_less_from_iteration_to_iteration(step) -
         assert set(terms) == {"linear", "per_frame_linear"}
         expected = 0.7 * 100 * 0.5**iteration * sum(distances) / 2
         assert terms["per_frame_linear"].item() == pytest.approx(expected, rel=1e-4)
+
+
+class Loss(LossTerm):
+    """A term of another package."""
+
+    weight = 3.0
+
+    @property
+    def name(self) -> str:
+        return "loss"
+
+    def __call__(self, x: LossInput) -> torch.Tensor:
+        assert x.prediction.shape == x.target.shape == (len(x.burst.lq), 3, 2 * SIZE, 2 * SIZE)
+        assert x.iteration == 7
+        return x.prediction.new_ones(()) * len(x.burst.lq)
+
+
+def test_a_term_of_another_package(step) -> None:
+    """Its name does not hide that of the sum, nor that of a term of the same name."""
+    terms = step.terms(Objective([Loss(), Charbonnier("linear"), Loss()]), 7)
+    assert list(terms) == ["loss_2", "linear", "loss_3"]
+    assert terms["loss_2"].item() == terms["loss_3"].item() == 3
+
+
+def test_no_term_that_applies(step) -> None:
+    objective = Objective([OneHot(), Interpolation("linear")])
+    with pytest.raises(
+        UserError, match=r"^train\.losses: no term in iteration 0; network and matching lack what they "
+    ):
+        objective(step.prediction[:2], None, step.burst, step.origins, SIZE, SCALE, 0)

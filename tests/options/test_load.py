@@ -46,15 +46,15 @@ def test_values_and_defaults(experiment: Path) -> None:
     options = load_options(experiment)
     assert options.train.scheduler.eta_min == 1e-7
     assert options.train.optimizer.betas == (0.9, 0.99)
-    assert options.train.losses.match_supervision.until == 200_000
+    paper = ["Charbonnier", "Interpolation", "Charbonnier", "Interpolation", "MatchSupervision", "OneHot"]
+    assert [term.type for term in options.train.losses] == paper
     assert (options.matching.search_window, options.val.search_window) == (64, 48)
     assert options.network.node() == {"type": "TwoStageNet", "nf": 16}
 
 
 def test_section_given_in_part_keeps_the_other_defaults(experiment: Path) -> None:
-    losses = load_options(experiment, ["train:losses={match_supervision: {weight: 1}}"]).train.losses
-    assert (losses.match_supervision.weight, losses.match_supervision.until) == (1, 200_000)
-    assert losses.one_hot == 1e5
+    optimizer = load_options(experiment, ["train:optimizer={lr: 2e-4}"]).train.optimizer
+    assert (optimizer.lr, optimizer.features_lr, optimizer.betas) == (2e-4, 1e-5, (0.9, 0.99))
 
 
 @pytest.mark.parametrize(
@@ -63,9 +63,23 @@ def test_section_given_in_part_keeps_the_other_defaults(experiment: Path) -> Non
         ("train:total_itr=5", "train.total_itr: unknown key, expected one of total_iter, .*'total_iter'?)"),
         ("trian:total_iter=5", "trian: unknown key, expected one of name, .*(did you mean 'train'?)"),
         (
-            "train:losses:match_supervision:untl=2",
-            "train.losses.match_supervision.untl: .*(did you mean 'until'?)",
+            "train:losses=[{type: OneHot}, {type: MatchSupervision, untl: 2}]",
+            "train.losses.1.untl: unknown argument of MatchSupervision, .*(did you mean 'until'?)",
         ),
+        ("train:losses=[{type: OneHt}]", "train.losses.0.type: found 'OneHt', expected one of .*'OneHot'?)"),
+        (
+            "train:losses=[{type: OneHot, weight: 0}]",
+            "train.losses.0.weight: found 0, expected a number greater than 0",
+        ),
+        ("train:losses=[3]", "train.losses.0: found 3, expected {type: Name, argument: value, ...}"),
+        ("train:losses=[]", "train.losses: found [], expected at least 1 entries"),
+        (
+            "train:losses={linear: 1}",
+            "train.losses: found a mapping of weights, expected a list of terms, .*former key",
+        ),
+        ("val:metrics=[psnr, ssmi]", "val.metrics: found 'ssmi', expected one of psnr, ssim, .*(did you mean 'ssim'?)"),
+        ("val:metrics=[ssim]", "val.metrics: psnr is missing, by which the best checkpoint is chosen"),
+        ("val:metrics=[psnr, psnr]", "val.metrics: found ['psnr', 'psnr'], expected each name once"),
         ("train:total_iter='5'", "train.total_iter: found '5', expected an integer"),
         ("train:total_iter=500.0", "train.total_iter: found 500.0, expected an integer"),
         ("train:total_iter=true", "train.total_iter: found True, expected an integer"),
@@ -289,7 +303,7 @@ def test_dump_then_load_gives_the_same(
     values = load_options(path).model_dump()
     values |= {"name": name, "path": {"pretrained": pretrained}}
     values["train"]["optimizer"]["lr"] = rate
-    values["train"]["losses"]["match_supervision"]["until"] = until
+    values["train"]["losses"] = [{"type": "MatchSupervision", "until": until}]
     options = TrainOptions.model_validate(values)
     path.write_text(dump_options(options), encoding="utf-8")
     assert load_options(path) == options

@@ -6,6 +6,7 @@ from twostagealign.options import load_options
 from twostagealign.runtime.errors import UserError
 from twostagealign.training.build import build_trainer
 
+PER_FRAME = "train:losses=[{type: Charbonnier, space: linear}, {type: PerFrame, space: srgb}]"
 QUICK = ["train:total_iter=2", "logger:checkpoint_every=2", "matching:search_window=null", "train:batch_size=1"]
 
 
@@ -14,7 +15,7 @@ QUICK = ["train:total_iter=2", "logger:checkpoint_every=2", "matching:search_win
     [
         ["network={type: GCPNet, nf: 8, groups: 4, frames: 3}"],
         ["network={type: EDVR, nf: 8, groups: 4, frames: 3}", "matching:search_window=16"],
-        ["network={type: KPN, nf: 8, frames: 3, per_frame: true}", "train:losses:per_frame={weight: 100}"],
+        ["network={type: KPN, nf: 8, frames: 3, per_frame: true}", PER_FRAME],
     ],
 )
 def test_a_short_training(tiny_experiment, options: list[str]) -> None:
@@ -35,11 +36,11 @@ def test_a_short_training(tiny_experiment, options: list[str]) -> None:
         ),
         (
             ["network={type: KPN, nf: 8, frames: 3, per_frame: true}"],
-            "network.per_frame: needs a weight above 0 in train.losses.per_frame",
+            "network.per_frame: needs a term PerFrame in train.losses",
         ),
         (
-            ["network={type: KPN, nf: 8, frames: 3}", "train:losses:per_frame={weight: 100}"],
-            "train.losses.per_frame: needs a network with per_frame: true (KPN); set the weight to 0",
+            ["network={type: KPN, nf: 8, frames: 3}", PER_FRAME],
+            "train.losses: PerFrame needs a network with per_frame: true (KPN); remove the term",
         ),
     ],
 )

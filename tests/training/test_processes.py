@@ -55,7 +55,10 @@ COMMON += ["train:optimizer={lr: 1e-4, features_lr: 1e-5}"]  # the usual ones: l
 
 IDLE = {
     "always": ["matching:search_window=null"],
-    "after_a_step": ["matching:refine=true", "train:losses={one_hot: 0, match_supervision: {until: 1}}"],
+    "after_a_step": [
+        "matching:refine=true",
+        "train:losses=[{type: Charbonnier, space: linear}, {type: MatchSupervision, until: 1}]",
+    ],
 }
 """When the feature net has nothing to learn -> options."""
 NETWORKS = {

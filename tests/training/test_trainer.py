@@ -388,7 +388,9 @@ class TestSteps:
         def prepare(trainer: Trainer) -> None:
             trainer.restorer.register_forward_pre_hook(note)
 
-        losses = ["train:losses:interpolation={until: 1}", "train:losses:match_supervision={until: 2}"]
+        spaces = ("linear", "srgb")
+        terms = [f"{{type: Charbonnier, space: {s}}}, {{type: Interpolation, space: {s}, until: 1}}" for s in spaces]
+        losses = [f"train:losses=[{', '.join([*terms, '{type: MatchSupervision, until: 2}'])}]"]
         matching = ["matching:temperature=0.5", "matching:final_temperature=0.25", "matching:final_temperature_from=2"]
         run = train("tiny", "train:total_iter=3", "logger:print_every=1", *losses, *matching, prepare=prepare)
         assert temperatures == [0.5, 0.5, 0.25]
@@ -471,8 +473,8 @@ class TestSteps:
         models = last_state(run)["model"], last_state(before)["model"]
         changed = {name.split(".")[0] for name in models[0] if not torch.equal(models[0][name], models[1][name])}
         assert changed == {"network"}
-        losses = "train:losses={linear: 0, srgb: 0}"
-        assert "no weight is above 0" in message_of(train, "none", "matching:search_window=null", losses)
+        losses = "train:losses=[{type: OneHot}]"
+        assert "no term counts" in message_of(train, "none", "matching:search_window=null", losses)
 
     def test_patches_off_the_centre(self, train) -> None:
         """From the iteration on that is named; a resumed run draws the same."""
@@ -510,7 +512,7 @@ class TestSteps:
             trainer.restorer.register_forward_pre_hook(lambda _, arguments: bursts.append(arguments[0]))
             trainer.restorer.network.register_forward_pre_hook(lambda _, arguments: patches.append(arguments[0]))
 
-        ending = "train:losses={one_hot: 0, match_supervision: {until: 1}}"
+        ending = "train:losses=[{type: Charbonnier, space: linear}, {type: MatchSupervision, until: 1}]"
         options = ["matching:refine=true", "train:total_iter=2", "logger:checkpoint_every=1", ending]
         run = train("tiny", *options, hooks=[Validated()], prepare=prepare)
         # The network sees cut patches instead of blends, and not only those on the grid of the features.
@@ -727,9 +729,8 @@ class TestMistakes:
         assert not (tmp_path / "experiments").exists()
 
     def test_a_loss_that_ends_before_the_run_does(self, train) -> None:
-        losses = "train:losses={linear: 0, srgb: 0, one_hot: 0, match_supervision: {until: 5}}"
-        expected = "train.losses: no weight is above 0 up to train.total_iter; give one"
-        assert message_of(train, "tiny", losses) == expected
+        expected = "train.losses: no term counts up to train.total_iter; add one"
+        assert message_of(train, "tiny", "train:losses=[{type: MatchSupervision, until: 5}]") == expected
 
     @pytest.mark.parametrize(
         ("override", "message"),
@@ -738,8 +739,8 @@ class TestMistakes:
             ("datasets:train:size=[56, 40]", "datasets.train.size: found 40, expected at least 48 RGB pixels: twice "),
             ("datasets:train:size=50", "datasets.train.size: found 50x50, expected multiples of 8 RGB pixels"),
             (
-                "train:losses={linear: 0, srgb: 0, match_supervision: {weight: 0}, one_hot: 0}",
-                "train.losses: no weight is above 0 up to train.total_iter",
+                "train:losses=[{type: Interpolation, space: linear, until: 5}]",
+                "train.losses: no term counts up to train.total_iter",
             ),
         ],
     )

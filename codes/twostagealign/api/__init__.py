@@ -1,4 +1,7 @@
-"""The public interface, which `import twostagealign` offers. Everything else in the package may change at any time."""
+"""The public interface, which `import twostagealign` offers.
+
+Everything else in the package, besides `api.extending`, may change at any time.
+"""
 
 from twostagealign.api.bursts import RawBurst, burst_from_arrays, read_burst, simulate
 from twostagealign.api.camera_profile import CameraProfile

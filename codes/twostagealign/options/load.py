@@ -22,6 +22,7 @@ _NODES: dict[str, Registry[Any]] = {
     "features": registry.FEATURES,
     "datasets.train": registry.DATASETS,
     "datasets.val": registry.DATASETS,
+    "train.losses": registry.LOSSES,
 }
 
 
@@ -49,7 +50,8 @@ def read_options(
             one with a `type` replaces what was there.
         overrides: changes to the file, each `key=value` or `key:key:key=value` with a YAML value (`--force_yml`).
         model: the schema.
-        nodes: where its type nodes are, and the classes that each may name. The module of a dotted name is imported.
+        nodes: where its type nodes, or lists of them, are, and the classes that each may name. The module of a dotted
+            name is imported.
         from_code: names of constructor arguments that the program gives, not the file.
         names: where its lists of names are, and the registry that holds what they name.
 
@@ -72,9 +74,10 @@ def read_options(
     except ValidationError as error:
         raise schema_error(source, error, model) from None
     for key, table in nodes.items():
-        node = attrgetter(key)(options)
-        table.follow(node.type, f"{node.prefix}type")
-        registry.check(table, node, from_code)
+        found = attrgetter(key)(options)
+        for node in found if isinstance(found, list) else [found]:
+            table.follow(node.type, f"{node.prefix}type")
+            registry.check(table, node, from_code)
     for key, table in (names or {}).items():
         for name in attrgetter(key)(options):
             table.follow(name, f"{source}: {key}")
@@ -84,13 +87,20 @@ def read_options(
 
 
 def _name_source(data: dict[str, Any], key: Sequence[str], prefix: str) -> None:
-    """Turn the mapping at a key into a type node that knows where it comes from; the schema reports what is none."""
+    """Turn the mapping at a key, or each in a list, into a type node that knows where it comes from.
+
+    The schema reports what is no type node.
+    """
     section: Any = data
     for step in key[:-1]:
         section = section.get(step) if isinstance(section, dict) else None
     if isinstance(section, dict) and key[-1] in section:
+        found = section[key[-1]]
         with contextlib.suppress(ValueError):
-            section[key[-1]] = Node.from_yaml(section[key[-1]], prefix)
+            if isinstance(found, list):
+                section[key[-1]] = [Node.from_yaml(entry, f"{prefix}{i}.") for i, entry in enumerate(found)]
+            else:
+                section[key[-1]] = Node.from_yaml(found, prefix)
 
 
 def dump_options(options: Section) -> str:

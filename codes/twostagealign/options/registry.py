@@ -19,6 +19,7 @@ from twostagealign.data.clips.sc_burst import SCBurst
 from twostagealign.data.evaluation_set import EvaluationSet
 from twostagealign.data.stills.stills import StillsInMotion
 from twostagealign.data.training_set import TrainingSet
+from twostagealign.losses import Charbonnier, Interpolation, LossTerm, MatchSupervision, OneHot, PerFrame
 from twostagealign.metrics import Metric, Pyiqa, finite_psnr, ssim
 from twostagealign.options.plugins import Registry
 from twostagealign.options.schema import Node
@@ -40,6 +41,11 @@ DATASETS: Registry[type[TrainingSet]] = Registry(
 )
 EVALUATION_SETS: Registry[type[EvaluationSet]] = Registry(
     "evaluation set", {"ClipSet": ClipSet, "SCBurst": SCBurst}, needs=("open",)
+)
+LOSSES: Registry[type[LossTerm]] = Registry(
+    "loss",
+    {term.__name__: term for term in (Charbonnier, Interpolation, PerFrame, MatchSupervision, OneHot)},
+    needs=("__call__", "counts", "factor", "name", "reads"),
 )
 METRICS: Registry[Metric] = Registry(
     "metric",

@@ -139,38 +139,23 @@ class SchedulerOptions(Section):
         return weights
 
 
-class MatchSupervision(Section):
-    """Scores on noisy features follow those on the clean raw."""
-
-    weight: PositiveOrZero = 1e3
-    until: CountOrZero | None = 200_000  # first iteration without this loss; null: never
-    antialias: bool = False  # blur the clean raw before it is made small, so that texture does not alias
-
-
-class Interpolation(Section):
-    """The interpolation branch: both restoration losses on it, weighted by edges."""
-
-    weight: PositiveOrZero = 1.0
-    until: CountOrZero | None = None  # first iteration without this branch; null: never
+PAPER_LOSSES = (
+    {"type": "Charbonnier", "space": "linear"},
+    {"type": "Interpolation", "space": "linear"},
+    {"type": "Charbonnier", "space": "srgb"},
+    {"type": "Interpolation", "space": "srgb"},
+    {"type": "MatchSupervision", "weight": 1e3, "until": 200_000},
+    {"type": "OneHot", "weight": 1e5},
+)
 
 
-class PerFrame(Section):
-    """Pictures of single frames, from a KPN with `per_frame: true`: both restoration losses on each of them."""
-
-    weight: PositiveOrZero = 0.0  # weight in iteration 0
-    decay: Probability = 0.9998  # factor on the weight from iteration to iteration
-
-
-class LossOptions(Section):
-    """Weights of the losses; 0 switches one off."""
-
-    linear: PositiveOrZero = 1.0  # Charbonnier on linear RGB
-    srgb: PositiveOrZero = 1.0  # Charbonnier on sRGB
-    srgb_gamma_offset: PositiveOrZero = 0.0  # added before the gamma of the sRGB loss, bounds its gradient in the dark
-    interpolation: Interpolation = Interpolation()
-    per_frame: PerFrame = PerFrame()
-    match_supervision: MatchSupervision = MatchSupervision()
-    one_hot: PositiveOrZero = 1e5  # matching weights lean towards one candidate
+def _list_of_terms(value: object) -> object:
+    if isinstance(value, Mapping):
+        raise ValueError(
+            "found a mapping of weights, expected a list of terms, [{type: Charbonnier, space: linear, weight: 1}, "
+            "...]; docs/TRAINING.md names the term of each former key"
+        )
+    return value
 
 
 class OffCentre(Section):
@@ -196,7 +181,9 @@ class TrainingOptions(Section):
     compile: bool = False  # compile the network by torch.compile, which needs a C++ compiler
     ema_decay: Decay = 0.999  # of the running average of the weights; 0: no averaging
     grad_clip: Positive | None = None  # largest gradient norm; null: no clipping
-    losses: LossOptions = LossOptions()
+    losses: Annotated[list[TypeNode], Field(min_length=1), BeforeValidator(_list_of_terms)] = Field(
+        default_factory=lambda: list(map(Node.from_yaml, PAPER_LOSSES))
+    )
 
     @field_validator("scheduler")
     @classmethod

@@ -15,10 +15,10 @@ from twostagealign.data import PROTOCOL_NOISE, TrainingSet, check_no_overlap
 from twostagealign.data.clips.clip import LEAST_SIDE
 from twostagealign.matching import Matcher, Search
 from twostagealign.metrics import load_metrics
-from twostagealign.models import TwoStageObjective, TwoStageRestorer
+from twostagealign.models import Objective, TwoStageRestorer
 from twostagealign.models.checkpoint import find_checkpoint, load_into
 from twostagealign.options import TrainOptions, dump_options
-from twostagealign.options.registry import DATASETS, FEATURES, METRICS, NETWORKS, build
+from twostagealign.options.registry import DATASETS, FEATURES, LOSSES, METRICS, NETWORKS, build
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import locate_output
 from twostagealign.runtime.ranks import Ranks
@@ -53,7 +53,8 @@ def build_trainer(
     check_no_overlap(training_set, validation_set)
     _check_measurable(validation_set)
     frames, _, height, width = training_set[0].shape
-    _check_network(restorer.network, frames, options)
+    objective = _build_objective(options)
+    _check_network(restorer.network, frames, objective)
     patches = _place_patches(options, restorer.matcher.scale, frames, height, width)
     optimizer = build_optimizer(restorer, **train.optimizer.model_dump())
     if train.compile:
@@ -64,7 +65,7 @@ def build_trainer(
     window = options.matching.search_window
     step = TrainingStep(
         restorer=restorer,
-        objective=_build_objective(options),
+        objective=objective,
         optimizer=optimizer,
         patches=patches,
         **options.matching.model_dump(exclude={"refine", "search_window"}),
@@ -124,13 +125,13 @@ def _check_measurable(bursts: TrainingSet) -> None:
         )
 
 
-def _check_network(network: nn.Module, frames: int, options: TrainOptions) -> None:
+def _check_network(network: nn.Module, frames: int, objective: Objective) -> None:
     check_frames(network, frames)
-    gives, weight = getattr(network, "per_frame", False), options.train.losses.per_frame.weight
-    if weight and not gives:
-        raise UserError("train.losses.per_frame: needs a network with per_frame: true (KPN); set the weight to 0")
-    if gives and not weight:
-        raise UserError("network.per_frame: needs a weight above 0 in train.losses.per_frame")
+    gives, reads = getattr(network, "per_frame", False), objective.reads("per_frame")
+    if reads and not gives:
+        raise UserError("train.losses: PerFrame needs a network with per_frame: true (KPN); remove the term")
+    if gives and not reads:
+        raise UserError("network.per_frame: needs a term PerFrame in train.losses")
 
 
 def _place_patches(options: TrainOptions, scale: int, frames: int, height: int, width: int) -> Patches:
@@ -150,15 +151,12 @@ def _place_patches(options: TrainOptions, scale: int, frames: int, height: int, 
     return Patches(size, origin, scale, off_centre.probability, off_centre.since)
 
 
-def _build_objective(options: TrainOptions) -> TwoStageObjective:
-    losses, total = options.train.losses, options.train.total_iter
-    supervision = losses.match_supervision
-    supervised = supervision.weight and (supervision.until is None or supervision.until >= total)
-    matching = options.matching.search_window is not None and (losses.one_hot or supervised)
-    if not (losses.linear or losses.srgb or matching):
-        raise UserError("train.losses: no weight is above 0 up to train.total_iter; give one")
-    weights = losses.model_dump()
-    for name in ("interpolation", "per_frame", "match_supervision"):
-        section = weights.pop(name)
-        weights |= {name: section.pop("weight")} | {f"{name}_{key}": value for key, value in section.items()}
-    return TwoStageObjective(**weights)
+def _build_objective(options: TrainOptions) -> Objective:
+    objective = Objective([build(LOSSES, node) for node in options.train.losses])
+    last = options.train.total_iter - 1
+    counting = [term for term in objective.terms.values() if term.counts(last)]
+    if options.matching.search_window is None:
+        counting = [term for term in counting if "match" not in term.reads]
+    if not counting:
+        raise UserError("train.losses: no term counts up to train.total_iter; add one")
+    return objective

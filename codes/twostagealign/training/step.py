@@ -18,7 +18,7 @@ from torch.optim import Adam
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from twostagealign.data import degrade
-from twostagealign.models import TwoStageObjective, TwoStageRestorer
+from twostagealign.models import Objective, TwoStageRestorer
 from twostagealign.models.checkpoint import load_strictly
 from twostagealign.runtime.ranks import Ranks
 from twostagealign.training.batches import Batch
@@ -98,7 +98,7 @@ class TrainingStep:
     """
 
     restorer: TwoStageRestorer
-    objective: TwoStageObjective
+    objective: Objective
     optimizer: Adam
     patches: Patches
     temperature: float
