@@ -211,6 +211,21 @@ class ValidationOptions(Section):
         return metrics
 
 
+class WandBOptions(Section):
+    """A run of Weights & Biases."""
+
+    project: str = "twostagealign"
+    entity: str | None = None  # user or team; null: that of the login
+    mode: Literal["offline", "online"] = "offline"  # offline: nothing is sent until `wandb sync` is called
+
+
+class MLflowOptions(Section):
+    """A run of MLflow."""
+
+    experiment: str = "twostagealign"
+    uri: str | None = None  # tracking server, or sqlite:///FILE; null: EXPERIMENTS_ROOT/mlflow.db
+
+
 class LoggerOptions(Section):
     """What is written down, and when."""
 
@@ -218,6 +233,8 @@ class LoggerOptions(Section):
     checkpoint_every: Count  # iterations between two checkpoints
     keep_checkpoints: Count | None = 5  # how many of the newest ones are kept; null: all
     tensorboard: bool = True
+    wandb: WandBOptions | None = None  # {}: with the defaults
+    mlflow: MLflowOptions | None = None  # {}: with the defaults
 
 
 class TrainOptions(Section):

@@ -28,6 +28,7 @@ from twostagealign.training.optimizer import build_optimizer
 from twostagealign.training.record import TrainingRecord
 from twostagealign.training.schedule import CosineRestarts
 from twostagealign.training.step import Patches, TrainingStep
+from twostagealign.training.trackers import MLflow, TensorBoard, WandB
 from twostagealign.training.trainer import Hooks, Trainer
 from twostagealign.training.validation import Validation
 
@@ -100,7 +101,7 @@ def build_trainer(
             "block_matching": window is not None,
         },
         resume=resume,
-        hooks=[TrainingRecord(options.logger.print_every, dump_options(options), options.logger.tensorboard), *hooks],
+        hooks=[TrainingRecord(options.logger.print_every, dump_options(options)), *_trackers(options), *hooks],
     )
 
 
@@ -114,6 +115,16 @@ def _build_restorer(options: TrainOptions) -> TwoStageRestorer:
     if path.pretrained:
         load_into(restorer, find_checkpoint(path.pretrained), path.strict_load, path.widen)
     return restorer
+
+
+def _trackers(options: TrainOptions) -> list[Hooks]:
+    logger = options.logger
+    trackers: list[Hooks] = [TensorBoard()] if logger.tensorboard else []
+    if logger.wandb:
+        trackers.append(WandB(options.model_dump(mode="json"), **logger.wandb.model_dump()))
+    if logger.mlflow:
+        trackers.append(MLflow(dump_options(options), **logger.mlflow.model_dump()))
+    return trackers
 
 
 def _check_measurable(bursts: TrainingSet) -> None:

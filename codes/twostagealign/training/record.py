@@ -1,4 +1,4 @@
-"""Training logs and metrics: log file, curves, progress bar."""
+"""Training logs and metrics: log file, progress bar, and the values of curves."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from twostagealign.archs import deformable_layers
-from twostagealign.data import read_picture
 from twostagealign.metrics import display_name
 from twostagealign.models.complexity import count_parameters
 from twostagealign.runtime.environment import environment
-from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import write_atomically, write_json
 from twostagealign.runtime.memory import memory_used
 from twostagealign.training.step import StepResult
@@ -35,14 +32,11 @@ class TrainingRecord(Hooks):
     Args:
         every: iterations between two lines of the log.
         options: content of options.yml.
-        tensorboard: whether curves are written for TensorBoard.
     """
 
-    def __init__(self, every: int, options: str, tensorboard: bool = True) -> None:
+    def __init__(self, every: int, options: str) -> None:
         self.every = every
         self.options = options
-        self.tensorboard = tensorboard
-        self._writer: SummaryWriter | None = None
         self._bar: tqdm | None = None
         self._start_interval()
 
@@ -52,15 +46,12 @@ class TrainingRecord(Hooks):
 
     @contextmanager
     def on_run(self, trainer: Trainer) -> Iterator[None]:
-        """Write down options and environment; open curves and progress bar for the run."""
+        """Write down options and environment; open the progress bar for the run."""
         folder, start, ranks = trainer.experiment.folder, trainer.progress.iteration, trainer.ranks
         with ExitStack() as stack:
             if ranks.rank == 0:
                 _write_text(folder / "options.yml", self.options)
                 write_json(folder / "environment.json", environment() | {"processes": ranks.count})
-                if self.tensorboard:
-                    self._writer = SummaryWriter(trainer.experiment.tensorboard, purge_step=start + 1)
-                    stack.callback(self._writer.close)
             stack.enter_context(logging_redirect_tqdm())
             bar = tqdm(
                 desc=folder.name,
@@ -108,7 +99,7 @@ class TrainingRecord(Hooks):
         logger.info("iteration %d: %s", iteration, ", ".join(entries))
         system["skipped"] = trainer.progress.skipped
         for kind, numbers in {"train": values, "rate": rates, "offset": offsets, "system": system}.items():
-            self._draw(trainer, {f"{kind}/{name}": value for name, value in numbers.items()})
+            trainer.publish({f"{kind}/{name}": value for name, value in numbers.items()})
 
     def _offsets(self, trainer: Trainer) -> dict[str, float]:
         """Mean offset of each deformable layer in the latest step, in pixels of its map; large ones are warned of."""
@@ -133,19 +124,7 @@ class TrainingRecord(Hooks):
         for quality in qualities:
             clips.setdefault(f"val_psnr/{quality.clip}", []).append(quality.measures["psnr"])
         of_clips = {name: statistics.fmean(values) for name, values in sorted(clips.items())}
-        self._draw(trainer, {f"val/{name}": value for name, value in means.items()} | of_clips)
-        if self._writer:
-            for path in sorted(folder.glob("*.png")):
-                self._writer.add_image(f"val/{path.stem}", read_picture(path), iteration, dataformats="HWC")
-
-    def _draw(self, trainer: Trainer, curves: dict[str, float]) -> None:
-        if self._writer:
-            try:
-                for name, value in curves.items():
-                    self._writer.add_scalar(name, value, trainer.progress.iteration)
-                self._writer.flush()
-            except OSError as error:
-                raise UserError(f"{trainer.experiment.tensorboard}: cannot be written ({error.strerror})") from error
+        trainer.publish({f"val/{name}": value for name, value in means.items()} | of_clips)
 
 
 def _means(entries: Sequence[dict[str, float]]) -> dict[str, float]:

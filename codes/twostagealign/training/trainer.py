@@ -7,7 +7,7 @@ import logging
 import math
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +62,9 @@ class Hooks:
 
     def on_validation(self, trainer: Trainer, qualities: Sequence[ClipQuality], folder: Path) -> None:
         """Called after each validation that was not cut short; its pictures are in `folder`."""
+
+    def on_curves(self, trainer: Trainer, curves: Mapping[str, float]) -> None:
+        """Called with values to draw, by name, at `trainer.progress.iteration`; on the first process only."""
 
     def on_checkpoint(self, trainer: Trainer) -> None:
         """Called after weights and training state of `trainer.progress.iteration` have been written."""
@@ -128,6 +131,12 @@ class Trainer:
                 stack.enter_context(hook.on_run(self))
             self._loop(signals)
             self.ranks.wait()  # until the first process has saved
+
+    def publish(self, curves: Mapping[str, float]) -> None:
+        """Give values to draw to all hooks; on other processes than the first, do nothing."""
+        if self.ranks.rank == 0:
+            for hook in self.hooks:
+                hook.on_curves(self, curves)
 
     def is_due(self, every: int) -> bool:
         """Whether the iteration is the last one or a multiple of `every`."""
