@@ -91,7 +91,7 @@ class TestRestore:
             *("--patch", 8, "--halo", 4, "--search-window", 16, "--batch", 2, "--no-block-matching"),
         )
         assert (code, out) == (0, f"written to {tmp_path / 'out'}\n")
-        assert sorted(os.listdir(tmp_path / "out")) == ["0000.png", "0000_linear.png"]
+        assert sorted(os.listdir(tmp_path / "out")) == ["0000.png", "0000_linear.png", "metrics.json"]
 
     def test_released_checkpoints(self, call, arguments, make_restorer, tmp_path) -> None:
         restorer = make_restorer(channels=16)

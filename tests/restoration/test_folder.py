@@ -286,8 +286,8 @@ class TestRaw:
         self, restore_by_demosaicing, tmp_path, cfa, height, width
     ) -> None:
         truth = raw_folder(tmp_path / "raw", cfa, height, width)
-        assert restore_by_demosaicing(tmp_path / "raw", tone="paper", linear=True) == []
-        assert names(tmp_path / "out") == ["0001.png", "0001_linear.png"]  # no truth, no measures
+        (record,) = restore_by_demosaicing(tmp_path / "raw", tone="paper", linear=True)
+        assert names(tmp_path / "out") == record["files"] == ["0001.png", "0001_linear.png"]
         found = read(tmp_path / "out" / "0001.png")
         assert found.shape == read(tmp_path / "out" / "0001_linear.png").shape == (height, width, 3)
         quality = psnr_of(found, truth)

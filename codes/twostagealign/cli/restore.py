@@ -35,6 +35,6 @@ def main() -> None:
     outputs = pop_outputs(options)
     input, output = options.pop("input"), options.pop("output")
     result = restore_folder(input, output, Request(outputs=outputs, tiling=tiling, search=search, **options))
-    if result:
+    if options["simulate"]:
         print(restoration_table(result))
     print(f"written to {output}")

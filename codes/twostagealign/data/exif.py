@@ -41,6 +41,10 @@ _RESOLUTION: dict[int, TagValue] = {
 }
 
 
+PageTag = Entry | tuple[str, int, int, tuple[int, ...], bool]
+"""An item of tifffile's `extratags`, by number or by name."""
+
+
 @dataclass(frozen=True)
 class Exif:
     """EXIF of a result, which is upright.
@@ -74,10 +78,12 @@ class Exif:
             end += len(parts[-1])
         return b"".join((b"II*\0", struct.pack("<I", start), encode_directory(_entries(main), start), *parts))
 
-    def begin(self, file: tifffile.TiffWriter) -> list[Entry]:
+    def begin(self, file: tifffile.TiffWriter) -> list[PageTag]:
         """Write the EXIF and GPS directories to a new TIFF file, and return `extratags` for its first page."""
         # tifffile writes the directory of the first page behind them. The name of the software it writes itself.
-        entries = _entries({number: value for number, value in self.main.items() if number != _SOFTWARE})
+        entries: list[PageTag] = [
+            *_entries({number: value for number, value in self.main.items() if number != _SOFTWARE})
+        ]
         for number, tags in self._others():
             start = file.filehandle.tell()
             content = encode_directory(_entries(tags), start)

@@ -5,6 +5,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from fractions import Fraction
+from typing import Any
 
 from PIL.TiffImagePlugin import IFDRational, ImageFileDirectory_v2
 
@@ -25,8 +26,8 @@ class TiffType(IntEnum):
     DOUBLE = 12
 
 
-Entry = tuple[int | str, int, int, bytes | tuple[int, ...] | tuple[float, ...], bool]
-"""An item of tifffile's `extratags`: number or name, type, count, values, whether it is written once."""
+Entry = tuple[int, int, int, Any, bool]
+"""An item of tifffile's `extratags`: number, type, count, bytes or numbers, whether it is written once."""
 
 _RANGES = {
     TiffType.BYTE: (0, 2**8 - 1),
@@ -39,11 +40,11 @@ _PRECISION = 1_000_000  # largest denominator of a rational number
 _MOST_VALUES = 2**20
 
 
-def make_entry(number: int | str, value: TagValue, kind: TiffType | None = None) -> Entry | None:
+def make_entry(number: int, value: TagValue, kind: TiffType | None = None) -> Entry | None:
     """Bring the value of a tag into the type that a file stores.
 
     Args:
-        number: number of the tag; or its name, for the tags that tifffile does not take by number.
+        number: number of the tag.
         value: value of the tag, of any origin.
         kind: type to store; None: the usual one of such a value.
 
@@ -64,7 +65,7 @@ def make_entry(number: int | str, value: TagValue, kind: TiffType | None = None)
     low, high = _RANGES.get(kind, (-math.inf, math.inf))
     if not (low <= min(values) and max(values) <= high):
         return None
-    return number, kind, len(value), bytes(values) if kind == TiffType.BYTE else values, True
+    return number, kind, len(value), bytes(map(int, values)) if kind == TiffType.BYTE else values, True
 
 
 def _numbers(
@@ -92,9 +93,9 @@ def encode_directory(entries: Iterable[Entry], offset: int) -> bytes:
     for number, kind, _, values, _ in entries:
         directory.tagtype[number] = kind
         if kind in (TiffType.RATIONAL, TiffType.SRATIONAL):
-            directory[number] = tuple(map(IFDRational, values[::2], values[1::2]))
+            directory[number] = tuple(IFDRational(*pair) for pair in zip(values[::2], values[1::2], strict=True))
         elif kind == TiffType.ASCII:
-            directory[number] = bytes(values)[:-1]
+            directory[number] = values[:-1]
         else:
             directory[number] = values
     return directory.tobytes(offset)

@@ -27,6 +27,7 @@ from twostagealign.matching import Search
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import open_restorer
 from twostagealign.restoration.frame import restore_strips
+from twostagealign.restoration.metrics_file import describe_input
 from twostagealign.restoration.outputs import Outputs, Rendering, default_tone, write_outputs
 from twostagealign.restoration.quality import develop, measure
 from twostagealign.restoration.tiling import Tiling, count_tiles
@@ -34,6 +35,7 @@ from twostagealign.runtime.device import pick_device, pick_dtype
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import output_folder, write_json
 from twostagealign.runtime.memory import give_back_memory
+from twostagealign.runtime.warning_log import collect_warnings
 
 WINDOW = 5
 """Frames that restore one picture unless the user says otherwise, as in the paper."""
@@ -138,7 +140,7 @@ def restore_folder(input: Path, output: Path, request: Request) -> dict[str, Any
     """Restore one frame of a folder, or all, and write each picture as soon as it is done.
 
     Writes the rendered picture NAME.png, .tif or .jpg, on request NAME_linear.png (16-bit linear camera RGB) and
-    NAME.dng, and, where the ground truth is known, metrics.json.
+    NAME.dng, and metrics.json.
 
     Args:
         input: folder of raw files, of Bayer mosaics with camera.yml, or of ordinary pictures to simulate; or one such
@@ -147,38 +149,42 @@ def restore_folder(input: Path, output: Path, request: Request) -> dict[str, Any
         request: the other arguments.
 
     Returns:
-        The measures: `frames` (name, psnr, ssim of each), `mean`, and how they came about; empty without ground truth.
+        Content of metrics.json, as `metrics_file.Metrics` describes it.
 
     Raises:
         UserError: an input cannot be used or the output cannot be written.
     """
-    sequence = open_input(input, request.simulate)
-    windows = _choose_windows(sequence, input, request)
-    if output.resolve() == (input.parent if input.is_file() else input).resolve():
-        raise UserError(f"{output}: found the input folder, expected another one for the results")
-    restorer = load_restorer(request)
-    for index in sorted(set().union(*windows)):
-        sequence.check(index)  # a damaged frame is found before anything is written
-    output_folder(output)
+    with collect_warnings() as warnings:
+        sequence = open_input(input, request.simulate)
+        windows = _choose_windows(sequence, input, request)
+        if output.resolve() == (input.parent if input.is_file() else input).resolve():
+            raise UserError(f"{output}: found the input folder, expected another one for the results")
+        restorer = load_restorer(request)
+        used = sorted(set().union(*windows))
+        for index in used:
+            sequence.check(index)  # a damaged frame is found before anything is written
+        output_folder(output)
 
-    start = time.perf_counter()
-    try:
-        settings = f"checkpoint {request.checkpoint.stem}, {request.tiling}"
-        measures = restore_sequence(restorer, sequence, windows, output, request.tiling, request.outputs, settings)
-    except FloatingPointError as error:
-        hint = "use another checkpoint (with --dtype float16: try bfloat16)"
-        raise UserError(f"{request.checkpoint}: {error}; {hint}") from error
-    if not measures:
-        return {}
-    result = {
-        "frames": measures,
-        "mean": {key: fmean(entry[key] for entry in measures) for key in ("psnr", "ssim")},
-        "noise": request.simulate,
+        start = time.perf_counter()
+        try:
+            settings = f"checkpoint {request.checkpoint.stem}, {request.tiling}"
+            frames = restore_sequence(restorer, sequence, windows, output, request.tiling, request.outputs, settings)
+        except FloatingPointError as error:
+            hint = "use another checkpoint (with --dtype float16: try bfloat16)"
+            raise UserError(f"{request.checkpoint}: {error}; {hint}") from error
+    result: dict[str, Any] = {
+        "frames": frames,
         "checkpoint": str(request.checkpoint),
         "window": len(windows[0]),
         "tiling": asdict(request.tiling) | asdict(restorer.matcher.search),
         "seconds": round(time.perf_counter() - start, 3),
     }
+    if request.simulate:
+        mean = {key: fmean(frame[key] for frame in frames) for key in ("psnr", "ssim")}
+        result |= {"mean": mean, "noise": request.simulate}
+    else:
+        inputs = [describe_input(sequence.frames[index], sequence.metadata(index)) for index in used]
+        result |= {"inputs": inputs, "outputs": asdict(request.outputs), "warnings": warnings}
     write_json(output / "metrics.json", result)
     return result
 
@@ -231,7 +237,8 @@ def restore_sequence(
         settings: how pictures are restored, for the history in a DNG.
 
     Returns:
-        For each burst with ground truth: name, psnr and ssim.
+        For each burst an entry of `frames` in metrics.json: measures where the ground truth is known, otherwise what
+        was used and written.
 
     Raises:
         UserError: a frame cannot be read or a picture cannot be written.
@@ -239,7 +246,7 @@ def restore_sequence(
     """
     outputs = outputs or Outputs()
     rendering: Rendering | None = None
-    measures = []
+    records: list[dict[str, Any]] = []
     total = len(windows) * count_tiles(sequence.size, tiling)
     with tqdm(total=total, unit="tile", desc="restoring", dynamic_ncols=True) as progress:
         for window, burst in zip(windows, read_bursts(sequence, windows), strict=True):
@@ -251,12 +258,16 @@ def restore_sequence(
             restored = restore_burst(restorer, burst, tiling, rendering, outputs.needs_linear, progress.update)
             picture = sequence.finish(restored.picture, reference)
             linear = None if restored.linear is None else sequence.finish(restored.linear, reference)
-            history = f"restored from {', '.join(sequence.frames[index] for index in window)}; {settings}"
-            write_outputs(output, name, picture, linear, metadata, outputs, history)
-            if restored.srgb is not None:
+            names = [sequence.frames[index] for index in window]
+            history = f"restored from {', '.join(names)}; {settings}"
+            files = write_outputs(output, name, picture, linear, metadata, outputs, history)
+            if restored.srgb is None:
+                how = {"tone": rendering.tone, "exposure_correction": rendering.stops}
+                records.append({"name": name, "window": names, "files": files, **how})
+            else:
                 truth = develop(burst.target(), burst.camera)
-                measures.append({"name": name, **asdict(measure(restored.srgb, truth))})
-    return measures
+                records.append({"name": name, **asdict(measure(restored.srgb, truth))})
+    return records
 
 
 def restoration_table(result: dict[str, Any]) -> str:

@@ -54,7 +54,9 @@ def write(tmp_path, linear):
 
 
 def described(camera: Camera | None = None, **arguments) -> FrameMetadata:
-    return FrameMetadata(camera or protocol_camera(), NOISE, exif=EXIF, gps=GPS, **arguments)
+    return FrameMetadata(
+        camera or protocol_camera(), NOISE, make="Maker", model="Model 1", exif=EXIF, gps=GPS, **arguments
+    )
 
 
 def tags(path: Path) -> dict[str, object]:

@@ -267,7 +267,7 @@ def test_a_burst_is_restored_as_its_mosaics_are_and_turned(write, mosaics, tmp_p
         restore_folder(
             folder, tmp_path / name, Request(tiny_checkpoint, outputs=Outputs(linear=True), device="cpu", **settings)
         )
-        assert sorted(os.listdir(tmp_path / name)) == ["1.png", "1_linear.png"]
+        assert sorted(os.listdir(tmp_path / name)) == ["1.png", "1_linear.png", "metrics.json"]
     for name in ("1.png", "1_linear.png"):
         turned, stored = (cv2.imread(str(tmp_path / kind / name), -1).astype(int) for kind in ("turned", "stored"))
         assert turned.shape == (50, 39, 3)

@@ -157,8 +157,7 @@ def _colour_tags(metadata: FrameMetadata) -> dict[int, tuple[TiffType, TagValue]
     if _MATRIX not in given:
         matrix = tuple(xyz2cam(metadata.camera)[0].flatten().tolist())
         given = {_MATRIX: matrix, _ILLUMINANT: (_D65,)}
-    maker, model = (metadata.exif.get(tag, "") for tag in (0x010F, 0x0110))
-    given.setdefault(_UNIQUE_MODEL, f"{maker} {model}".strip() or "TwoStageAlign")
+    given.setdefault(_UNIQUE_MODEL, f"{metadata.make} {metadata.model}".strip() or "TwoStageAlign")
     return {
         number: (kind, given[number])
         for number, kind in _COLOUR_TYPES.items()
