@@ -8,8 +8,8 @@ from fractions import Fraction
 from twostagealign.data.burst import Levels, NoiseLevel
 from twostagealign.isp import Camera, CfaOrder
 
-TagValue = str | bytes | tuple[int, ...] | tuple[float, ...] | tuple[Fraction, ...]
-"""Value of a TIFF tag. Numbers are tuples, a single one too; rational numbers are fractions."""
+TagValue = str | bytes | tuple[float | Fraction, ...]
+"""Value of a TIFF tag. Numbers are tuples, a single one too; rational numbers are fractions, or NaN."""
 
 
 UNKNOWN_NOISE = NoiseLevel("unknown", 0.0, 0.0)

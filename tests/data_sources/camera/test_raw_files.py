@@ -1,4 +1,4 @@
-"""Raw files, from DNGs written here tag by tag."""
+"""Raw files, from DNGs written tag by tag."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -9,7 +9,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import tifffile
 import torch
 import yaml
 from hypothesis import HealthCheck, given, settings
@@ -30,54 +29,8 @@ from twostagealign.runtime.errors import UserError
 XYZ2CAM = ((1.0234, -0.2969, -0.2266), (-0.5625, 1.6328, -0.0469), (-0.0703, 0.2188, 0.6406))
 
 
-def fractions(values: Sequence[float]) -> list[int]:
-    return [part for value in values for part in (round(value * 10_000), 10_000)]
-
-
-def write_dng(
-    path: Path, mosaic: np.ndarray, cfa: str = "RGGB", leave_out: Sequence[int] = (), nested: bool = False, **changes
-) -> None:
-    """Write an uncompressed DNG; `changes` are other values of `tags`.
-
-    `nested`, as most cameras write it: a preview comes first, and the mosaic in a directory below it.
-    """
-    tags = {
-        "black": (60, 61, 62, 63),  # row by row
-        "white": 1023,
-        "matrix": XYZ2CAM,
-        "neutral": (0.5, 1, 0.6),
-        "noise": (2e-3, 9e-6),
-        "orientation": 1,
-    } | changes
-    of_picture = [
-        (274, "H", 1, tags["orientation"]),
-        (50706, "B", 4, bytes((1, 4, 0, 0))),
-        (50708, "s", 0, "A camera"),
-        (50721, "2i", 9, fractions(np.ravel(tags["matrix"]))),
-        (50728, "2I", 3, fractions(tags["neutral"])),
-        (50778, "H", 1, 21),  # the matrix is for D65
-    ]
-    of_mosaic = [
-        (33421, "H", 2, (2, 2)),
-        (33422, "B", 4, bytes("RGB".index(colour) for colour in cfa)),
-        (50713, "H", 2, (2, 2)),
-        (50714, "I", 4, tags["black"]),
-        (50717, "I", 1, tags["white"]),
-        (51041, "d", len(tags["noise"]), tags["noise"]),
-    ]
-    of_picture, of_mosaic = (
-        [(*tag, True) for tag in tags if tag[0] not in leave_out] for tags in (of_picture, of_mosaic)
-    )
-    with tifffile.TiffWriter(path) as file:
-        if nested:
-            preview = np.zeros((10, 12, 3), np.uint8)
-            file.write(preview, photometric="rgb", subifds=1, subfiletype=1, metadata=None, extratags=of_picture)
-            of_picture = []
-        file.write(mosaic, photometric=32803, metadata=None, extratags=of_picture + of_mosaic)  # a colour filter array
-
-
 def write_mosaics(folder: Path, mosaics: np.ndarray, cfa: str, black: Sequence[float]) -> Path:
-    """Write what `write_dng` says, but for the black levels, as mosaics and a camera.yml."""
+    """Write what `write_dng` writes, but for the black levels, as mosaics and a camera.yml."""
     described = {
         "cfa": cfa,
         "black_level": list(black),
@@ -99,7 +52,7 @@ def mosaics() -> np.ndarray:
 
 
 @pytest.fixture
-def write(tmp_path, mosaics) -> Callable[..., Path]:
+def write(tmp_path, mosaics, write_dng) -> Callable[..., Path]:
     """Writes three DNGs, and what else there is to say in a camera.yml; returns their folder."""
 
     def run(said: dict | None = None, **changes) -> Path:
@@ -218,7 +171,7 @@ def test_a_chain_of_directories_without_end_does_not_hang(write) -> None:
     assert len(open_raw_folder(folder).frames) == 3
 
 
-def test_mistakes(write, mosaics, capfd) -> None:
+def test_mistakes(write, write_dng, mosaics, capfd) -> None:
     folder = write()
     write_dng(folder / "1.dng", mosaics[1, :, :-2])
     expected = "expected 50x39 samples, RGGB as in 0.dng"
@@ -240,7 +193,7 @@ def test_mistakes(write, mosaics, capfd) -> None:
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), nested=st.booleans())
-def test_damage_is_explained_if_it_is_seen(tmp_path, mosaics, data, nested) -> None:
+def test_damage_is_explained_if_it_is_seen(tmp_path, write_dng, mosaics, data, nested) -> None:
     path = tmp_path / "0.dng"
     write_dng(path, mosaics[0], nested=nested)
     content = bytearray(path.read_bytes())
@@ -276,7 +229,7 @@ def test_a_burst_is_restored_as_its_mosaics_are_and_turned(write, mosaics, tmp_p
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_pictures_are_turned_as_exif_says(tmp_path, mosaics, orientation) -> None:
+def test_pictures_are_turned_as_exif_says(tmp_path, write_dng, mosaics, orientation) -> None:
     write_dng(tmp_path / "0.dng", mosaics[0], orientation=orientation)
     turned = open_raw_folder(tmp_path).metadata(0).turned
     picture = np.random.default_rng(1).integers(0, 256, (4, 6, 3)).astype(np.uint8)

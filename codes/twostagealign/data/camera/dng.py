@@ -89,7 +89,11 @@ def check_layout(tags: Tags) -> None:
         raise UserError(f"{tags.path}: linear DNG, already demosaicked; give the raw files that it was made from")
     repeat = tags.numbers(_CFA_REPEAT, "CFARepeatPatternDim", (2,))
     if repeat and repeat != (2, 2):
-        what = "a Quad Bayer sensor at full resolution; " if repeat == (4, 4) else ""
+        sensors: dict[tuple[float, ...], str] = {
+            (4, 4): "a Quad Bayer sensor at full resolution; ",
+            (6, 6): "an X-Trans sensor; ",
+        }
+        what = sensors.get(repeat, "")
         size = "x".join(f"{side:g}" for side in repeat)
         raise UserError(f"{tags.path}: {what}colour filters repeat every {size} samples, expected a Bayer mosaic (2x2)")
 
@@ -233,8 +237,9 @@ def _gain_maps(data: bytes, size: tuple[int, int], shift: tuple[int, int]) -> It
             gains = np.frombuffer(data, ">f4", rows * columns * planes, start + 76).reshape(rows, columns, planes)
             if not (gains.min() > 0 and gains.max() < 1000):
                 raise ValueError("gains of a gain map that are not positive")
-            spacing = tuple(side * step if step > 0 else 1.0 for side, step in zip(size, placement[:2], strict=True))
-            origin = tuple(side * at + by for side, at, by in zip(size, placement[2:], shift, strict=True))
+            (height, width), (step_y, step_x, at_y, at_x), (down, right) = size, placement, shift
+            spacing = (height * step_y if step_y > 0 else 1.0, width * step_x if step_x > 0 else 1.0)
+            origin = (height * at_y + down, width * at_x + right)
             yield (top, left, row_pitch, column_pitch), GainGrid(gains[..., 0].astype(float), origin, spacing)
         start += length
 

@@ -74,8 +74,8 @@ def open_raw_file(path: Path, camera_file: Path, content: Mapping[str, object]) 
         UserError: the file cannot be read, does not hold a Bayer mosaic, or neither file has a value that is needed.
     """
     tags = read_tags(path)
+    dng.check_layout(tags)
     with open_raw(path) as raw:
-        dng.check_layout(tags)
         _check_pattern(path, raw)
         size = (raw.sizes.height, raw.sizes.width)
         sources: dict[str, str] = {}
@@ -131,10 +131,9 @@ def _colour_tags(tags: Tags) -> dict[int, TagValue]:
 def _check_pattern(path: Path, raw: "rawpy.RawPy") -> None:
     pattern = raw.raw_pattern
     if pattern is None or pattern.shape != (2, 2):
-        if pattern is not None and pattern.shape == (6, 6):
-            raise UserError(f"{path}: an X-Trans sensor, expected a Bayer mosaic; other sensors cannot be restored")
-        found = "none" if pattern is None else f"{pattern.shape[0]}x{pattern.shape[1]} samples"
-        raise UserError(f"{path}: found a colour filter array of {found}, expected a Bayer mosaic")
+        size = "no" if pattern is None else f"{pattern.shape[0]}x{pattern.shape[1]}"
+        what = "an X-Trans sensor; " if size == "6x6" else ""
+        raise UserError(f"{path}: {what}found {size} repeated colour filters, expected a Bayer mosaic (2x2)")
 
 
 def _crop(tags: Tags, raw: "rawpy.RawPy", sources: dict[str, str]) -> Crop:

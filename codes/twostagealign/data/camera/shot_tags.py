@@ -45,7 +45,7 @@ def describe_shot(tags: Tags, raw: "rawpy.RawPy") -> Shot:
     """
     known, lens = raw.other, raw.lens
     seconds, iso, f_number, focal_length = (
-        _positive(tags.number(tag) if tag in tags.exif else number)
+        _positive(number if tags.number(tag) is None else tags.number(tag))
         for tag, number in (
             (_TIME, known.shutter_speed),
             (_ISO, known.iso_speed),
@@ -54,8 +54,8 @@ def describe_shot(tags: Tags, raw: "rawpy.RawPy") -> Shot:
         )
     )
     baseline = tags.number(_BASELINE_EXPOSURE) or 0.0
-    exif = {tag: value for tag, value in tags.exif.items() if tag not in _NOT_COPIED and _is_short(value)}
-    exif |= {tag: tags.main[tag] for tag in _FROM_MAIN if _is_short(tags.main.get(tag, ()))}
+    exif = {tag: value for tag, value in tags.exif.items() if tag not in _NOT_COPIED and _is_copied(value)}
+    exif |= {tag: tags.main[tag] for tag in _FROM_MAIN if _is_copied(tags.main.get(tag, ()))}
     captured = _captured(tags)
     if captured is None and known.timestamp.year > 1980:
         captured = known.timestamp
@@ -90,5 +90,7 @@ def _positive(number: float | None) -> float | None:
     return number if number is not None and math.isfinite(number) and 1e-9 < number < 1e9 else None
 
 
-def _is_short(value: TagValue) -> bool:
-    return 0 < len(value) <= _LONGEST
+def _is_copied(value: TagValue) -> bool:
+    """Whether a value is short, and known."""
+    known = isinstance(value, str | bytes) or all(map(math.isfinite, value))
+    return 0 < len(value) <= _LONGEST and known

@@ -151,7 +151,7 @@ class _Reader:
         if len(entries) < 12 * count:
             raise ValueError("a directory reaches beyond the end of the file")
         following = self.file.read(4)
-        tags = {}
+        tags: dict[int, TagValue] = {}
         for entry in struct.iter_unpack(f"{self.order}HHI4s", entries):
             value = self._value(*entry[1:])
             if value is not None:
