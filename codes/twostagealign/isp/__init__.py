@@ -3,16 +3,19 @@
 from twostagealign.isp.bayer import CFA_ORDERS, CfaOrder, demosaic, mosaic, pack, unmosaic, unpack
 from twostagealign.isp.camera import Camera, join_cameras, protocol_camera, random_camera, rgb2cam_from_xyz2cam, xyz2cam
 from twostagealign.isp.cfa import extend_to_rggb, red_position
+from twostagealign.isp.defects import LEAST_FRAMES, find_defects, replace_defects
 from twostagealign.isp.noise import PROTOCOL_LEVELS, add_noise, noise_map, protocol_noise, random_noise_levels
-from twostagealign.isp.noise_estimation import estimate_noise
+from twostagealign.isp.noise_estimation import estimate_burst_noise, estimate_noise
 from twostagealign.isp.process import apply_gains, compress_gamma, process, tone_curve
 from twostagealign.isp.rendering import Tone, automatic_stops, fade_highlights, render
+from twostagealign.isp.saturation import find_saturation
 from twostagealign.isp.unprocess import apply_matrix, expand_gamma, invert_gains, invert_tone_curve, unprocess
 from twostagealign.isp.white_point import ILLUMINANTS, neutral_of_white
 
 __all__ = [
     "CFA_ORDERS",
     "ILLUMINANTS",
+    "LEAST_FRAMES",
     "PROTOCOL_LEVELS",
     "Camera",
     "CfaOrder",
@@ -23,10 +26,13 @@ __all__ = [
     "automatic_stops",
     "compress_gamma",
     "demosaic",
+    "estimate_burst_noise",
     "estimate_noise",
     "expand_gamma",
     "extend_to_rggb",
     "fade_highlights",
+    "find_defects",
+    "find_saturation",
     "invert_gains",
     "invert_tone_curve",
     "join_cameras",
@@ -41,6 +47,7 @@ __all__ = [
     "random_noise_levels",
     "red_position",
     "render",
+    "replace_defects",
     "rgb2cam_from_xyz2cam",
     "tone_curve",
     "unmosaic",

@@ -1,16 +1,24 @@
-"""Estimation of shot and read noise from a raw frame."""
+"""Estimation of shot and read noise from raw frames."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Number of brightness levels; share of each level, the least textured blocks, that is used; and the share of clipped
-# blocks above which a level is dropped, because clipping removes noise.
-_BRIGHTNESSES, _FLAT, _CLIPPED = 32, 0.1, 0.02
+from twostagealign.isp.block_motion import align_blocks
+
+# Number of brightness levels, and the share of clipped blocks above which a level is dropped, because clipping removes
+# noise.
+_BRIGHTNESSES, _CLIPPED = 32, 0.02
+_FLAT = {1: 0.1, 2: 0.2}
+"""Share of each level, the least textured blocks, that is used, of one frame and of a difference of two."""
 
 _LEAST_BLOCKS = 20 * _BRIGHTNESSES
+
+_LEAST_SIDE = 64  # of planes that are aligned
+_MOST_SAMPLES = 2**20  # of a plane that is aligned
 
 
 def estimate_noise(planes: Tensor) -> tuple[float, float]:
@@ -33,10 +41,42 @@ def estimate_noise(planes: Tensor) -> tuple[float, float]:
         Foi, Trimeche, Katkovnik and Egiazarian, "Practical Poissonian-Gaussian Noise Modeling and Fitting for
         Single-Image Raw-Data", IEEE TIP 2008: the model, and the idea to fit it over levels of brightness.
     """
-    points = [point for plane in planes.double() for point in _points(plane)]
+    return _fit([point for plane in planes.double() for point in _points(plane[None])])
+
+
+def estimate_burst_noise(frames: Sequence[Tensor]) -> tuple[float, float]:
+    """Estimate the noise of raw frames that were exposed alike.
+
+    As `estimate_noise`, but of differences between consecutive frames, aligned block by block, which contain less
+    texture. Of large frames, rows around the middle are used.
+
+    Args:
+        frames: raw planes, (4, H, W) each, of one size, scaled to [0, 1] but not clamped; one or more.
+
+    Returns:
+        Shot noise (variance per unit of signal) and read noise (standard deviation).
+
+    Raises:
+        ValueError: the planes are too small, or clipped at every brightness.
+    """
+    height, width = frames[0].shape[-2:]
+    if len(frames) == 1 or min(height, width) < _LEAST_SIDE:
+        return estimate_noise(frames[len(frames) // 2])
+    rows = min(height, max(_MOST_SAMPLES // width, _LEAST_SIDE))
+    top = (height - rows) // 2
+    points = []
+    for frame, other in pairwise(frame[:, top : top + rows].float() for frame in frames):
+        aligned = align_blocks(frame, other)
+        pairs = zip(frame[:, : aligned.shape[1], : aligned.shape[2]].double(), aligned.double(), strict=True)
+        points += [point for pair in pairs for point in _points(torch.stack(pair))]
+    return _fit(points)
+
+
+def _fit(points: Sequence[Tensor]) -> tuple[float, float]:
+    """Fit shot and read noise to points of signal and variance."""
     if len(points) < 2:
         raise ValueError("found no two brightnesses with enough samples that are not clipped")
-    signal, variance = torch.stack(points).T
+    signal, variance = torch.stack(list(points)).T
     variance = variance.clamp_min(1e-12)
     model = variance
     for _ in range(10):
@@ -46,19 +86,26 @@ def estimate_noise(planes: Tensor) -> tuple[float, float]:
     return shot, floor**0.5
 
 
-def _points(plane: Tensor) -> Iterator[Tensor]:
-    """Yield signal and noise variance, (2,), for each brightness level of a plane."""
-    height, width = (side // 2 * 2 for side in plane.shape)
-    a, b, c, d = corners = torch.stack([plane[y:height:2, x:width:2] for y in (0, 1) for x in (0, 1)])
-    if a.numel() < _LEAST_BLOCKS:
+def _points(planes: Tensor) -> Iterator[Tensor]:
+    """Yield signal and noise variance, (2,), for each brightness level.
+
+    Args:
+        planes: one plane, (1, H, W), or the same plane of two aligned frames, (2, H, W), whose difference is examined.
+    """
+    height, width = (side // 2 * 2 for side in planes.shape[1:])
+    corners = torch.stack([planes[:, y:height:2, x:width:2] for y in (0, 1) for x in (0, 1)], dim=1)
+    if corners[0, 0].numel() < _LEAST_BLOCKS:
         return
+    # The variance of a difference is twice that of a frame.
+    a, b, c, d = corners[0] if len(planes) == 1 else (corners[0] - corners[1]) / 2**0.5
     detail = ((a - b - c + d) / 2).flatten()
     texture = _mean_around((a - b + c - d) ** 2 + (a + b - c - d) ** 2, 5)
-    signal = _mean_around(corners.mean(dim=0), 3)
-    clipped = ((corners <= plane.min()) | (corners >= plane.max())).any(dim=0).flatten()
+    signal = _mean_around(corners.mean(dim=(0, 1)), 3)
+    low, high = (extreme(planes, dim=(1, 2))[:, None, None, None] for extreme in (torch.amin, torch.amax))
+    clipped = ((corners <= low) | (corners >= high)).any(dim=1).any(dim=0).flatten()
     for blocks in signal.argsort().tensor_split(_BRIGHTNESSES):
         if clipped[blocks].double().mean() <= _CLIPPED:
-            flat = blocks[texture[blocks].argsort()[: int(len(blocks) * _FLAT)]]
+            flat = blocks[texture[blocks].argsort()[: int(len(blocks) * _FLAT[len(planes)])]]
             # Unlike the median, the mean of absolute values is reliable where noise is about one quantisation step.
             deviation = detail[flat].abs().mean() * (torch.pi / 2) ** 0.5
             yield torch.stack([signal[flat].mean(), deviation**2])
