@@ -3,26 +3,27 @@
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from twostagealign.data.burst import Burst, NoiseLevel, RawFrame
+from twostagealign.data.burst import Burst, RawFrame
 from twostagealign.data.camera.camera_file import load_camera_file
-from twostagealign.data.camera.mosaic_file import MosaicFile, open_mosaic_files
+from twostagealign.data.camera.mosaic_file import open_mosaic_files
 from twostagealign.data.camera.orientation import upright
 from twostagealign.data.camera.raw_file import RawFile, open_raw_file
+from twostagealign.data.camera.survey import FrameFile, read_planes, survey
 from twostagealign.data.frame_files import CAMERA_FILE, is_raw, list_frames, unique_names, warn_about_numbering
-from twostagealign.data.metadata import UNKNOWN_NOISE, FrameMetadata
+from twostagealign.data.metadata import FrameMetadata
 from twostagealign.data.pictures import (
     PICTURE_SUFFIXES,
     write_picture,
 )
 from twostagealign.data.sequence import FrameSequence
-from twostagealign.isp import Camera, estimate_noise, extend_to_rggb, pack, red_position, unpack
+from twostagealign.isp import Camera, red_position, replace_defects, unpack
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import output_folder, write_atomically
 from twostagealign.runtime.yaml_file import dump_yaml
@@ -36,9 +37,11 @@ class RawFolder(FrameSequence):
 
     Attributes:
         sources: the files, in order, and what is known about each. All have one size and CFA order.
+        defects: plane, row and column of each defective sample of the sensor, (K, 3); they are replaced.
     """
 
-    sources: Sequence[RawFile | MosaicFile]
+    sources: Sequence[FrameFile]
+    defects: Tensor
 
     @property
     def paths(self) -> list[Path]:
@@ -52,7 +55,9 @@ class RawFolder(FrameSequence):
     def read(self, index: int) -> RawFrame:
         """Read a frame. Its planes are uint8 or uint16."""
         source = self.sources[index]
-        return RawFrame(_planes(source), source.metadata.noise, source.metadata.levels)
+        planes = read_planes(source)
+        replace_defects(planes, self.defects)
+        return RawFrame(planes, source.metadata.noise, source.metadata.levels)
 
     def burst(self, window: Sequence[int], frames: Sequence[RawFrame]) -> Burst:
         """Make a burst of frames that have been read, with colours and lens shading of its reference frame."""
@@ -107,15 +112,16 @@ def _open(name: str, folder: Path, paths: Sequence[Path]) -> RawFolder:
     camera_file = folder / CAMERA_FILE
     if is_raw(paths[0]):
         content = load_camera_file(camera_file) if os.path.lexists(camera_file) else {}
-        sources: Sequence[RawFile | MosaicFile] = _open_raw(paths, camera_file, content)
+        sources: Sequence[FrameFile] = _open_raw(paths, camera_file, content)
     else:
         sources = open_mosaic_files(folder, paths)
     # A folder of the wrong kind of pictures is refused here, not in the middle of the work.
-    first = _planes(sources[0])
-    frames = unique_names(paths)
-    sources = _with_noise(sources, first)
-    _, height, width = first.shape
-    return RawFolder(name, frames, (height, width), sources)
+    surveyed = survey(sources)
+    metadata = surveyed.files[0].metadata
+    assert metadata.crop
+    top, left = red_position(metadata.cfa)
+    size = ((top + metadata.crop.height + 1) // 2, (left + metadata.crop.width + 1) // 2)
+    return RawFolder(name, unique_names(paths), size, surveyed.files, surveyed.defects)
 
 
 def _open_raw(paths: Sequence[Path], camera_file: Path, content: dict[str, object]) -> list[RawFile]:
@@ -136,44 +142,6 @@ def _kind(metadata: FrameMetadata) -> str:
     camera = f"{metadata.make} {metadata.model}".strip()
     size = f"{metadata.crop.width}x{metadata.crop.height} samples, {metadata.cfa}"
     return f"{size}, of {camera}" if camera else size
-
-
-def _planes(source: RawFile | MosaicFile) -> Tensor:
-    """Raw planes of a mosaic as they are stored, (4, H, W), extended to whole RGGB cells."""
-    stored = source.read_samples()
-    # Few operations of torch take uint16.
-    mosaic = torch.from_numpy(stored.astype(np.float32))
-    planes = pack(extend_to_rggb(mosaic[None], source.metadata.cfa))[0]
-    return torch.from_numpy(planes.numpy().astype(stored.dtype))
-
-
-def _with_noise(sources: Sequence[RawFile | MosaicFile], first: Tensor) -> list[RawFile | MosaicFile]:
-    """Replace unknown noise by that of the first frame."""
-    if all(source.metadata.noise is not UNKNOWN_NOISE for source in sources):
-        return list(sources)
-    levels = sources[0].metadata.levels
-    assert levels
-    noise = _estimated_noise(sources[0].path, levels.scale(first))
-    said = {"noise": "estimated from the frames"}
-    return [
-        replace(
-            source,
-            metadata=replace(source.metadata, noise=noise, sources={**source.metadata.sources, **said}),
-        )
-        if source.metadata.noise is UNKNOWN_NOISE
-        else source
-        for source in sources
-    ]
-
-
-def _estimated_noise(path: Path, planes: Tensor) -> NoiseLevel:
-    """Noise that scaled planes (4, H, W) show."""
-    try:
-        shot, read = estimate_noise(planes)
-    except ValueError as error:
-        raise UserError(f"{path}: {error} to estimate its noise, expected `noise` in {CAMERA_FILE}") from error
-    logger.warning("%s: estimated noise: {shot: %.3g, read: %.3g}", path, shot, read)
-    return NoiseLevel("camera", shot, read)
 
 
 def write_raw_folder(
