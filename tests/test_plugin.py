@@ -77,6 +77,7 @@ class Runs:
         self.experiment = folder / "experiments" / "waves"
         checkpoint = str(self.experiment / "models" / "net_latest.safetensors")
         plugin, train = ["--import", "my_lab"], ["-opt", "train.yml"]
+        resume = ["-opt", str(self.experiment / "options.yml")]  # says where the classes are
         restore = [
             "--input",
             "clip",
@@ -91,7 +92,7 @@ class Runs:
         ]
         programs = {
             "trained": ("train", [*train, *plugin]),
-            "resumed": ("train", [*train, *plugin, "--auto_resume", "--force_yml", "train:total_iter=4"]),
+            "resumed": ("train", [*resume, "--auto_resume", "--force_yml", "train:total_iter=4"]),
             "tested": ("test", ["-opt", "test.yml", "--checkpoint", checkpoint, "--device", "cpu", *plugin]),
             "restored": ("restore", [*restore, "--output", "restored", "--import", "my_lab.nets"]),
             "refused": ("restore", [*restore, "--output", "refused"]),

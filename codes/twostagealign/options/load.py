@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
@@ -67,8 +68,8 @@ def read_options(
         _override(data, override)
     if overrides:
         source = " ".join([source, "--force_yml", *map(_shortened, overrides)])
-    for key in nodes:
-        _name_source(data, key.split("."), f"{source}: {key}.")
+    for key, table in nodes.items():
+        _resolve(data, key.split("."), f"{source}: {key}.", table)
     try:
         options = model.model_validate(data)
     except ValidationError as error:
@@ -76,7 +77,6 @@ def read_options(
     for key, table in nodes.items():
         found = attrgetter(key)(options)
         for node in found if isinstance(found, list) else [found]:
-            table.follow(node.type, f"{node.prefix}type")
             registry.check(table, node, from_code)
     for key, table in (names or {}).items():
         for name in attrgetter(key)(options):
@@ -86,9 +86,10 @@ def read_options(
     return options
 
 
-def _name_source(data: dict[str, Any], key: Sequence[str], prefix: str) -> None:
+def _resolve(data: dict[str, Any], key: Sequence[str], prefix: str, table: Registry[Any]) -> None:
     """Turn the mapping at a key, or each in a list, into a type node that knows where it comes from.
 
+    The type of a class of another package gets its whole name: options that are written down say where the class is.
     The schema reports what is no type node.
     """
     section: Any = data
@@ -98,9 +99,15 @@ def _name_source(data: dict[str, Any], key: Sequence[str], prefix: str) -> None:
         found = section[key[-1]]
         with contextlib.suppress(ValueError):
             if isinstance(found, list):
-                section[key[-1]] = [Node.from_yaml(entry, f"{prefix}{i}.") for i, entry in enumerate(found)]
+                section[key[-1]] = [_node(entry, f"{prefix}{i}.", table) for i, entry in enumerate(found)]
             else:
-                section[key[-1]] = Node.from_yaml(found, prefix)
+                section[key[-1]] = _node(found, prefix, table)
+
+
+def _node(value: object, prefix: str, table: Registry[Any]) -> Node:
+    node = Node.from_yaml(value, prefix)
+    table.follow(node.type, f"{prefix}type")
+    return replace(node, type=table.reference(node.type)) if node.type in table else node
 
 
 def dump_options(options: Section) -> str:

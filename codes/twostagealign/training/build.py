@@ -95,8 +95,8 @@ def build_trainer(
         validate_every=options.val.every,
         save_every=options.logger.checkpoint_every,
         metadata={
-            "network": options.network.node() | {"type": NETWORKS.reference(options.network.type)},
-            "features": options.features.node() | {"type": FEATURES.reference(options.features.type)},
+            "network": options.network.node(),
+            "features": options.features.node(),
             "refine": options.matching.refine,
             "block_matching": window is not None,
         },
