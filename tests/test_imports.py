@@ -11,7 +11,7 @@ import twostagealign
 
 PACKAGE = Path(twostagealign.__file__).parent
 FLOORS = (
-    {"isp", "ops", "metrics"},
+    {"isp", "ops", "merging", "metrics"},
     {"archs", "matching", "data"},
     {"losses"},
     {"options"},

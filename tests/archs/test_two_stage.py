@@ -17,6 +17,7 @@ from twostagealign.archs import (
     two_stage,
 )
 from twostagealign.isp import demosaic
+from twostagealign.merging import merge_reference
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -329,3 +330,12 @@ def test_offsets_of_few_frames_at_a_time_give_the_same(
     monkeypatch.setattr(pcd_align, "OFFSET_BYTES", frames_at_a_time * finest)
     assert_agrees(net(*inputs), expected)
     assert frames_at_a_time in calls
+
+
+def test_a_merging_network_restores_the_average() -> None:
+    plain, merging = TwoStageNet(nf=8, residual=True), TwoStageNet(nf=8, residual=True, merge=True)
+    merging.load_state_dict(plain.state_dict())
+    lq, noise_map = burst(4, 8, 12, batch=3)
+    assert_agrees(merging(lq, noise_map), plain(*merge_reference(lq, noise_map)))
+    with torch.inference_mode():  # in parts
+        assert_agrees(merging(lq, noise_map), plain(*merge_reference(lq, noise_map)))

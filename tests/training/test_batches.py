@@ -83,3 +83,33 @@ def test_the_experiment_for_a_gpu_makes_a_step_on_a_cpu(tmp_path) -> None:
     trainer.run()
     assert (trainer.progress.iteration, trainer.progress.bursts, trainer.progress.skipped) == (1, 2, 0)
     assert (tmp_path / "two_stage_base/training_states/1.state").is_file()
+
+
+def shortened(first: int = 0, number: int = 12, count: int = 1) -> list[list[Batch]]:
+    """Steps of two batches each, of bursts of 1 to 3 frames, on all processes: (step, batch of all processes)."""
+    bursts = StillsInMotion("skimage", frames=3, size=32, length=LENGTH)
+    ranks = [Ranks(rank, count) for rank in range(count)]
+    lengths = {1: 16, 2: 32, 3: 32}
+    sources = [TrainingBursts(bursts, 7, 4 // count, 2, 0, torch.device("cpu"), each, lengths) for each in ranks]
+    steps = zip(*(source.steps(first, number) for source in sources), strict=True)
+    return [[batch for batches in zip(*step, strict=True) for batch in batches] for step in steps]
+
+
+def test_the_number_of_frames_is_drawn_for_each_step() -> None:
+    steps = shortened()
+    numbers = [{batch.frames.shape[1] for batch in step} for step in steps]
+    assert all(len(number) == 1 for number in numbers)
+    assert set.union(*numbers) == {1, 2, 3}
+    bursts = StillsInMotion("skimage", frames=3, size=32, length=LENGTH)
+    for index, (batch, _) in enumerate(steps):
+        whole = bursts[8 * index % LENGTH]
+        expected = {1: whole[1:2, :, 8:24, 8:24], 2: whole[:2], 3: whole}[batch.frames.shape[1]]
+        assert batch.frames[0].equal(expected)
+
+
+def test_the_number_of_frames_depends_neither_on_the_start_nor_on_the_processes() -> None:
+    steps = shortened()
+    for others in (shortened(first=5 * 8, number=7), [*shortened(count=2)][5:]):
+        for step, other in zip(steps[5:], others, strict=True):
+            assert frames(other).equal(frames(step))
+            assert seeds(other) == seeds(step)

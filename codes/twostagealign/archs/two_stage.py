@@ -5,9 +5,10 @@ from torch import Tensor
 
 from twostagealign.archs.bigru import BidirectionalGRU
 from twostagealign.archs.blocks import check_width, initialise_delta_orthogonal, is_delta
-from twostagealign.archs.frames import BurstNetwork, FrameFeatures, check_burst
+from twostagealign.archs.frames import BurstNetwork, FrameFeatures, check_burst, full_precision
 from twostagealign.archs.pcd_align import PCDAlignment
 from twostagealign.archs.reconstruction import ReconstructionUNet
+from twostagealign.merging import align_to_reference, merge_reference
 from twostagealign.runtime.bounds import Channels
 
 # CPU activation budget per layer, bytes.
@@ -24,6 +25,9 @@ class TwoStageNet(BurstNetwork):
         residual: add the result to the demosaicked reference frame (the interpolation branch: to the demosaicked mean
             of the other frames), which training then starts from; False: produce the whole picture, as in the paper.
         initialisation: "orthogonal", as in the paper, or "delta_orthogonal"; see `initialise_delta_orthogonal`.
+        dense_search: before anything else, bring the neighbours to the reference frame to fractions of a pixel; see
+            `align_to_reference`.
+        merge: then replace the reference frame by the average of the burst; see `merge_reference`.
 
     Attributes:
         nf: number of feature channels.
@@ -48,6 +52,8 @@ class TwoStageNet(BurstNetwork):
         align: bool = True,
         residual: bool = False,
         initialisation: str = "orthogonal",
+        dense_search: bool = False,
+        merge: bool = False,
     ) -> None:
         super().__init__()
         check_width(nf, groups)
@@ -57,6 +63,8 @@ class TwoStageNet(BurstNetwork):
         self.fusion = BidirectionalGRU(nf)
         self.reconstruction = ReconstructionUNet(nf)
         self.residual = residual
+        self.dense_search = dense_search
+        self.merge = merge
         if is_delta(initialisation):
             for part in (self.features, self.fusion, self.reconstruction):
                 initialise_delta_orthogonal(part)
@@ -73,8 +81,15 @@ class TwoStageNet(BurstNetwork):
             burst_bytes = lq[0, :, 0].numel() * self.nf * lq.itemsize
             bursts = max(1, CACHE_BYTES // burst_bytes)
             parts = zip(lq.split(bursts), noise_map.split(bursts), strict=True)
-            restore = super().forward
-            return torch.cat([restore(*part) for part in parts])
+            return torch.cat([self._restore_at_once(*part, interpolation) for part in parts])
+        return self._restore_at_once(lq, noise_map, interpolation)
+
+    def _restore_at_once(self, lq: Tensor, noise_map: Tensor, interpolation: bool) -> Tensor:
+        with full_precision(lq.device):
+            if self.dense_search:
+                lq, noise_map = align_to_reference(lq, noise_map)
+            if self.merge:
+                lq, noise_map = merge_reference(lq, noise_map)
         return super().forward(lq, noise_map, interpolation)
 
     def restore(self, images: Tensor, burst: torch.Size, interpolation: bool) -> Tensor:

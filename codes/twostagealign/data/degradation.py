@@ -13,6 +13,7 @@ from torch import Tensor
 from twostagealign.data.burst import BurstBatch, NoiseLevel, RawFrame, linear_bands
 from twostagealign.isp import (
     PROTOCOL_LEVELS,
+    NoiseRange,
     add_noise,
     join_cameras,
     mosaic,
@@ -28,25 +29,26 @@ PROTOCOL_NOISE = {name: NoiseLevel(name, *level) for name, level in PROTOCOL_LEV
 """Noise levels of the test protocol, by name."""
 
 
-def degrade(frames: Tensor, seeds: Sequence[int]) -> BurstBatch:
+def degrade(frames: Tensor, seeds: Sequence[int], noise: NoiseRange | None = None) -> BurstBatch:
     """Make training bursts, float32: every burst gets a camera, a noise level and noise of its own.
 
     Args:
         frames: clean sRGB frames, uint8, (B, N, 3, 2H, 2W), on the device where the bursts are wanted.
         seeds: one for each burst, of all that is drawn for it; a burst does not depend on the others of its batch. The
             same seed gives the same burst on the same kind of device.
+        noise: range of the noise levels; None: the paper's.
     """
     draws = [torch.Generator().manual_seed(seed) for seed in seeds]
     camera = join_cameras([random_camera(1, draw) for draw in draws]).to(device=frames.device)
-    levels = [random_noise_levels(1, draw) for draw in draws]
+    levels = [random_noise_levels(1, draw, noise) for draw in draws]
     shot, read = (torch.cat(level).to(frames.device) for level in zip(*levels, strict=True))
     linear = unprocess(frames.float().div_(255), camera)
     clean_raw = mosaic(linear)
     lq = torch.empty_like(clean_raw)
     for i, draw in enumerate(draws):
         # A seed drawn from the burst's own: with the seed itself, camera and noise would share their random numbers.
-        noise = torch.Generator(frames.device).manual_seed(int(torch.randint(2**62, (), generator=draw)))
-        lq[i] = add_noise(clean_raw[i, None], shot[i], read[i], noise)[0]
+        samples = torch.Generator(frames.device).manual_seed(int(torch.randint(2**62, (), generator=draw)))
+        lq[i] = add_noise(clean_raw[i, None], shot[i], read[i], samples)[0]
     return BurstBatch(lq, noise_map(lq, shot, read), camera, linear[:, frames.shape[1] // 2], clean_raw)
 
 

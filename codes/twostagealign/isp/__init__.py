@@ -4,7 +4,14 @@ from twostagealign.isp.bayer import CFA_ORDERS, CfaOrder, demosaic, mosaic, pack
 from twostagealign.isp.camera import Camera, join_cameras, protocol_camera, random_camera, rgb2cam_from_xyz2cam, xyz2cam
 from twostagealign.isp.cfa import extend_to_rggb, red_position
 from twostagealign.isp.defects import LEAST_FRAMES, find_defects, replace_defects
-from twostagealign.isp.noise import PROTOCOL_LEVELS, add_noise, noise_map, protocol_noise, random_noise_levels
+from twostagealign.isp.noise import (
+    PROTOCOL_LEVELS,
+    NoiseRange,
+    add_noise,
+    noise_map,
+    protocol_noise,
+    random_noise_levels,
+)
 from twostagealign.isp.noise_estimation import estimate_burst_noise, estimate_noise
 from twostagealign.isp.process import apply_gains, compress_gamma, process, tone_curve
 from twostagealign.isp.rendering import Tone, automatic_stops, fade_highlights, render
@@ -19,6 +26,7 @@ __all__ = [
     "PROTOCOL_LEVELS",
     "Camera",
     "CfaOrder",
+    "NoiseRange",
     "Tone",
     "add_noise",
     "apply_gains",

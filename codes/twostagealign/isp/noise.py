@@ -1,5 +1,8 @@
 """Shot and read noise of raw planes."""
 
+import math
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -7,19 +10,39 @@ from torch import Tensor
 PROTOCOL_LEVELS = {"high": (6.4e-3, 2e-2), "low": (2.5e-3, 1e-2)}
 
 
-def random_noise_levels(batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw noise levels for training: log10(shot) ~ U(-4, -2), log10(read) ~ U(-3, -1.5).
+@dataclass(frozen=True)
+class NoiseRange:
+    """Range of the noise levels of training. The defaults are the paper's.
+
+    Attributes:
+        shot: least and largest shot noise, variance per unit of signal on the [0, 1] scale, > 0.
+        read: least and largest read noise, standard deviation on the [0, 1] scale, > 0.
+    """
+
+    shot: tuple[float, float] = (1e-4, 1e-2)
+    read: tuple[float, float] = (1e-3, 10**-1.5)
+
+
+def random_noise_levels(
+    batch: int, generator: torch.Generator, levels: NoiseRange | None = None
+) -> tuple[Tensor, Tensor]:
+    """Draw noise levels for training: the logarithms of shot and read noise are independent and uniform.
 
     Args:
         batch: number of bursts B.
         generator: source of randomness, on the CPU.
+        levels: range of the levels; None: the paper's.
 
     Returns:
         Shot noise (variance per unit of signal) and read noise (standard deviation), each (B,), float32, on the CPU.
     """
-    log_shot = -4 + 2 * torch.rand(batch, generator=generator)
-    log_read = -3 + 1.5 * torch.rand(batch, generator=generator)
-    return 10**log_shot, 10**log_read
+    levels = levels or NoiseRange()
+
+    def draw(least: float, largest: float) -> Tensor:
+        low, high = math.log10(least), math.log10(largest)
+        return 10 ** (low + (high - low) * torch.rand(batch, generator=generator))
+
+    return draw(*levels.shot), draw(*levels.read)
 
 
 def noise_map(raw: Tensor, shot: Tensor | float, read: Tensor | float) -> Tensor:

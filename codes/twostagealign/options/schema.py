@@ -26,6 +26,8 @@ from twostagealign.runtime.bounds import (
     CountOrZero,
     Decay,
     FolderName,
+    FrameRange,
+    NoiseLevels,
     PatchSize,
     PathText,
     Positive,
@@ -165,14 +167,23 @@ class OffCentre(Section):
     since: CountOrZero = 0  # first iteration with such patches
 
 
+class NoiseOptions(Section):
+    """Range of the noise levels; their logarithms are uniform."""
+
+    shot: NoiseLevels = (1e-4, 1e-2)  # variance per unit of signal
+    read: NoiseLevels = (1e-3, 10**-1.5)  # standard deviation
+
+
 class TrainingOptions(Section):
     """The training loop."""
 
     total_iter: Count  # optimiser steps in all
     batch_size: Batch = 1  # bursts that go through the network together, in each process
     accumulate: Batch = 1  # such batches per step, whose gradients are averaged
+    frames: FrameRange | None = None  # fewest and most frames of a batch, drawn; null: all that the bursts have
     patch_size: PatchSize = 64  # side of the patch cut from each burst
     off_centre: OffCentre = OffCentre()
+    noise: NoiseOptions = NoiseOptions()
     workers: Workers = 2  # processes that load data; 0: the training process itself
     timeout: Annotated[float, Field(gt=0, le=1e6)] = 30.0  # longest wait of one process for the others, minutes
     optimizer: OptimizerOptions = OptimizerOptions()

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, Strict
 
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import checked_path
@@ -26,6 +26,7 @@ Channels = Annotated[int, Field(ge=1, le=512)]
 """Feature channels of a network."""
 Blocks = Annotated[int, Field(ge=1, le=256)]
 """Blocks of a network that follow each other."""
+NoiseLevel = Annotated[float, Field(gt=0, le=1)]
 Megabytes = Annotated[int, Field(ge=0, le=2**20)]
 SearchWindow = Annotated[int, Field(ge=16, le=1024, multiple_of=16)]
 """Half the window must be an even number of pixels of the features, which have a quarter of the raw size: candidates
@@ -68,6 +69,16 @@ def _path_text(path: str | Path) -> str | Path:
     return path
 
 
+def _in_order(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] > ends[1]:
+        raise ValueError(f"found {list(ends)}, expected the smaller number first")
+    return ends
+
+
 FolderName = Annotated[str, AfterValidator(_folder_name)]
 PathText = Annotated[str, AfterValidator(_path_text)]
 PathOrText = Annotated[str | Path, AfterValidator(_path_text)]
+FrameRange = Annotated[tuple[Frames, Frames], Strict(False), AfterValidator(_in_order)]
+"""Fewest and most frames of a burst."""
+NoiseLevels = Annotated[tuple[NoiseLevel, NoiseLevel], Strict(False), AfterValidator(_in_order)]
+"""Least and largest noise level."""

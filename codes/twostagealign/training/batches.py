@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from twostagealign.data import MadeOnDevice, TrainingSet
+from twostagealign.data import MadeOnDevice, TrainingSet, frame_window
 from twostagealign.runtime.ranks import Ranks
 from twostagealign.training.stop import SIGNALS
 
@@ -49,6 +49,8 @@ class TrainingBursts:
         workers: number of worker processes that read ahead; 0: this process reads.
         device: device of the frames.
         ranks: the processes that train.
+        lengths: numbers of frames that a step's bursts may have, each with the height and width, RGB pixels, of the
+            middle part that is then used; every number is as likely. None: all of every burst.
     """
 
     dataset: TrainingSet
@@ -58,6 +60,7 @@ class TrainingBursts:
     workers: int
     device: torch.device
     ranks: Ranks
+    lengths: Mapping[int, int] | None = None
 
     @property
     def per_step(self) -> int:
@@ -98,8 +101,21 @@ class TrainingBursts:
             prefetch_factor=4 if self.workers else None,
             worker_init_fn=_prepare_worker,
         )
-        for start, bursts in zip(starts, loader, strict=True):
-            yield Batch(frames_of(bursts), [_seed_of(self.seed, burst) for burst in range(start, start + size)])
+        for number, (start, bursts) in enumerate(zip(starts, loader, strict=True)):
+            step = first + number // self.accumulate * self.per_step
+            frames = self._shorten(frames_of(bursts), step)
+            yield Batch(frames, [_seed_of(self.seed, burst) for burst in range(start, start + size)])
+
+    def _shorten(self, frames: Tensor, step: int) -> Tensor:
+        """Draw the number of frames of the step that begins with this burst, and cut (B, N, 3, 2H, 2W) accordingly."""
+        if self.lengths is None:
+            return frames
+        count, (height, width) = frames.shape[1], frames.shape[-2:]
+        draw = np.random.default_rng([self.seed, step, 2])
+        number, side = list(self.lengths.items())[int(draw.integers(len(self.lengths)))]
+        # An even number of raw pixels is left out on each side: the colours stay in their places.
+        top, left = ((length - side) // 4 * 2 for length in (height, width))
+        return frames[:, frame_window(count // 2, count, number), :, top : top + side, left : left + side]
 
 
 class _Plans(Dataset[Any]):

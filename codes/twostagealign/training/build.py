@@ -13,6 +13,7 @@ from torch import nn
 from twostagealign.archs.frames import check_frames
 from twostagealign.data import PROTOCOL_NOISE, TrainingSet, check_no_overlap
 from twostagealign.data.clips.clip import LEAST_SIDE
+from twostagealign.isp import NoiseRange
 from twostagealign.matching import Matcher, Search
 from twostagealign.metrics import load_metrics
 from twostagealign.models import Objective, TwoStageRestorer
@@ -56,7 +57,9 @@ def build_trainer(
     frames, _, height, width = training_set[0].shape
     objective = _build_objective(options)
     _check_network(restorer.network, frames, objective)
-    patches = _place_patches(options, restorer.matcher.scale, frames, height, width)
+    scale = restorer.matcher.scale
+    lengths = _choose_lengths(options, scale, frames, height, width)
+    patches = Patches(train.patch_size, scale, train.off_centre.probability, train.off_centre.since)
     optimizer = build_optimizer(restorer, **train.optimizer.model_dump())
     if train.compile:
         compilers = (os.environ.get("CXX", "g++"), "clang++")
@@ -69,6 +72,7 @@ def build_trainer(
         objective=objective,
         optimizer=optimizer,
         patches=patches,
+        noise=NoiseRange(**train.noise.model_dump()),
         **options.matching.model_dump(exclude={"refine", "search_window"}),
         amp=train.amp,
         grad_clip=train.grad_clip,
@@ -85,7 +89,7 @@ def build_trainer(
         step=step,
         schedule=CosineRestarts(**train.scheduler.model_dump()),
         bursts=TrainingBursts(
-            training_set, options.seed, train.batch_size, train.accumulate, train.workers, device, ranks
+            training_set, options.seed, train.batch_size, train.accumulate, train.workers, device, ranks, lengths
         ),
         validation=Validation(
             validation_set, PROTOCOL_NOISE[options.val.noise], search, options.val.pictures, metrics=metrics
@@ -145,21 +149,22 @@ def _check_network(network: nn.Module, frames: int, objective: Objective) -> Non
         raise UserError("network.per_frame: needs a term PerFrame in train.losses")
 
 
-def _place_patches(options: TrainOptions, scale: int, frames: int, height: int, width: int) -> Patches:
-    """A patch lies in the middle of a crop that holds all that matching can see."""
+def _choose_lengths(options: TrainOptions, scale: int, frames: int, height: int, width: int) -> dict[int, int] | None:
+    """Numbers of frames, each with the side of the crop that holds all that matching can see around a patch."""
     size, window = options.train.patch_size, options.matching.search_window or 0
     unit = 2 * scale
     if height % unit or width % unit:
         raise UserError(f"datasets.train.size: found {height}x{width}, expected multiples of {unit} RGB pixels")
-    needed = 2 * (size + window * (frames // 2))
-    if min(height, width) < needed:
+    fewest, most = options.train.frames or (frames, frames)
+    if most > frames:
+        raise UserError(f"train.frames: found up to {most}, expected at most {frames}, as datasets.train.frames says")
+    sides = {number: 2 * (size + window * (number // 2)) for number in range(fewest, most + 1)}
+    if min(height, width) < sides[most]:
         raise UserError(
-            f"datasets.train.size: found {min(height, width)}, expected at least {needed} RGB pixels: twice "
-            f"(patch_size {size} + search_window {window} * {frames // 2} frames)"
+            f"datasets.train.size: found {min(height, width)}, expected at least {sides[most]} RGB pixels: twice "
+            f"(patch_size {size} + search_window {window} * {most // 2} frames)"
         )
-    origin = (min(height, width) // 2 - size) // 2 // scale * scale
-    off_centre = options.train.off_centre
-    return Patches(size, origin, scale, off_centre.probability, off_centre.since)
+    return sides if options.train.frames else None
 
 
 def _build_objective(options: TrainOptions) -> Objective:

@@ -18,6 +18,8 @@ from torch.optim import Adam
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from twostagealign.data import degrade
+from twostagealign.data.burst import BurstBatch
+from twostagealign.isp import NoiseRange
 from twostagealign.models import Objective, TwoStageRestorer
 from twostagealign.models.checkpoint import load_strictly
 from twostagealign.runtime.ranks import Ranks
@@ -51,14 +53,12 @@ class Patches:
 
     Attributes:
         size: side of a patch, raw pixels.
-        origin: top-left corner of a patch in the middle of its crop, on both axes, raw pixels.
         scale: raw pixels per feature pixel; corners are multiples of it.
         off_centre: share of the patches that lie anywhere in the crop.
         off_centre_since: first iteration with such patches.
     """
 
     size: int
-    origin: int
     scale: int
     off_centre: float = 0.0
     off_centre_since: int = 0
@@ -67,11 +67,12 @@ class Patches:
         """Top-left corners [y, x] of a batch's patches, (B, 1, 2), long; a function of each burst's seed."""
         share = self.off_centre if iteration >= self.off_centre_since else 0.0
         last = [side // 2 - self.size for side in batch.frames.shape[-2:]]
+        middle = min(last) // 2 // self.scale * self.scale
         corners = []
         for seed in batch.seeds:
             draw = np.random.default_rng([seed, 1])
             anywhere = [self.scale * int(draw.integers(most // self.scale + 1)) for most in last]
-            corners.append([anywhere if draw.random() < share else [self.origin] * 2])
+            corners.append([anywhere if draw.random() < share else [middle] * 2])
         return torch.tensor(corners)
 
 
@@ -84,6 +85,7 @@ class TrainingStep:
         objective: the loss.
         optimizer: optimizer of the restorer's parameters, made by `build_optimizer`.
         patches: places of the patches.
+        noise: range of the noise levels; None: the paper's.
         temperature: temperature of the softmax over candidates.
         final_temperature: temperature from iteration `final_temperature_from` on.
         final_temperature_from: an iteration.
@@ -104,6 +106,7 @@ class TrainingStep:
     temperature: float
     final_temperature: float
     final_temperature_from: int
+    noise: NoiseRange | None = None
     amp: str = "none"
     grad_clip: float | None = None
     ema_decay: float = 0.0
@@ -163,6 +166,10 @@ class TrainingStep:
         self.scaler.update()
         return StepResult(values, losses, finite)
 
+    def degrade(self, batch: Batch) -> BurstBatch:
+        """Make the noisy bursts of a batch."""
+        return degrade(batch.frames, batch.seeds, self.noise)
+
     def state_dict(self) -> dict[str, Any]:
         """What a training state holds of the step; see `TrainingState`."""
         return {
@@ -192,7 +199,7 @@ class TrainingStep:
 
     def _terms(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
         patches = self.patches
-        burst = degrade(batch.frames, batch.seeds)
+        burst = self.degrade(batch)
         origins = patches.corners(batch, iteration).to(self.device)
         settled = iteration >= self.final_temperature_from
         with torch.autocast(self.device.type, self.amp_dtype, enabled=self.amp_dtype is not None):

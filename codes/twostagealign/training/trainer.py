@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from twostagealign.data import degrade, write_picture
+from twostagealign.data import write_picture
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import save_torch_file
 from twostagealign.runtime.errors import UserError
@@ -186,7 +186,7 @@ class Trainer:
         name = f"{self.progress.iteration}_rank{self.ranks.rank}"
         folder = output_folder(self.experiment.folder / "bad_bursts" / name)
         for number, (batch, loss) in enumerate(zip(report.batches, report.result.losses, strict=True)):
-            burst = degrade(batch.frames, batch.seeds)
+            burst = self.step.degrade(batch)
             tensors = {"frames": batch.frames, "lq": burst.lq, "noise_map": burst.noise_map, "target": burst.target}
             content = {name: tensor.cpu() for name, tensor in tensors.items()} | {"seeds": batch.seeds, "loss": loss}
             save_torch_file(folder / f"batch{number}.pt", content)

@@ -1,0 +1,86 @@
+"""The noise-aware average of an aligned burst."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+SIDE = 5
+"""Side of the windows that frames are compared in, raw pixels."""
+SLACK = 1.1
+"""Squared differences up to so many times what the noise explains count as noise."""
+STRICTNESS = 4.0
+"""How fast the weight of a neighbour falls with what noise does not explain."""
+
+
+def merge_reference(lq: Tensor, noise_map: Tensor) -> tuple[Tensor, Tensor]:
+    """Replace the reference frame of aligned bursts by the average of all frames, and its noise map by the average's.
+
+    A neighbour counts at a pixel as far as its difference to the reference, in a window around that pixel, is no larger
+    than noise explains. With s the variance of the reference's noise, d the squared difference and e the sum of both
+    variances, each a mean over the window (d and e over the four planes too), its weight is
+    s / (s + 4 max(0, d - 1.1 e)); the reference's weight is 1.
+
+    Args:
+        lq: aligned noisy raw planes, (B, N, 4, H, W); the reference frame is N // 2.
+        noise_map: standard deviation of the noise of every value, the shape of `lq`.
+
+    Returns:
+        `lq` and `noise_map` with another frame N // 2, in the dtypes given. The noise of the average is no longer
+        independent of that of the other frames. A burst of one frame is returned as it is.
+
+    Source:
+        Not part of the paper. The weight is the shrinkage of Hasinoff et al., "Burst photography for high dynamic range
+        and low-light imaging on mobile cameras", SIGGRAPH Asia 2016, section 5, per pixel instead of per frequency.
+
+    Example:
+        >>> lq, noise_map = torch.rand(1, 1, 4, 8, 8), torch.full((1, 5, 4, 8, 8), 0.1)
+        >>> merge_reference(lq.expand(1, 5, 4, 8, 8), noise_map)[1][0, :, 0, 0, 0]
+        tensor([0.1000, 0.1000, 0.0447, 0.1000, 0.1000])
+    """
+    number = lq.shape[1]
+    reference = number // 2
+    if number == 1:
+        return lq, noise_map
+    # Differences of squares need full precision.
+    values = lq.to(torch.promote_types(lq.dtype, torch.float32))
+    variances = noise_map.to(values.dtype).square()
+    own, own_variance = values[:, reference], variances[:, reference]
+    allowed = box_mean(own_variance, SIDE)
+    total, total_variance, weights = own.clone(), own_variance.clone(), torch.ones_like(own)
+    for frame in range(number):  # one after the other, which the caches hold
+        if frame == reference:
+            continue
+        difference = (values[:, frame] - own).square_().mean(dim=1, keepdim=True)
+        explained = (variances[:, frame] + own_variance).mean(dim=1, keepdim=True)
+        excess = box_mean(difference - SLACK * explained, SIDE).clamp_min_(0)
+        # Where there is no noise, what agrees exactly counts.
+        weight = (allowed + TINY) / (allowed + TINY + STRICTNESS * excess)
+        total.addcmul_(weight, values[:, frame])
+        total_variance.addcmul_(weight.square(), variances[:, frame])
+        weights += weight
+    average, deviation = total / weights, total_variance.sqrt_() / weights
+    return _with_frame(lq, reference, average), _with_frame(noise_map, reference, deviation)
+
+
+TINY = 1e-12
+"""Variance that is added so that nothing is divided by zero."""
+
+
+def box_mean(maps: Tensor, side: int) -> Tensor:
+    """Mean over square windows, of their part inside the map.
+
+    Args:
+        maps: (B, C, H, W).
+        side: side of a window, odd.
+
+    Returns:
+        (B, C, H, W).
+    """
+    columns = F.avg_pool2d(maps, (side, 1), 1, (side // 2, 0), count_include_pad=False)
+    return F.avg_pool2d(columns, (1, side), 1, (0, side // 2), count_include_pad=False)
+
+
+def _with_frame(burst: Tensor, index: int, frame: Tensor) -> Tensor:
+    changed = burst.clone()
+    changed[:, index] = frame
+    return changed

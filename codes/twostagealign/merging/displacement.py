@@ -1,0 +1,110 @@
+"""Dense alignment: neighbours are brought to the reference frame to fractions of a pixel."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+BLOCK = 4
+"""Side of the blocks that have a displacement each, raw pixels."""
+BLOCKS = 3
+"""Side of the window that is compared around a block, blocks."""
+RADIUS = 2
+"""Largest whole displacement, raw pixels."""
+PENALTY = 0.05
+"""Cost of a displacement per pixel. The cost that noise alone explains is 1."""
+
+
+def align_to_reference(lq: Tensor, noise_map: Tensor) -> tuple[Tensor, Tensor]:
+    """Bring the neighbours of roughly aligned bursts to the reference frame, pixel by pixel.
+
+    Args:
+        lq: noisy raw planes, (B, N, 4, H, W), aligned to about `RADIUS` pixels; the reference frame is N // 2.
+        noise_map: standard deviation of the noise of every value, the shape of `lq`.
+
+    Returns:
+        `lq` and `noise_map`, displaced, in the dtypes given. The reference frame stays as it is. The noise of displaced
+        values is smaller, as its map says, and neighbouring values share some of it.
+    """
+    if lq.shape[1] == 1:
+        return lq, noise_map
+    precise = torch.promote_types(lq.dtype, torch.float32)
+    values, variances = lq.to(precise), noise_map.to(precise).square()
+    moved, moved_variances = displace(values, variances, find_displacements(values, variances))
+    moved, moved_map = moved.to(lq.dtype), moved_variances.sqrt_().to(noise_map.dtype)
+    own = slice(lq.shape[1] // 2, lq.shape[1] // 2 + 1)
+    moved[:, own], moved_map[:, own] = lq[:, own], noise_map[:, own]
+    return moved, moved_map
+
+
+def find_displacements(lq: Tensor, variances: Tensor) -> Tensor:
+    """Find where every pixel of the reference frame lies in the frames.
+
+    Windows of 12x12 grey raw pixels are compared at all whole displacements of up to `RADIUS` pixels. A parabola
+    through the mean squared differences around the least one gives the fraction of a pixel. The displacements of the
+    blocks are interpolated linearly.
+
+    Args:
+        lq: noisy raw planes, (B, N, 4, H, W), float32; the reference frame is N // 2.
+        variances: variance of the noise of every value, the shape of `lq`.
+
+    Returns:
+        Displacements [y, x], raw pixels, (B, N, 2, H, W): what lies at a position in the reference frame lies at
+        position + displacement in the frame.
+    """
+    number, (height, width) = lq.shape[1], lq.shape[-2:]
+    grey = lq.mean(dim=2)
+    own = grey[:, number // 2, None]
+    noise = variances.mean(dim=2) / 4
+    explained = _blocks(noise + noise[:, number // 2, None])
+    around = F.pad(grey, [RADIUS] * 4, mode="replicate")
+    places = [(y, x) for y in range(2 * RADIUS + 1) for x in range(2 * RADIUS + 1)]
+    costs = torch.stack(
+        [_blocks((around[..., y : y + height, x : x + width] - own).square_()) for y, x in places], dim=2
+    )  # (B, N, K, h, w)
+    shape = costs.shape
+    costs = F.avg_pool2d(costs.flatten(0, 1), BLOCKS, 1, BLOCKS // 2, count_include_pad=False).reshape(shape)
+    costs /= explained.unsqueeze(2)
+    lengths = [PENALTY * ((y - RADIUS) ** 2 + (x - RADIUS) ** 2) ** 0.5 for y, x in places]
+    costs += torch.tensor(lengths, dtype=costs.dtype, device=costs.device)[:, None, None]
+
+    best = costs.argmin(dim=2, keepdim=True)
+    least = costs.gather(2, best)
+    side = 2 * RADIUS + 1
+    axes = []
+    for place, step in ((best // side, side), (best % side, 1)):
+        before, after = (costs.gather(2, (best + away).clamp(0, len(places) - 1)) for away in (-step, step))
+        fraction = (before - after) / (2 * (before + after - 2 * least)).clamp_min(1e-6)
+        inside = (place > 0) & (place < side - 1)
+        axes.append(place - RADIUS + fraction.clamp(-0.5, 0.5) * inside)
+    displacements = torch.cat(axes, dim=2).flatten(0, 1)
+    smooth = F.interpolate(displacements, scale_factor=BLOCK, mode="bilinear")
+    return smooth[..., :height, :width].unflatten(0, shape[:2])
+
+
+def displace(lq: Tensor, variances: Tensor, displacements: Tensor) -> tuple[Tensor, Tensor]:
+    """Sample frames at displaced positions, linearly between pixels.
+
+    Args:
+        lq: raw planes, (B, N, 4, H, W), float32.
+        variances: variance of the noise of every value, the shape of `lq`.
+        displacements: displacements [y, x], raw pixels, (B, N, 2, H, W). Beyond the border, frames repeat it.
+
+    Returns:
+        Displaced planes, and the variances of their noise.
+    """
+    height, width = lq.shape[-2:]
+    y = torch.arange(height, device=lq.device)[:, None] + displacements[:, :, 0]
+    x = torch.arange(width, device=lq.device) + displacements[:, :, 1]
+    grid = torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1).flatten(0, 1)
+    both = torch.cat((lq, variances), dim=2).flatten(0, 1)
+    sampled = F.grid_sample(both, grid.to(lq.dtype), padding_mode="border", align_corners=False)
+    moved, moved_variances = sampled.unflatten(0, lq.shape[:2]).split(4, dim=2)
+    # The mean of two values, a and 1 - a of each, has a^2 + (1 - a)^2 times their variance.
+    fraction = displacements - displacements.floor()
+    kept = (fraction.square() + (1 - fraction).square()).prod(dim=2, keepdim=True)
+    return moved, moved_variances * kept
+
+
+def _blocks(maps: Tensor) -> Tensor:
+    """Means of blocks, (B, N, H, W) -> (B, N, H / BLOCK, W / BLOCK), rounded up."""
+    return F.avg_pool2d(maps, BLOCK, ceil_mode=True)

@@ -1,0 +1,88 @@
+"""Dense alignment: displacements to fractions of a pixel, and the noise of what was displaced."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from twostagealign.merging import align_to_reference, displace, find_displacements, merge_reference
+
+DEVIATION = 0.01
+
+
+def texture(height: int, width: int, shift: tuple[float, float] = (0.0, 0.0), seed: int = 0) -> Tensor:
+    """Smooth random waves, (1, 1, 4, height, width), whose contents lie `shift` [y, x] further."""
+    draw = torch.Generator().manual_seed(seed)
+    y, x = torch.arange(height)[:, None] - shift[0], torch.arange(width) - shift[1]
+    waves = (torch.rand(60, 2, generator=draw) - 0.5) * 1.6
+    phases = 6.3 * torch.rand(60, generator=draw)
+    picture = sum(torch.sin(a * y + b * x + phase) for (a, b), phase in zip(waves.tolist(), phases, strict=True))
+    return (0.5 + 0.02 * picture).expand(1, 1, 4, height, width)
+
+
+def with_noise(clean: Tensor, seed: int = 1) -> tuple[Tensor, Tensor]:
+    noise_map = torch.full_like(clean, DEVIATION)
+    return clean + noise_map * torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed)), noise_map
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (1.0, -2.0), (0.5, 0.25), (-1.3, 0.7)])
+@pytest.mark.parametrize("size", [(48, 64), (45, 51)])
+def test_displacements_are_found(shift: tuple[float, float], size: tuple[int, int]) -> None:
+    lq, noise_map = with_noise(torch.cat((texture(*size, shift), texture(*size)), dim=1))
+    found = find_displacements(lq, noise_map.square())
+    assert found.shape == (1, 2, 2, *size)
+    errors = found[0, 0, :, 4:-4, 4:-4] - torch.tensor(shift)[:, None, None]
+    assert errors.abs().mean() < 0.15
+
+
+def test_the_reference_stays_and_neighbours_come_to_it() -> None:
+    clean = torch.cat((texture(48, 48, (1.4, 0.0)), texture(48, 48), texture(48, 48, (-0.6, 1.8))), dim=1)
+    lq, noise_map = with_noise(clean)
+    aligned, its_map = align_to_reference(lq, noise_map)
+    assert aligned[:, 1].equal(lq[:, 1])
+    assert its_map[:, 1].equal(noise_map[:, 1])
+    inside = (..., slice(4, -4), slice(4, -4))
+    for frame in (0, 2):
+        before = (lq[:, frame] - clean[:, 1])[inside].square().mean()
+        after = (aligned[:, frame] - clean[:, 1])[inside].square().mean()
+        assert after < 2 * DEVIATION**2 < before / 4
+
+
+def test_the_map_of_displaced_noise() -> None:
+    noise, noise_map = with_noise(torch.zeros(1, 2, 4, 64, 64))
+    halfway = torch.tensor([0.5, 0.25])[:, None, None].expand(1, 2, 2, 64, 64)
+    moved, variances = displace(noise, noise_map.square(), halfway)
+    expected = moved.square().mean().item()
+    assert variances.mean().item() == pytest.approx(expected, rel=0.05)
+    assert expected < 0.4 * DEVIATION**2
+
+
+def test_the_average_of_aligned_frames_is_as_noisy_as_its_map_says() -> None:
+    lq, noise_map = with_noise(texture(64, 64).expand(1, 5, 4, 64, 64).contiguous())
+    averaged, its_map = merge_reference(*align_to_reference(lq, noise_map))
+    found = (averaged[:, 2] - texture(64, 64)[:, 0]).square().mean().item()
+    assert found == pytest.approx(its_map[:, 2].square().mean().item(), rel=0.25)
+    assert found < 0.3 * DEVIATION**2
+
+
+def test_flat_areas_stay_where_they_are() -> None:
+    """Noise must not choose displacements, which would favour frames whose noise is like that of the reference."""
+    lq, noise_map = with_noise(torch.full((1, 5, 4, 64, 64), 0.5))
+    averaged, its_map = merge_reference(*align_to_reference(lq, noise_map))
+    found = (averaged[:, 2] - 0.5).square().mean().item()
+    assert found == pytest.approx(its_map[:, 2].square().mean().item(), rel=0.4)
+    assert found < 0.25 * DEVIATION**2
+
+
+def test_one_frame_stays() -> None:
+    lq, noise_map = with_noise(texture(16, 16))
+    aligned, its_map = align_to_reference(lq, noise_map)
+    assert aligned.equal(lq)
+    assert its_map.equal(noise_map)
+
+
+def test_bursts_do_not_depend_on_their_batch() -> None:
+    lq, noise_map = with_noise(torch.cat((texture(24, 24, (0.7, 0)), texture(24, 24)), dim=1))
+    others = torch.cat((F.pad(lq, (1, 0))[..., :-1], lq))
+    together, _ = align_to_reference(others, noise_map.expand(2, -1, -1, -1, -1).contiguous())
+    torch.testing.assert_close(together[1:], align_to_reference(lq, noise_map)[0])
