@@ -19,7 +19,7 @@ from twostagealign.runtime.errors import UserError
     ],
 )
 def test_an_error_names_the_option(name, value, problem) -> None:
-    options = asdict(Tiling()) | asdict(Search()) | {name: value, "fast": False}
+    options = asdict(Tiling()) | asdict(Search()) | {name: value, "tiling": "protocol"}
     with pytest.raises(UserError, match=f"^--{name.replace('_', '-')}: {problem}"):
         pop_tiling(options)
 
@@ -41,8 +41,9 @@ def test_command_line() -> None:
     parser.add_argument("--device", default="cpu")
     add_tiling_arguments(parser)
     options = vars(parser.parse_args([]))
-    assert pop_tiling(options) == (Tiling(), Search())
+    assert pop_tiling(options) == (FAST, Search())
     assert options == {"device": "cpu"}  # the rest is left for others
+    assert pop_tiling(vars(parser.parse_args(["--tiling", "protocol"]))) == (Tiling(), Search())
     assert pop_tiling(vars(parser.parse_args(["--fast"]))) == (FAST, Search())
     assert pop_tiling(vars(parser.parse_args(["--fast", "--halo", "8"])))[0] == replace(FAST, halo=8)
     line = "--patch 32 --halo 8 --search-window 16 --batch 2 --group 3 --overlap 4 "

@@ -17,7 +17,7 @@ from twostagealign.models.checkpoint import find_checkpoint, open_restorer
 from twostagealign.restoration.frame import restore_strips
 from twostagealign.restoration.outputs import Rendering, default_tone
 from twostagealign.restoration.quality import develop, measure
-from twostagealign.restoration.tiling import Tiling, count_tiles
+from twostagealign.restoration.tiling import FAST, Tiling, count_tiles
 from twostagealign.runtime.device import pick_device, pick_dtype
 from twostagealign.runtime.errors import UserError
 
@@ -55,7 +55,7 @@ class Restorer:
 
         Args:
             burst: from `read_burst`, `burst_from_arrays` or `simulate`.
-            tiling: sizes of the tiles; None: those of the paper's REDS protocol. `FAST` takes less time.
+            tiling: sizes of the tiles; None: `FAST`. `Tiling()` has those of the paper's REDS protocol.
             progress: called with the number of finished patches and the number of all patches.
 
         Returns:
@@ -70,7 +70,7 @@ class Restorer:
             raise ValueError(f"burst: found {found}, expected what read_burst, burst_from_arrays or simulate returns")
         if tiling is not None and not isinstance(tiling, Tiling):
             raise ValueError(f"tiling: found {type(tiling).__name__}, expected a Tiling")
-        tiling = tiling or Tiling()
+        tiling = tiling or FAST
         frames = burst.frames
         rendering = Rendering(default_tone(frames), burst.source.metadata(burst.reference).exposure.baseline)
         strips: list[np.ndarray] = []

@@ -21,20 +21,27 @@ _HELP = {
     "inclusive_search": "leave out the last row and column of candidate positions, as the released code does",
 }
 
+TILINGS = {"best": FAST, "protocol": Tiling()}
+"""Values of `--tiling`."""
+
 _Settings = TypeVar("_Settings", Tiling, Search)
 
 
 def add_tiling_arguments(parser: ArgumentParser) -> None:
-    """Add `--fast` and an option for every field of `Tiling` and `Search`, None unless it is given."""
-    parser.add_argument("--fast", action="store_true", help="larger tiles: less time at about the same quality")
-    for usual, fast in ((Tiling(), FAST), (Search(), Search())):
-        for field in fields(usual):
-            flag, default, with_fast = field.name.replace("_", "-"), field.default, getattr(fast, field.name)
+    """Add `--tiling` and an option for every field of `Tiling` and `Search`, None unless it is given."""
+    help = "best: large tiles of small patches, less time and better quality; protocol: the paper's (default: best)"
+    parser.add_argument("--tiling", choices=TILINGS, default="best", help=help)
+    help = "the same as --tiling best"
+    parser.add_argument("--fast", dest="tiling", action="store_const", const="best", help=help)
+    for best, protocol in ((FAST, Tiling()), (Search(), Search())):
+        for field in fields(best):
+            flag, default = field.name.replace("_", "-"), getattr(best, field.name)
+            by_protocol = getattr(protocol, field.name)
             if isinstance(default, bool):
                 help = _HELP[field.name]
                 parser.add_argument(f"--no-{flag}", dest=field.name, action="store_const", const=False, help=help)
                 continue
-            known = f"{default}" if with_fast == default else f"{default}, with --fast {with_fast}"
+            known = f"{default}" if by_protocol == default else f"{default}, with --tiling protocol {by_protocol}"
             help = f"{_HELP[field.name]} (default: {'as many as fit' if default is None else known})"
             parser.add_argument(f"--{flag}", dest=field.name, type=bounded(CountOrZero), metavar="N", help=help)
 
@@ -45,8 +52,7 @@ def pop_tiling(options: dict[str, Any]) -> tuple[Tiling, Search]:
     Raises:
         UserError: a size is out of range.
     """
-    tiling = FAST if options.pop("fast") else Tiling()
-    return _pop(options, tiling), _pop(options, Search())
+    return _pop(options, TILINGS[options.pop("tiling")]), _pop(options, Search())
 
 
 def _pop(options: dict[str, Any], defaults: _Settings) -> _Settings:

@@ -30,7 +30,7 @@ from twostagealign.restoration.frame import restore_strips
 from twostagealign.restoration.metrics_file import describe_input
 from twostagealign.restoration.outputs import Outputs, Rendering, default_tone, write_outputs
 from twostagealign.restoration.quality import develop, measure
-from twostagealign.restoration.tiling import Tiling, count_tiles
+from twostagealign.restoration.tiling import FAST, Tiling, count_tiles
 from twostagealign.runtime.device import pick_device, pick_dtype
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import output_folder, write_json
@@ -119,7 +119,7 @@ class Request:
         outputs: files that are written of each picture.
         device: auto, cpu or cuda.
         dtype: dtype that the network computes in, see `pick_dtype`; matching stays in float32.
-        tiling: sizes of the tiles; by default those of the paper's REDS protocol.
+        tiling: sizes of the tiles; `Tiling()` has those of the paper's REDS protocol.
         search: where patches are searched; by default as in the paper's REDS protocol.
     """
 
@@ -132,7 +132,7 @@ class Request:
     outputs: Outputs = field(default_factory=Outputs)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: str = "auto"
-    tiling: Tiling = field(default_factory=Tiling)
+    tiling: Tiling = FAST
     search: Search = field(default_factory=Search)
 
 
