@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from twostagealign.isp import Camera, process, tone_curve
-from twostagealign.metrics import finite_psnr, ssim
+from twostagealign.metrics import chroma_error, finite_psnr, ssim, texture_correlation, texture_ratio
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,21 @@ class Quality:
 
     psnr: float
     ssim: float
+
+
+@dataclass(frozen=True)
+class Look:
+    """What PSNR hardly sees: coloured blotches in even areas, and fine texture; see `metrics`.
+
+    Attributes:
+        chroma_error: error of colour at low frequencies in even areas, 8-bit levels.
+        texture_ratio: energy of fine texture as a share of the ground truth's.
+        texture_correlation: correlation of fine texture with the ground truth's.
+    """
+
+    chroma_error: float
+    texture_ratio: float
+    texture_correlation: float
 
 
 def develop(linear: Tensor, camera: Camera) -> Tensor:
@@ -38,6 +53,11 @@ def measure(srgb: Tensor, target: Tensor) -> Quality:
         target: developed ground truth, (3, h, w), in [0, 1].
     """
     return Quality(finite_psnr(srgb, target), ssim(srgb, target))
+
+
+def measure_look(srgb: Tensor, target: Tensor) -> Look:
+    """Measure blotches and fine texture of a picture; arguments as for `measure`."""
+    return Look(chroma_error(srgb, target), texture_ratio(srgb, target), texture_correlation(srgb, target))
 
 
 def to_uint8(srgb: Tensor) -> np.ndarray:

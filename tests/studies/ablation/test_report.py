@@ -17,8 +17,17 @@ METHODS = [
 
 
 def cell(method: str, group: str, picture: str, shift: int | None, noise: str, psnr: float) -> Cell:
+    looks = {"chroma_error": psnr / 10, "texture_ratio": psnr / 100, "texture_correlation": 0.75}
     return Cell(
-        method=method, weights=None, group=group, picture=picture, shift=shift, noise=noise, psnr=psnr, ssim=0.5
+        method=method,
+        weights=None,
+        group=group,
+        picture=picture,
+        shift=shift,
+        noise=noise,
+        psnr=psnr,
+        ssim=0.5,
+        **looks,
     )
 
 
@@ -51,7 +60,14 @@ def test_tables_hold_the_means_over_pictures() -> None:
     assert blocks[7] == "PSNR (dB) on a clip, mean over 2 bursts:"
     assert blocks[8].splitlines()[0] == "|  | high noise | medium noise | low noise |"
     assert blocks[8].splitlines()[-1] == "| one | 24.25 | 25.25 | 26.25 |"
-    assert len(blocks) == 9
+    assert "fine texture on photographs at high noise" in blocks[9]
+    assert blocks[10].splitlines()[-1] == "| one | 2.44 | 0.24 | 0.75 |"
+    assert len(blocks) == 13
+
+
+def test_cells_of_former_files_have_no_measures_of_texture() -> None:
+    former = [cell.model_copy(update={"texture_ratio": None}) for cell in CELLS]
+    assert "| one | 2.44 |  | 0.75 |" in tables(former, METHODS)
 
 
 @pytest.mark.parametrize("methods", [METHODS, METHODS[:1]])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import Field, ValidationError
+from torch import Tensor
 from tqdm import tqdm
 
 from twostagealign.evaluation.results import Record, write_record
-from twostagealign.restoration.quality import develop, measure
+from twostagealign.restoration.quality import develop, measure, measure_look
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import read_regular
 from twostagealign.studies.ablation.methods import Method
@@ -27,6 +29,12 @@ class Cell(Record):
     noise: str
     psnr: float = Field(description="PSNR in the middle of the frame, dB")
     ssim: float = Field(description="SSIM in the middle of the frame")
+    chroma_error: float | None = Field(None, description="error of colour at low frequencies in even areas, levels")
+    texture_ratio: float | None = Field(None, description="energy of fine texture, share of the ground truth's")
+    texture_correlation: float | None = Field(None, description="correlation of fine texture with the ground truth's")
+
+
+MEASURES = {"psnr", "ssim", "chroma_error", "texture_ratio", "texture_correlation"}
 
 
 class Measurements(Record):
@@ -63,7 +71,7 @@ def measure_all(methods: Sequence[Method], scenes: Sequence[AblationScene], path
             for method in missing:
                 progress.set_description(f"{scene.picture}, {noise} noise, {method.name}")
                 known = _known(cells.values(), method, scene, noise)
-                quality = known or measure(middle(method.restore(burst)), target)
+                quality = known or _measure(middle(method.restore(burst)), target)
                 cell = Cell(
                     method=method.name,
                     weights=method.weights,
@@ -71,8 +79,7 @@ def measure_all(methods: Sequence[Method], scenes: Sequence[AblationScene], path
                     picture=scene.picture,
                     shift=scene.shift,
                     noise=noise,
-                    psnr=quality.psnr,
-                    ssim=quality.ssim,
+                    **quality,
                 )
                 cells[_key(cell)] = cell
                 progress.update()
@@ -80,12 +87,17 @@ def measure_all(methods: Sequence[Method], scenes: Sequence[AblationScene], path
     return [cells[key] for key in keys]
 
 
-def _known(cells: Iterable[Cell], method: Method, scene: AblationScene, noise: str) -> Cell | None:
-    """Return the cell of another shift, for a method that only uses the reference frame, which is the same."""
+def _measure(srgb: Tensor, target: Tensor) -> dict[str, float]:
+    return asdict(measure(srgb, target)) | asdict(measure_look(srgb, target))
+
+
+def _known(cells: Iterable[Cell], method: Method, scene: AblationScene, noise: str) -> dict[str, float | None] | None:
+    """Return the measures of another shift, for a method that only uses the reference frame, which is the same."""
     if not method.one_frame or scene.shift is None:
         return None
     wanted = (method.name, scene.group, scene.picture, noise)
-    return next((cell for cell in cells if (cell.method, cell.group, cell.picture, cell.noise) == wanted), None)
+    found = (cell for cell in cells if (cell.method, cell.group, cell.picture, cell.noise) == wanted)
+    return next((cell.model_dump(include=MEASURES) for cell in found), None)
 
 
 def _key(cell: Cell) -> tuple[str | int | None, ...]:

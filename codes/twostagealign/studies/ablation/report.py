@@ -16,6 +16,7 @@ from twostagealign.studies.ablation.cells import Cell
 from twostagealign.studies.ablation.methods import Method
 from twostagealign.studies.ablation.scenes import NOISE
 
+LOOKS = ("chroma_error", "texture_ratio", "texture_correlation")
 NOT_DRAWN = ("demosaicking", "burst average")
 """Methods far below the others, which would squeeze the plot. The tables have all methods."""
 
@@ -51,7 +52,23 @@ def tables(cells: Sequence[Cell], methods: Sequence[Method]) -> str:
             )
             rows = [[m.name, *(_mean(cells, m, group, shift, noise) for shift in shifts)] for m in methods]
             parts.append(_table(["", *map(str, shifts)], rows))
+    parts += [_look_table(cells, methods, group) for group in dict.fromkeys(cell.group for cell in cells)]
     return "\n\n".join(parts) + "\n"
+
+
+def _look_table(cells: Sequence[Cell], methods: Sequence[Method], group: str) -> str:
+    """What PSNR does not see, at the highest noise level, mean over all bursts of a group."""
+    noise = next(iter(NOISE))
+    rows = []
+    for method in methods:
+        found = [cell for cell in cells if (cell.method, cell.group, cell.noise) == (method.name, group, noise)]
+        values = ([getattr(cell, name) for cell in found] for name in LOOKS)
+        rows.append([method.name, *("" if None in each else f"{mean(each):.2f}" for each in values)])
+    return (
+        f"Blotches and fine texture on {group} at {noise} noise, mean over all bursts: error of colour in even areas "
+        "(8-bit levels), energy of fine texture (share of the ground truth's), its correlation with it:\n\n"
+        + _table(["", "colour error", "texture energy", "texture correlation"], rows)
+    )
 
 
 def draw(path: Path, cells: Sequence[Cell], methods: Sequence[Method]) -> None:
