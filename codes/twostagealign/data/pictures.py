@@ -208,16 +208,18 @@ class PictureCache:
 
     Args:
         budget: how many bytes of decoded pictures to keep at most. A picture that is larger is not kept.
+        read: function that reads a picture.
     """
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int, read: Callable[[Path], np.ndarray] = read_picture) -> None:
+        self._read = read
         self._pictures: LRUCache[Path, np.ndarray] = LRUCache(budget, getsizeof=attrgetter("nbytes"))
 
     def read(self, path: Path) -> np.ndarray:
-        """Read a picture as `read_picture` does; the array is shared and read-only."""
+        """Read a picture; the array is shared and read-only."""
         picture = self._pictures.get(path)
         if picture is None:
-            picture = read_picture(path)
+            picture = self._read(path)
             picture.flags.writeable = False
             if picture.nbytes <= self._pictures.maxsize:
                 self._pictures[path] = picture

@@ -1,5 +1,6 @@
 """Bursts out of still pictures: a hand-held walk over a picture, with a moving foreground at times."""
 
+import hashlib
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,15 @@ from twostagealign.data.frame_files import list_pictures
 from twostagealign.data.pictures import BUNDLED, PictureCache, bundled_path, read_picture
 from twostagealign.data.stills.motion import RGB_PER_RAW, footprint, hand_held_motion, look, to_tensor
 from twostagealign.data.stills.on_device import StillsOnDevice
+from twostagealign.data.stills.procedural import COUNT, procedural_picture
 from twostagealign.data.stills.scenes import BurstPlan, Foreground, MovingView, random_blob, random_colours
 from twostagealign.data.training_set import fingerprint
 from twostagealign.runtime.bounds import Count, Frames, Megabytes, PathOrText, Probability, Scale, Seed, Shift, Side
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import locate
+
+PROCEDURAL = "procedural"
+"""Source of drawn pictures."""
 
 
 class StillsInMotion(Dataset[Tensor]):
@@ -29,7 +34,8 @@ class StillsInMotion(Dataset[Tensor]):
     and process do not matter.
 
     Args:
-        source: a folder of pictures, or "skimage" for the photographs that come with scikit-image.
+        source: a folder of pictures, "skimage" for the photographs that come with scikit-image, or "procedural" for
+            pictures that are drawn; see `procedural_picture`.
         frames: number of frames N of a burst.
         size: height and width of a frame in RGB pixels, even; one number for a square.
         max_shift: largest translation from a frame to the next, in raw pixels (2 RGB pixels each). The fastest step of
@@ -104,7 +110,9 @@ class StillsInMotion(Dataset[Tensor]):
         self.seed = seed
         self.length = length
         self.makes_on_device = on_device
-        self._cache = PictureCache(cache_mb * 2**20)
+        self._is_procedural = source == PROCEDURAL
+        self._read = _draw if self._is_procedural else read_picture
+        self._cache = PictureCache(cache_mb * 2**20, self._read)
 
     def __len__(self) -> int:
         return self.length
@@ -144,8 +152,9 @@ class StillsInMotion(Dataset[Tensor]):
 
     @property
     def origin(self) -> Path:
-        """Folder of the pictures."""
-        return self.pictures[0].parent.resolve()
+        """Folder of the pictures; a name that stands for drawn ones."""
+        folder = self.pictures[0].parent
+        return folder if self._is_procedural else folder.resolve()
 
     @property
     def contents(self) -> list[str]:
@@ -153,12 +162,14 @@ class StillsInMotion(Dataset[Tensor]):
         return [path.name for path in self.pictures]
 
     def fingerprint(self, name: str) -> bytes:
-        """Digest of a picture."""
+        """Digest of a picture; of the name of a drawn one, which equals no photograph."""
+        if self._is_procedural:
+            return hashlib.sha256(name.encode()).digest()
         return fingerprint(read_picture(self.pictures[0].with_name(name)))
 
     def on_device(self, device: torch.device) -> StillsOnDevice | None:
         """What makes the bursts of a batch on a device, if that was asked for; reads all pictures."""
-        return StillsOnDevice(map(read_picture, self.pictures), self.size, device) if self.makes_on_device else None
+        return StillsOnDevice(map(self._read, self.pictures), self.size, device) if self.makes_on_device else None
 
     def _draw_scene(self, rng: np.random.Generator) -> MovingView:
         fastest = rng.uniform(0, self.max_shift)
@@ -205,12 +216,20 @@ class StillsInMotion(Dataset[Tensor]):
                 under[:] = cv2.blendLinear(texture, under, opacity, 1 - opacity)
 
 
+def _draw(path: Path) -> np.ndarray:
+    return procedural_picture(int(path.stem))
+
+
 def _choose(source: str | Path, include: list[str] | None, exclude: list[str] | None) -> list[Path]:
-    folder = "skimage" if source == "skimage" else locate(Path(source))
-    paths = list(map(bundled_path, BUNDLED)) if folder == "skimage" else list_pictures(folder)
+    if source == "skimage":
+        paths = list(map(bundled_path, BUNDLED))
+    elif source == PROCEDURAL:
+        paths = [Path(PROCEDURAL, f"{number:04d}") for number in range(COUNT)]
+    else:
+        paths = list_pictures(locate(Path(source)))
     names = [path.stem for path in paths]
     missing = [name for name in include or () if name not in names]
-    missing += [name for name in exclude or () if folder == "skimage" and name not in names]
+    missing += [name for name in exclude or () if source == "skimage" and name not in names]
     if missing:
         raise UserError(f"{source}: has no picture named {missing[0]}")
     chosen = [path for path in paths if (include is None or path.stem in include) and path.stem not in (exclude or ())]
