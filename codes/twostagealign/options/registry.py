@@ -20,7 +20,15 @@ from twostagealign.data.evaluation_set import EvaluationSet
 from twostagealign.data.stills.stills import StillsInMotion
 from twostagealign.data.training_set import TrainingSet
 from twostagealign.losses import Charbonnier, Interpolation, LossTerm, MatchSupervision, OneHot, PerFrame
-from twostagealign.metrics import Metric, Pyiqa, finite_psnr, ssim
+from twostagealign.metrics import (
+    Metric,
+    Pyiqa,
+    chroma_error,
+    finite_psnr,
+    ssim,
+    texture_correlation,
+    texture_ratio,
+)
 from twostagealign.options.plugins import Registry
 from twostagealign.options.schema import Node
 from twostagealign.runtime.errors import UserError
@@ -52,6 +60,9 @@ METRICS: Registry[Metric] = Registry(
     {
         "psnr": finite_psnr,
         "ssim": ssim,
+        "chroma_error": chroma_error,
+        "texture_ratio": texture_ratio,
+        "texture_correlation": texture_correlation,
         "lpips": Pyiqa("lpips"),
         "dists": Pyiqa("dists"),
         "niqe": Pyiqa("niqe", needs_target=False),
