@@ -1,4 +1,4 @@
-"""The examples in docs/API.md and README.md run."""
+"""The examples in docs/API.md and README.md run; those in docs/EXTENDING.md are of a package that other tests run."""
 
 import doctest
 import re
@@ -44,3 +44,11 @@ def test_readme(folder: Path) -> None:
     assert "tsa.load" in program
     exec(program, {})
     assert (folder / "restored.png").is_file()
+
+
+def test_extending_page() -> None:
+    blocks = re.findall(r"^```python\n# (\S+)\n(.*?)^```", (ROOT / "docs/EXTENDING.md").read_text(), re.M | re.DOTALL)
+    assert [name for name, _ in blocks] == ["my_lab/nets.py", "my_lab/losses.py", "my_lab/metrics.py"]
+    for name, code in blocks:
+        source = (ROOT / "tests" / "data" / "plugin" / name).read_text()
+        assert all(line.removesuffix('"""') in source for line in code.splitlines())
