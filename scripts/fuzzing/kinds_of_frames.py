@@ -75,7 +75,8 @@ def raw_files(bench: Bench) -> Attempt:
     changed = bench.rng.choice(kinds)
     bench.damage(name, lambda data: changed(bench.rng, data))
     if bench.rng.random() < 0.3:  # in all files: they agree with each other
-        data = (bench.folder / name).read_bytes() if (bench.folder / name).is_file() else b""
+        is_small = (bench.folder / name).is_file() and (bench.folder / name).stat().st_size < 2**24
+        data = (bench.folder / name).read_bytes() if is_small else b""
         for number in range(FRAMES):
             if data and (bench.folder / f"dng/{number}.dng").is_file():
                 (bench.folder / f"dng/{number}.dng").write_bytes(data)

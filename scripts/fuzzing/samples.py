@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -119,11 +120,15 @@ def mosaics(height: int = 24, width: int = 32) -> np.ndarray:
 
 
 def write_dng(path: Path, mosaic: np.ndarray) -> None:
-    """Write an uncompressed DNG that says everything about its camera."""
+    """Write an uncompressed DNG with all kinds of tags that are read."""
 
     def fractions(values: Sequence[float]) -> list[int]:
         return [part for value in values for part in (round(value * 10_000), 10_000)]
 
+    height, width = mosaic.shape
+    place = struct.pack(">10I4dI", 0, 0, height, width, 0, 1, 1, 1, 2, 2, 1, 1, 0, 0, 1)
+    gain_map = place + struct.pack(">4f", 1, 1.1, 1.2, 1.3)
+    shading = struct.pack(">5I", 1, 9, 0x01030000, 0, len(gain_map)) + gain_map
     tags = [
         (274, "H", 1, 1),  # Orientation
         (50706, "B", 4, bytes((1, 4, 0, 0))),  # DNGVersion
@@ -136,7 +141,21 @@ def write_dng(path: Path, mosaic: np.ndarray) -> None:
         (50713, "H", 2, (2, 2)),  # BlackLevelRepeatDim
         (50714, "I", 4, (60, 61, 62, 63)),  # BlackLevel
         (50717, "I", 1, 1023),  # WhiteLevel
+        (50715, "2i", width, fractions([0.5] * width)),  # BlackLevelDeltaH
+        (50719, "I", 2, (2, 1)),  # DefaultCropOrigin
+        (50720, "I", 2, (width - 4, height - 2)),  # DefaultCropSize
+        (50722, "2i", 9, fractions(np.ravel(CAMERA["xyz2cam"]).tolist())),  # ColorMatrix2
+        (50779, "H", 1, 17),  # CalibrationIlluminant2: standard light A
+        (50729, "2I", 2, fractions((0.3127, 0.3290))),  # AsShotWhiteXY
+        (50730, "2i", 1, (1, 2)),  # BaselineExposure
         (51041, "d", 2, (2e-3, 9e-6)),  # NoiseProfile
+        (51009, "B", len(shading), shading),  # OpcodeList2
+        (271, "s", 0, "Maker"),
+        (272, "s", 0, "Model"),
+        (33434, "2I", 1, (1, 60)),  # ExposureTime
+        (33437, "2I", 1, (28, 10)),  # FNumber
+        (34855, "H", 1, 400),  # ISOSpeedRatings
+        (36867, "s", 0, "2024:05:06 07:08:09"),  # DateTimeOriginal
     ]
     with tifffile.TiffWriter(path) as file:
         file.write(mosaic, photometric=32803, metadata=None, extratags=[(*tag, True) for tag in tags])
