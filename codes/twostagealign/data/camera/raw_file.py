@@ -34,12 +34,14 @@ class RawFile:
         metadata: what it and camera.yml say; the noise is UNKNOWN_NOISE where neither gives it.
         black: black level of every sample where it is not the same in all 2 x 2 cells; None where it is.
         shading: gains that undo the shading of the lens; None if the file does not have them.
+        missing: bytes of the samples that are missing at the end of the file; 0 or less if none are.
     """
 
     path: Path
     metadata: FrameMetadata
     black: dng.BlackLevel | None = None
     shading: Shading | None = None
+    missing: float = 0
 
     def read_samples(self) -> np.ndarray:
         """Decode the samples of the crop, (height, width) uint16; UserError if the file cannot be read.
@@ -49,6 +51,8 @@ class RawFile:
         crop, levels = self.metadata.crop, self.metadata.levels
         assert crop
         assert levels
+        if self.missing > 0:
+            raise UserError(f"{self.path}: not a raw file, or corrupt (cut short by {self.missing:.0f} bytes)")
         with open_raw(self.path) as raw:
             samples = raw.raw_image_visible[_slices(crop)].copy()
         if samples.shape != (crop.height, crop.width):
@@ -121,6 +125,7 @@ def open_raw_file(path: Path, camera_file: Path, content: Mapping[str, object]) 
         ),
         black=None if own_black else black,
         shading=dng.lens_shading(tags, size, crop, cfa) if dng.is_dng(tags) else None,
+        missing=tags.missing,
     )
 
 

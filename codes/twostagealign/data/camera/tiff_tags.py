@@ -19,7 +19,11 @@ SUB_IFDS, EXIF_IFD, GPS_IFD = 330, 34665, 34853
 _NEW_SUBFILE_TYPE, _PHOTOMETRIC = 254, 262
 _CFA, LINEAR_RAW = 32803, 34892
 
-_MAGIC = (42, 0x55, 0x4F52, 0x5352)  # TIFF, RW2, ORF, ORF
+_RW2 = 0x55
+_MAGIC = (42, _RW2, 0x4F52, 0x5352)  # TIFF, RW2, ORF, ORF
+_PLACES, _PLACES_RW2 = ((273, 279), (324, 325)), ((280, 279),)
+"""Tags that say where the samples are and how many bytes they take, in strips and in tiles."""
+
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _FORMATS = {3: "H", 4: "I", 5: "I", 6: "b", 8: "h", 9: "i", 10: "i", 11: "f", 12: "d", 13: "I"}
 _TEXT, _BYTES, _RATIONALS = 2, (1, 7), (5, 10)
@@ -38,6 +42,7 @@ class Tags:
         main: tags of the first directory.
         exif: EXIF tags.
         gps: tags of the position.
+        missing: bytes of the samples that are missing at the end of the file; 0 or less if none are.
     """
 
     path: Path
@@ -45,6 +50,7 @@ class Tags:
     main: Mapping[int, TagValue] = field(default_factory=dict)
     exif: Mapping[int, TagValue] = field(default_factory=dict)
     gps: Mapping[int, TagValue] = field(default_factory=dict)
+    missing: float = 0
 
     def numbers(self, tag: int, name: str, counts: tuple[int, ...] = ()) -> tuple[float, ...] | None:
         """Return the numbers of a tag, which is looked up beside the mosaic and then in the first directory.
@@ -108,9 +114,16 @@ def read_tags(path: Path) -> Tags:
             raw = next(filter(_holds_raw_data, (*chain, *below)), {})
             exif = next(iter(reader.below(chain[0], EXIF_IFD)), {})
             gps = next(iter(reader.below(chain[0], GPS_IFD)), {})
-            return Tags(path, raw, chain[0], exif, gps)
         except (struct.error, OSError, ValueError) as error:
             raise UserError(f"{path}: not a raw file, or corrupt (tags: {error})") from error
+        size = file.seek(0, io.SEEK_END)
+    stored, places = (chain[0], _PLACES_RW2) if magic == _RW2 else (raw, _PLACES)
+    ends = [0.0]
+    for offsets, counts in places:
+        starts, lengths = stored.get(offsets), stored.get(counts)
+        if isinstance(starts, tuple) and isinstance(lengths, tuple):
+            ends += [float(start) + float(length) for start, length in zip(starts, lengths, strict=False)]
+    return Tags(path, raw, chain[0], exif, gps, missing=max(ends) - size)
 
 
 def _holds_raw_data(tags: Mapping[int, TagValue]) -> bool:
