@@ -14,6 +14,7 @@ PROGRAMS = {
     "test": ("evaluation", "evaluate checkpoints on a data set"),
     "demo": ("demo", "restore a noisy burst made from a photograph"),
     "list-models": ("list_models", "list the checkpoints that come with the project"),
+    "calibrate": ("calibrate", "measure the noise of a camera"),
     "create-lmdb": ("create_lmdb", "write clip folders to an LMDB"),
 }
 """Sub-command: its module in this folder, and a line for --help. A module is imported when its turn comes."""

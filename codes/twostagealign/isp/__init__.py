@@ -13,6 +13,7 @@ from twostagealign.isp.noise import (
     random_noise_levels,
 )
 from twostagealign.isp.noise_estimation import estimate_burst_noise, estimate_noise
+from twostagealign.isp.photon_transfer import fit_photon_transfer, transfer_points
 from twostagealign.isp.process import apply_gains, compress_gamma, process, tone_curve
 from twostagealign.isp.rendering import Tone, automatic_stops, fade_highlights, render
 from twostagealign.isp.saturation import find_saturation
@@ -41,6 +42,7 @@ __all__ = [
     "fade_highlights",
     "find_defects",
     "find_saturation",
+    "fit_photon_transfer",
     "invert_gains",
     "invert_tone_curve",
     "join_cameras",
@@ -58,6 +60,7 @@ __all__ = [
     "replace_defects",
     "rgb2cam_from_xyz2cam",
     "tone_curve",
+    "transfer_points",
     "unmosaic",
     "unpack",
     "unprocess",

@@ -109,19 +109,30 @@ def open_raw_files(paths: Sequence[Path]) -> RawFolder:
 def _open(name: str, folder: Path, paths: Sequence[Path]) -> RawFolder:
     """Open raw files, or mosaics, whose camera.yml is in `folder`."""
     warn_about_numbering(paths)
-    camera_file = folder / CAMERA_FILE
-    if is_raw(paths[0]):
-        content = load_camera_file(camera_file) if os.path.lexists(camera_file) else {}
-        sources: Sequence[FrameFile] = _open_raw(paths, camera_file, content)
-    else:
-        sources = open_mosaic_files(folder, paths)
     # A folder of the wrong kind of pictures is refused here, not in the middle of the work.
-    surveyed = survey(sources)
+    surveyed = survey(open_files(folder, paths))
     metadata = surveyed.files[0].metadata
     assert metadata.crop
     top, left = red_position(metadata.cfa)
     size = ((top + metadata.crop.height + 1) // 2, (left + metadata.crop.width + 1) // 2)
     return RawFolder(name, unique_names(paths), size, surveyed.files, surveyed.defects)
+
+
+def open_files(folder: Path, paths: Sequence[Path]) -> Sequence[FrameFile]:
+    """Read the metadata of raw files, or of mosaics.
+
+    Args:
+        folder: folder of their camera.yml.
+        paths: the files.
+
+    Raises:
+        UserError: a file or camera.yml cannot be used, or the files are not of one size and camera.
+    """
+    if not is_raw(paths[0]):
+        return open_mosaic_files(folder, paths)
+    camera_file = folder / CAMERA_FILE
+    content = load_camera_file(camera_file) if os.path.lexists(camera_file) else {}
+    return _open_raw(paths, camera_file, content)
 
 
 def _open_raw(paths: Sequence[Path], camera_file: Path, content: dict[str, object]) -> list[RawFile]:
