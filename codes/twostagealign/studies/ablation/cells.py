@@ -46,19 +46,22 @@ class Measurements(Record):
     cells: list[Cell]
 
 
-def measure_all(methods: Sequence[Method], scenes: Sequence[AblationScene], path: Path) -> list[Cell]:
-    """Restore and measure every scene at every noise level by every method, and return the cells.
+def measure_all(
+    methods: Sequence[Method], scenes: Sequence[AblationScene], path: Path, levels: Sequence[str] = tuple(NOISE)
+) -> list[Cell]:
+    """Restore and measure every scene at some noise levels by every method, and return the cells.
 
     Cells that the file already has are not computed again, unless the weights have changed.
 
     Args:
         methods: methods with different names.
         scenes: scenes to restore.
-        path: results.json, written after every burst. Cells of other methods and scenes are kept.
+        path: results.json, written after every burst. Cells of other methods, scenes and levels are kept.
+        levels: names of levels of `NOISE`.
     """
     weights = {method.name: method.weights for method in methods}
     cells = {_key(cell): cell for cell in _read_cells(path) if weights.get(cell.method, cell.weights) == cell.weights}
-    wanted = [(scene, noise) for scene in scenes for noise in NOISE]
+    wanted = [(scene, noise) for scene in scenes for noise in levels]
     keys = [_key_of(method, scene, noise) for scene, noise in wanted for method in methods]
     done = sum(key in cells for key in keys)
     with tqdm(total=len(keys), initial=done, unit="picture", dynamic_ncols=True) as progress:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -67,15 +67,21 @@ def baselines() -> list[Method]:
     ]
 
 
-def weights_file(option_file: Path) -> Path:
-    """Return the file to which the training of an option file writes its newest weights."""
-    options = load_options(option_file)
+def weights_file(option_file: Path, overrides: Sequence[str] = ()) -> Path:
+    """Return the file to which the training of an option file, with changes, writes its newest weights."""
+    options = load_options(option_file, overrides)
     return locate_output(Path(options.path.experiments_root)) / options.name / "models" / "net_latest.safetensors"
 
 
-def open_variant(option_file: Path, name: str) -> Method:
-    """Load the newest weights of a variant. It uses block matching only if its training did."""
-    options, path = load_options(option_file), weights_file(option_file)
+def open_variant(option_file: Path, name: str, overrides: Sequence[str] = ()) -> Method:
+    """Load the newest weights of a variant. It uses block matching only if its training did.
+
+    Args:
+        option_file: option file of its training.
+        name: its name in tables.
+        overrides: changes to the file, as `load_options` takes them.
+    """
+    options, path = load_options(option_file, overrides), weights_file(option_file, overrides)
     search = Search(block_matching=options.matching.search_window is not None)
     restorer = open_restorer(path, search=search).to(pick_device("auto"))
     _, metadata = load_weights(path)
@@ -110,9 +116,18 @@ def _by_network(restorer: TwoStageRestorer, reference_alone: bool = False) -> Ca
     return restore
 
 
-def train_variant(option_file: Path, source: Path) -> None:
-    """Train on a folder of pictures, to the end. An interrupted training continues; a finished one is left as it is."""
-    options = load_options(option_file, [f"datasets:train:source={json.dumps(str(source))}"])
+def train_variant(option_file: Path, source: Path, overrides: Sequence[str] = ()) -> None:
+    """Train to the end. An interrupted training continues; a finished one is left as it is.
+
+    Args:
+        option_file: option file of the training.
+        source: folder of pictures to train on.
+        overrides: further changes to the file, as `load_options` takes them.
+
+    Raises:
+        UserError: the training was stopped, or as `build_trainer` and `Trainer.run`.
+    """
+    options = load_options(option_file, [f"datasets:train:source={json.dumps(str(source))}", *overrides])
     trainer = build_trainer(options, resume=True)
     trainer.run()
     if trainer.progress.iteration < options.train.total_iter:
