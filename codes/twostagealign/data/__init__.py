@@ -6,6 +6,8 @@ from twostagealign.data.clips.clip import Clip, ClipInMemory, open_clip
 from twostagealign.data.clips.clip_source import ClipSource, open_clips
 from twostagealign.data.clips.reds import REDS
 from twostagealign.data.clips.regroup import regroup
+from twostagealign.data.clips.video_clips import VideoClips
+from twostagealign.data.clips.vimeo90k import Vimeo90K
 from twostagealign.data.degradation import PROTOCOL_NOISE, degrade, degrade_by_protocol
 from twostagealign.data.frame_files import list_pictures
 from twostagealign.data.lmdb.writer import verify_store, write_store
@@ -37,6 +39,8 @@ __all__ = [
     "StillsOnDevice",
     "TrainingSet",
     "UniformSequence",
+    "VideoClips",
+    "Vimeo90K",
     "bundled_picture",
     "burst_from_picture",
     "check_no_overlap",

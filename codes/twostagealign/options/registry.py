@@ -16,6 +16,8 @@ from twostagealign.archs import EDVR, KPN, GCPNet, LowResolutionFeatures, Single
 from twostagealign.data.clips.clip_sets import ClipSet
 from twostagealign.data.clips.reds import REDS
 from twostagealign.data.clips.sc_burst import SCBurst
+from twostagealign.data.clips.video_clips import VideoClips
+from twostagealign.data.clips.vimeo90k import Vimeo90K
 from twostagealign.data.evaluation_set import EvaluationSet
 from twostagealign.data.stills.stills import StillsInMotion
 from twostagealign.data.training_set import TrainingSet
@@ -44,7 +46,7 @@ FEATURES: Registry[type[LowResolutionFeatures]] = Registry(
 )
 DATASETS: Registry[type[TrainingSet]] = Registry(
     "training set",
-    {"REDS": REDS, "StillsInMotion": StillsInMotion},
+    {"REDS": REDS, "Vimeo90K": Vimeo90K, "VideoClips": VideoClips, "StillsInMotion": StillsInMotion},
     needs=("__len__", "__getitem__", "clip", "fingerprint"),
 )
 EVALUATION_SETS: Registry[type[EvaluationSet]] = Registry(

@@ -1,6 +1,6 @@
 """Where frames of clips come from: folders, or an LMDB of this project, of EDVR or of BasicSR."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -48,11 +48,13 @@ class ClipSource(Protocol):
         ...
 
 
-def open_clips(path: str | Path) -> ClipSource:
+def open_clips(path: str | Path, clips: Sequence[str] | None = None) -> ClipSource:
     """Open a folder of clip folders, or an LMDB.
 
     Args:
         path: looked up by `locate`.
+        clips: names of the clips to look at in a folder, which saves the time to list the others; None: all. An LMDB
+            has all of its clips.
 
     Raises:
         UserError: there is no such folder, or it is neither of the two, unfinished, empty or damaged.
@@ -68,4 +70,4 @@ def open_clips(path: str | Path) -> ClipSource:
         if not path.is_dir():
             raise UserError(f"{path}: found no such folder, expected an LMDB with {kinds}")
         raise UserError(f"{path}: found an LMDB without meta_info, expected {kinds} in it")
-    return ClipFolders(path)
+    return ClipFolders(path, clips)

@@ -59,7 +59,7 @@ def open_edvr(path: str | Path) -> LmdbClips:
 
 
 def open_basicsr(path: str | Path) -> LmdbClips:
-    """Open an LMDB in BasicSR's layout: keys CCC/FFFFFFFF, values PNG files.
+    """Open an LMDB in BasicSR's layout: keys CCC/FFFFFFFF, or 00001/0001/im1 as of Vimeo90K, values PNG files.
 
     Args:
         path: the folder with data.mdb and meta_info.txt, a line "000/00000000.png (720,1280,3) 1" for each frame.
@@ -81,7 +81,7 @@ def open_basicsr(path: str | Path) -> LmdbClips:
     sizes = {entry.group("channels", "height", "width") for entry in entries}
     if len(sizes) != 1:
         raise UserError(f"{file}: found {len(sizes)} sizes of frames, expected one for all")
-    clips = _group(file, [entry["key"] for entry in entries], r"(.+)/(\d+)", "000/00000000")
+    clips = _group(file, [entry["key"] for entry in entries], r"(.+)/\D*(\d+)", "000/00000000")
     return LmdbClips(path, _layout(file, sizes.pop(), clips, coding="picture"))
 
 
