@@ -12,6 +12,7 @@ import pytest
 from twostagealign.cli.command import PROGRAMS, main
 from twostagealign.data import write_picture
 from twostagealign.models.checkpoint import find_checkpoint, open_restorer
+from twostagealign.models.complexity import count_flops
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -54,13 +55,21 @@ def test_mistakes(call: Call, arguments: list[str], message: str) -> None:
     assert err.count("\n") == 1
 
 
-def test_list_models_counts_weights_and_tells_the_licence(call: Call) -> None:
+def test_list_models_counts_weights_and_tells_quality_and_licence(call: Call) -> None:
     code, out, _ = call("list-models")
     assert code == 0
     (line,) = [line for line in out.splitlines() if line.startswith("tiny ")]
-    weights = sum(weight.numel() for weight in open_restorer(find_checkpoint("tiny")).parameters())
-    assert f" {weights:,} parameters " in line
-    assert "non-commercial research, because" in line
+    restorer = open_restorer(find_checkpoint("tiny"))
+    weights = sum(weight.numel() for weight in restorer.parameters())
+    assert f" TwoStageNet  {weights:,} " in line
+    assert re.search(r" \d\d\.\d\d / \d\d\.\d\d dB  non-commercial research, because", line)
+    code, out, _ = call("list-models", "--json")
+    (tiny,) = [model for model in json.loads(out) if model["name"] == "tiny"]
+    assert (tiny["parameters"], Path(tiny["path"])) == (weights, find_checkpoint("tiny"))
+    # A tile of 72 x 72 raw pixels is a picture of 144 x 144.
+    flops = count_flops(restorer.network, 5, 72)
+    assert tiny["gflop_per_megapixel"] == pytest.approx(flops / 1e9 / (0.144 * 0.144), rel=0.01)
+    assert 20 < tiny["psnr_high"] < tiny["psnr_low"] < 50
 
 
 def test_restore(call: Call, tmp_path: Path, tiny_checkpoint: Path) -> None:
