@@ -25,7 +25,7 @@ from twostagealign.evaluation.results import (
     Run,
     Skipped,
 )
-from twostagealign.evaluation.results_folder import ResultsFolder, identity_digest
+from twostagealign.evaluation.results_folder import ResultsFolder
 from twostagealign.evaluation.summary import summarise_clip, summarise_clips
 from twostagealign.matching import Search
 from twostagealign.metrics import load_metrics
@@ -34,6 +34,7 @@ from twostagealign.options.registry import EVALUATION_SETS, METRICS, check
 from twostagealign.restoration.tiling import Tiling, count_tiles
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import check_output_folder, output_folder
+from twostagealign.runtime.identity import identity_digest
 from twostagealign.runtime.locks import folder_lock
 from twostagealign.runtime.memory import give_back_memory
 from twostagealign.runtime.ranks import SHARE_TIMEOUT, Ranks, join_ranks

@@ -6,8 +6,6 @@ results/NAME/results.json                                 all results, written l
 results/NAME/report.html                                  if asked for
 """
 
-import hashlib
-import json
 import shutil
 import time
 from collections.abc import Mapping
@@ -21,24 +19,20 @@ from twostagealign.evaluation.results import FrameResult, Results, metrics_of, w
 from twostagealign.evaluation.summary import frames_csv
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import output_folder, read_regular, write_atomically, write_json
+from twostagealign.runtime.identity import check_identity
 from twostagealign.runtime.yaml_file import dump_yaml
 
 IDENTITY = "identity.json"
 RESULTS = "results.json"
 REPORT = "report.html"
 _RECORD_BYTES = 2**24
-"""Largest size of identity.json and of the record of a frame."""
+"""Largest size of the record of a frame."""
 
 
 class _FrameRecord(FrameResult):
     """Content of the file of a finished frame."""
 
     evaluation: str  # `identity_digest` of the evaluation that wrote it
-
-
-def identity_digest(identity: Mapping[str, Any]) -> str:
-    """SHA-256, in hexadecimal, of the JSON values that describe data, checkpoints and settings of an evaluation."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 class ResultsFolder:
@@ -63,7 +57,7 @@ class ResultsFolder:
             UserError: the folder cannot be written, or its identity is another one or damaged.
         """
         if resume and (self.path / IDENTITY).exists():
-            self._check_identity(identity)
+            check_identity(self.path / IDENTITY, identity, "--name")
         elif self.path.exists():
             archive = self.path.with_name(f"{self.path.name}_archived_{time.strftime('%Y%m%d_%H%M%S')}")
             try:
@@ -74,23 +68,6 @@ class ResultsFolder:
         for name in (RESULTS, REPORT):  # their presence means that the evaluation is finished
             _remove(self.path / name)
         write_json(self.path / IDENTITY, identity)
-
-    def _check_identity(self, identity: Mapping[str, Any]) -> None:
-        path = self.path / IDENTITY
-        content = read_regular(path, _RECORD_BYTES, "the settings of an evaluation")
-        try:
-            before = json.loads(content)
-            damaged = not isinstance(before, dict)
-        except (ValueError, RecursionError):  # not UTF-8, not JSON, numbers or lists that Python does not read
-            damaged = True
-        if damaged:
-            raise UserError(f"{path}: damaged, so --resume cannot tell which evaluation this was; use another --name")
-        for key, value in json.loads(json.dumps(identity)).items():
-            if before.get(key) != value:
-                raise UserError(
-                    f"--resume: {self.path} was made with {key} {json.dumps(before.get(key)):.300}, found "
-                    f"{json.dumps(value)}; use the same settings, or another --name"
-                )
 
     def frame_file(self, checkpoint: str, noise: str, clip: str, frame: str) -> Path:
         """File of a finished frame. The names of its pictures begin with the frame's, too."""
