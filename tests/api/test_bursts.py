@@ -3,6 +3,7 @@
 import re
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -36,7 +37,7 @@ def read_stored(paths: list[Path]) -> np.ndarray:
 @pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy, list], ids=["numpy", "torch", "list"])
 def test_arrays_and_folder_give_the_same_burst(tmp_path: Path, cfa: str, kind) -> None:
     paths = write_folder(tmp_path, cfa)
-    read = tsa.read_burst(tmp_path)
+    read = tsa.read_burst(tmp_path, reference="middle")
     stored = kind(read_stored(paths).astype(np.int32))
     made = tsa.burst_from_arrays(stored, CAMERA, cfa=cfa, black_level=BLACK, white_level=1023, noise=NOISE)
     assert len(made) == len(read) == 4
@@ -68,24 +69,24 @@ def test_noise_is_estimated_from_the_reference_frame() -> None:
 @pytest.mark.parametrize(
     ("arguments", "window"),
     [
-        ({}, [1, 2, 3, 4, 5]),
-        ({"frames": 3}, [2, 3, 4]),
+        ({"reference": "middle"}, [1, 2, 3, 4, 5]),
+        ({"frames": 3, "reference": 3}, [2, 3, 4]),
         ({"frames": 3, "reference": 6}, [5, 6, 4]),
         ({"reference": 0}, [4, 3, 0, 1, 2]),
     ],
 )
-def test_window_of_a_folder(tmp_path: Path, arguments: dict[str, int], window: list[int]) -> None:
+def test_window_of_a_folder(tmp_path: Path, arguments: dict[str, Any], window: list[int]) -> None:
     paths = write_folder(tmp_path, frames=7)
     for source in (str(tmp_path), paths):
         burst = tsa.read_burst(source, **arguments)
         assert list(burst.window) == window
-        assert burst.reference == arguments.get("reference", 3)
+        assert burst.reference == window[len(window) // 2]
         assert [burst.source.frames[index] for index in window] == [f"{index:04}" for index in window]
 
 
 def test_list_of_files_keeps_its_order(tmp_path: Path) -> None:
     paths = write_folder(tmp_path)
-    there, back = tsa.read_burst(paths), tsa.read_burst(paths[::-1], reference=1)
+    there, back = tsa.read_burst(paths, reference=2), tsa.read_burst(paths[::-1], reference=1)
     assert torch.equal(there.frames.reference.planes, back.frames.reference.planes)
 
 
@@ -183,6 +184,8 @@ def test_wrong_sources(tmp_path: Path) -> None:
         tsa.read_burst([])
     with pytest.raises(ValueError, match=r"^frames: found 9, expected an integer from 1 to 4"):
         tsa.read_burst(tmp_path / "raw", frames=9)
+    with pytest.raises(ValueError, match="reference: found 'best', expected middle, sharpest or the index of a frame"):
+        tsa.read_burst(tmp_path / "raw", reference="best")
     with pytest.raises(tsa.UserError, match="none: no such folder"):
         tsa.read_burst(tmp_path / "none")
 

@@ -302,7 +302,7 @@ class TestRaw:
         raw_folder(tmp_path / "whole", "RGGB", 48, 56)
         raw_folder(tmp_path / "cut", cfa, 48 - top, 56 - left, top, left)
         for name in ("whole", "cut"):
-            restore(tmp_path / name, output=f"{name}_out")
+            restore(tmp_path / name, output=f"{name}_out", reference="middle")
         whole, cut = (read(tmp_path / f"{name}_out" / "0001.png") for name in ("whole", "cut"))
         assert cut.shape == (48 - top, 56 - left, 3)
         whole = whole[top:, left:]
@@ -366,12 +366,12 @@ class TestMistakes:
 
     @pytest.mark.parametrize("frames", [0, -1, 7])
     def test_frames(self, refusal, clip, frames) -> None:
-        expected = f"--frames: found {frames}, expected 1 to 6, the number of frames in {clip}"
+        expected = f"--frames: found {frames}, expected 1 to 6, the number of frames in {clip.name}"
         assert refusal(simulate="low", frames=frames) == expected
 
     @pytest.mark.parametrize("reference", [-1, 6])
     def test_reference(self, refusal, clip, reference) -> None:
-        expected = f"--reference: found {reference}, expected 0 to 5, the frames in {clip}"
+        expected = f"--reference: found {reference}, expected 0 to 5, the frames in {clip.name}"
         assert refusal(simulate="low", reference=reference) == expected
 
     def test_input_that_is_none(self, refusal, tmp_path) -> None:

@@ -56,12 +56,13 @@ def test_simulated_clip(restore, tmp_path) -> None:
 
 def test_raw_burst(restore, raw, tmp_path, caplog) -> None:
     with caplog.at_level(logging.WARNING):
-        metrics = restore(raw, frames=3, outputs=Outputs("jpeg", brightness=1.0, dng="cfa"))
+        metrics = restore(raw, frames=3, reference=1, outputs=Outputs("jpeg", brightness=1.0, dng="cfa"))
     Metrics.model_validate(metrics)
     (frame,) = metrics["frames"]
     assert frame == {
         "name": "0001",
         "window": ["0000", "0001", "0002"],
+        "gains": [1.0, 1.0, 1.0],
         "files": ["0001.jpg", "0001.dng"],
         "tone": "curve",
         "exposure_correction": 1.0,

@@ -17,6 +17,7 @@ from twostagealign.data import (
     ClipInMemory,
     FrameSequence,
     NoiseLevel,
+    RawFolder,
     frame_window,
     open_raw_files,
     open_raw_folder,
@@ -25,8 +26,10 @@ from twostagealign.data import (
 from twostagealign.data import read_burst as read_window
 from twostagealign.data.burst import Levels
 from twostagealign.data.camera.mosaics import estimate_mosaic_noise, mosaics_in_memory
+from twostagealign.data.camera.reference import Reference, choose_reference
+from twostagealign.data.clips.sc_burst import SCBurstScene, is_scene
 from twostagealign.isp import CFA_ORDERS
-from twostagealign.restoration.folder import WINDOW
+from twostagealign.restoration.input import WINDOW
 
 _LEAST_SIDE = 2
 _LEAST_PICTURE = 12  # the smallest even side that the window of SSIM fits into
@@ -69,32 +72,41 @@ class RawBurst:
 
 
 def read_burst(
-    source: str | Path | Sequence[str | Path], frames: int | None = None, reference: int | None = None
+    source: str | Path | Sequence[str | Path], frames: int | None = None, reference: Reference | None = None
 ) -> RawBurst:
-    """Read a burst of raw files, or of Bayer mosaics beside a camera.yml.
+    """Read a burst of raw files, or of Bayer mosaics beside a camera.yml, or a burst of the HDR+ or SC_burst data set.
 
     Args:
-        source: a folder, whose files are taken in natural order; one file, which is restored alone; or a list of files
-            in order, with camera.yml, if needed, in the folder of the first.
+        source: a folder, whose files are taken in the order of their capture times, or of their names where a time is
+            missing; one file, which is restored alone; or a list of files in order, with camera.yml, if needed, in the
+            folder of the first.
         frames: number of frames to restore from; None: 5, or all if there are fewer.
-        reference: index of the frame to restore; None: the middle one.
+        reference: index of the frame to restore, "middle" or "sharpest"; None: the sharpest, or as an HDR+ burst says.
 
     Returns:
-        The reference frame and the frames around it.
+        The reference frame and the frames around it. Where they are exposed differently, all are brought to the
+        exposure of the reference frame.
 
     Raises:
         UserError: a file cannot be used.
         ValueError: an argument is out of range.
     """
+    if isinstance(reference, str) and reference not in ("middle", "sharpest"):
+        raise ValueError(f"reference: found {reference!r}, expected middle, sharpest or the index of a frame")
+    sequence: FrameSequence
     if isinstance(source, str | Path):
-        sequence = open_raw_folder(source)
+        sequence = SCBurstScene(Path(source)) if is_scene(Path(source)) else open_raw_folder(source)
     elif isinstance(source, Sequence) and source and all(isinstance(path, str | Path) for path in source):
         sequence = open_raw_files([Path(path) for path in source])
     else:
         raise ValueError(f"source: found {_kind(source)}, expected a folder, a file or a list of files")
     count = len(sequence.frames)
     length = min(WINDOW, count) if frames is None else _whole("frames", frames, 1, count)
-    return _take(sequence, length, reference)
+    if reference is not None and not isinstance(reference, str):
+        reference = _whole("reference", reference, 0, count - 1)
+    if isinstance(sequence, RawFolder):
+        sequence, reference = choose_reference(sequence, reference)
+    return _take(sequence, length, reference if isinstance(reference, int) else None)
 
 
 def burst_from_arrays(

@@ -14,6 +14,9 @@ from twostagealign.isp import Camera, noise_map, unprocess
 BAND = 256
 """RGB rows that are unprocessed at a time: the intermediate results of a UHD frame take half a gigabyte."""
 
+UNKNOWN = 1.0
+"""Standard deviation of the noise of samples that say nothing about the signal, on the [0, 1] scale."""
+
 
 @dataclass(frozen=True)
 class NoiseLevel:
@@ -57,24 +60,35 @@ class RawFrame:
         noise: noise level, or the standard deviation of every sample, the shape of `planes`.
         levels: black and white level of integer planes; None for planes in [0, 1].
         clean: sRGB picture that the frame was made of, (3, 2H, 2W) uint8; None for a frame of a real camera.
+        gain: factor that brings the frame to the exposure of the reference frame; it multiplies signal and noise.
     """
 
     planes: Tensor
     noise: NoiseLevel | Tensor
     levels: Levels | None = None
     clean: Tensor | None = None
+    gain: float = 1.0
 
     def raw(self, rows: slice = slice(None), columns: slice = slice(None)) -> Tensor:
         """Decode a crop: raw planes in [0, 1], (4, rows, columns), float32."""
         crop = self.planes[:, rows, columns]
-        return self.levels.scale(crop).clamp_(0, 1) if self.levels else crop
+        raw = self.levels.scale(crop).clamp_(0, 1) if self.levels else crop
+        return raw if self.gain == 1 else (self.gain * raw).clamp_(0, 1)
 
     def read(self, rows: slice = slice(None), columns: slice = slice(None)) -> tuple[Tensor, Tensor]:
-        """Decode a crop, with the standard deviation of its noise: (4, rows, columns) each, float32."""
+        """Decode a crop, with the standard deviation of its noise: (4, rows, columns) each, float32.
+
+        Of a frame that is brighter than the reference frame, clipped samples are unknown: their noise is `UNKNOWN`.
+        """
         raw = self.raw(rows, columns)
         if isinstance(self.noise, Tensor):
-            return raw, self.noise[:, rows, columns]
-        return raw, noise_map(raw[None], self.noise.shot, self.noise.read)[0]
+            noise = self.gain * self.noise[:, rows, columns]
+        else:
+            # The variance of g x is g^2 (shot x + read^2) = (g shot) (g x) + (g read)^2.
+            noise = noise_map(raw[None], self.gain * self.noise.shot, self.gain * self.noise.read)[0]
+        if self.gain < 1:
+            noise = noise.masked_fill(raw >= self.gain, UNKNOWN)
+        return raw, noise
 
     def to(self, device: torch.device) -> RawFrame:
         """Copy planes and noise to a device."""

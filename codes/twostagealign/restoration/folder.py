@@ -1,6 +1,5 @@
 """From a folder with a burst to restored pictures in another folder."""
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,19 +13,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from twostagealign.data import (
-    PROTOCOL_NOISE,
     Burst,
     FrameSequence,
-    frame_window,
-    open_clip,
-    open_raw_folder,
     read_bursts,
 )
+from twostagealign.data.camera.reference import Reference
 from twostagealign.isp import fade_highlights
 from twostagealign.matching import Search
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import open_restorer
 from twostagealign.restoration.frame import restore_strips
+from twostagealign.restoration.input import check_output, choose_windows, open_input
 from twostagealign.restoration.metrics_file import describe_input
 from twostagealign.restoration.outputs import Outputs, Rendering, default_tone, write_outputs
 from twostagealign.restoration.quality import develop, measure
@@ -36,11 +33,6 @@ from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import output_folder, write_json
 from twostagealign.runtime.memory import give_back_memory
 from twostagealign.runtime.warning_log import collect_warnings
-
-WINDOW = 5
-"""Frames that restore one picture unless the user says otherwise, as in the paper."""
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -114,7 +106,8 @@ class Request:
         features_checkpoint: weights of the feature net, where `checkpoint` does not hold them.
         simulate: a noise level of the test protocol, by which pictures are degraded; None: the frames are raw.
         frames: length of the window around the reference frame; None: 5, or all frames where there are fewer.
-        reference: index of the frame to restore; None: the middle one.
+        reference: index of the frame to restore, or how it is chosen; None: the sharpest frame of a camera, otherwise
+            the middle one.
         sliding: restore every frame.
         outputs: files that are written of each picture.
         device: auto, cpu or cuda.
@@ -127,7 +120,7 @@ class Request:
     features_checkpoint: Path | None = None
     simulate: str | None = None
     frames: int | None = None
-    reference: int | None = None
+    reference: Reference | None = None
     sliding: bool = False
     outputs: Outputs = field(default_factory=Outputs)
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -136,17 +129,25 @@ class Request:
     search: Search = field(default_factory=Search)
 
 
-def restore_folder(input: Path, output: Path, request: Request) -> dict[str, Any]:
+def restore_folder(
+    input: Path | Sequence[Path],
+    output: Path,
+    request: Request,
+    restorer: TwoStageRestorer | None = None,
+    take: Callable[[np.ndarray], object] = lambda picture: None,
+) -> dict[str, Any]:
     """Restore one frame of a folder, or all, and write each picture as soon as it is done.
 
     Writes the rendered picture NAME.png, .tif or .jpg, on request NAME_linear.png (16-bit linear camera RGB) and
     NAME.dng, and metrics.json.
 
     Args:
-        input: folder of raw files, of Bayer mosaics with camera.yml, or of ordinary pictures to simulate; or one such
-            file, which is restored alone.
+        input: folder of raw files, of Bayer mosaics with camera.yml, or of ordinary pictures to simulate; or a list of
+            such files. A single one is restored alone.
         output: folder for the results.
         request: the other arguments.
+        restorer: from `load_restorer`; None: it is loaded here.
+        take: called with each rendered picture, (height, width, 3), uint8 or uint16.
 
     Returns:
         Content of metrics.json, as `metrics_file.Metrics` describes it.
@@ -156,10 +157,9 @@ def restore_folder(input: Path, output: Path, request: Request) -> dict[str, Any
     """
     with collect_warnings() as warnings:
         sequence = open_input(input, request.simulate)
-        windows = _choose_windows(sequence, input, request)
-        if output.resolve() == (input.parent if input.is_file() else input).resolve():
-            raise UserError(f"{output}: found the input folder, expected another one for the results")
-        restorer = load_restorer(request)
+        sequence, windows = choose_windows(sequence, request.frames, request.reference, request.sliding)
+        check_output(input, output)
+        restorer = restorer or load_restorer(request, pick_device(request.device))
         used = sorted(set().union(*windows))
         for index in used:
             sequence.check(index)  # a damaged frame is found before anything is written
@@ -167,8 +167,9 @@ def restore_folder(input: Path, output: Path, request: Request) -> dict[str, Any
 
         start = time.perf_counter()
         try:
-            settings = f"checkpoint {request.checkpoint.stem}, {request.tiling}"
-            frames = restore_sequence(restorer, sequence, windows, output, request.tiling, request.outputs, settings)
+            tiling = request.tiling
+            settings = f"checkpoint {request.checkpoint.stem}, {tiling}"
+            frames = restore_sequence(restorer, sequence, windows, output, tiling, request.outputs, settings, take)
         except FloatingPointError as error:
             hint = "use another checkpoint (with --dtype float16: try bfloat16)"
             raise UserError(f"{request.checkpoint}: {error}; {hint}") from error
@@ -189,31 +190,11 @@ def restore_folder(input: Path, output: Path, request: Request) -> dict[str, Any
     return result
 
 
-def load_restorer(request: Request) -> TwoStageRestorer:
-    """Load the networks, in evaluation mode, on the device to work on."""
-    place = pick_device(request.device)
+def load_restorer(request: Request, place: torch.device) -> TwoStageRestorer:
+    """Load the networks, in evaluation mode, on a device."""
     restorer = open_restorer(request.checkpoint, request.features_checkpoint, search=request.search).to(place)
     restorer.network.to(pick_dtype(request.dtype, place))
     return restorer
-
-
-def open_input(path: Path, simulate: str | None) -> FrameSequence:
-    """Open a folder of frames, or a single one: pictures to degrade at the noise level `simulate`, or raw ones."""
-    if path.is_file():
-        logger.warning("%s: restored from this frame alone; give its folder to restore it from a burst", path)
-    return open_clip(path, PROTOCOL_NOISE[simulate]) if simulate else open_raw_folder(path)
-
-
-def _choose_windows(sequence: FrameSequence, input: Path, request: Request) -> list[list[int]]:
-    """Choose the frames of every burst, and check the options that say which."""
-    count, frames, reference = len(sequence.frames), request.frames, request.reference
-    if frames is not None and not 1 <= frames <= count:
-        raise UserError(f"--frames: found {frames}, expected 1 to {count}, the number of frames in {input}")
-    if reference is not None and not 0 <= reference < count:
-        raise UserError(f"--reference: found {reference}, expected 0 to {count - 1}, the frames in {input}")
-    length = frames or min(WINDOW, count)
-    references = range(count) if request.sliding else [count // 2 if reference is None else reference]
-    return [frame_window(index, count, length) for index in references]
 
 
 def restore_sequence(
@@ -224,6 +205,7 @@ def restore_sequence(
     tiling: Tiling,
     outputs: Outputs | None = None,
     settings: str = "",
+    take: Callable[[np.ndarray], object] = lambda picture: None,
 ) -> list[dict[str, Any]]:
     """Restore bursts of a sequence, and write each picture as soon as it is done.
 
@@ -235,6 +217,7 @@ def restore_sequence(
         tiling: sizes of the tiles.
         outputs: files that are written of each picture; None: a PNG.
         settings: how pictures are restored, for the history in a DNG.
+        take: called with each rendered picture, (height, width, 3), uint8 or uint16.
 
     Returns:
         For each burst an entry of `frames` in metrics.json: measures where the ground truth is known, otherwise what
@@ -261,9 +244,11 @@ def restore_sequence(
             names = [sequence.frames[index] for index in window]
             history = f"restored from {', '.join(names)}; {settings}"
             files = write_outputs(output, name, picture, linear, metadata, outputs, history)
+            take(picture)
             if restored.srgb is None:
                 how = {"tone": rendering.tone, "exposure_correction": rendering.stops}
-                records.append({"name": name, "window": names, "files": files, **how})
+                gains = [frame.gain for frame in burst.frames]
+                records.append({"name": name, "window": names, "gains": gains, "files": files, **how})
             else:
                 truth = develop(burst.target(), burst.camera)
                 records.append({"name": name, **asdict(measure(restored.srgb, truth))})

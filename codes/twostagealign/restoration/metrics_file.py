@@ -123,6 +123,7 @@ class RestoredFrame(_Part):
 
     name: str
     window: list[str] = Field(description="names of the frames that it was restored from; it is the middle one")
+    gains: list[float] = Field(description="factors that brought these frames to the exposure of the middle one")
     files: list[str] = Field(description="names of the files that were written")
     tone: Tone = Field(description="tone curve of the rendered picture")
     exposure_correction: float = Field(description="of the rendered picture, EV, BaselineExposure included")

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from twostagealign.data.burst import RawFrame
+from twostagealign.data.burst import UNKNOWN, RawFrame
 
 
 def cut_tile(
@@ -33,7 +33,8 @@ def cut_tile(
         columns: columns of its patches.
 
     Returns:
-        Raw planes and noise map, (2, N, 4, height, width).
+        Raw planes and noise map, (2, N, 4, height, width). Frames of another exposure have the noise of the reference
+        frame.
     """
     down, across = _parts(len(rows), patch, halo), _parts(len(columns), patch, halo)
     size = down[-1].stop, across[-1].stop
@@ -45,7 +46,23 @@ def cut_tile(
                 y += part_y.start - (row - rows.start) * patch - halo
                 x += part_x.start - (column - columns.start) * patch - halo
                 _fill(tile[:, number, :, part_y, part_x], frame, y, x, repeat_border)
+    if any(frame.gain != 1 for frame in frames):
+        _equalise_noise(tile)
     return tile
+
+
+def _equalise_noise(tile: Tensor) -> None:
+    """Bring all frames of a tile, (2, N, 4, h, w), to the noise of the reference frame.
+
+    Networks are trained with frames of equal noise, and average others badly. A noisier sample is blended with that of
+    the reference frame until its own noise is only as strong as the reference frame's; an unknown one is replaced.
+    """
+    samples, noise = tile
+    reference, expected = tile[:, tile.shape[1] // 2].clone()
+    weight = (expected / noise.clamp_min(torch.finfo(noise.dtype).tiny)).clamp_max(1)
+    weight = weight.masked_fill(noise >= UNKNOWN, 0)
+    samples.copy_(reference + weight * (samples - reference))
+    noise.copy_(expected.expand_as(noise))
 
 
 def _parts(count: int, patch: int, halo: int) -> list[slice]:

@@ -21,8 +21,8 @@ from twostagealign.data import (
     write_picture,
 )
 from twostagealign.models.checkpoint import open_restorer
-from twostagealign.restoration.folder import WINDOW
 from twostagealign.restoration.frame import restore_frame
+from twostagealign.restoration.input import WINDOW
 from twostagealign.restoration.quality import Quality, develop, measure, to_uint8
 from twostagealign.restoration.tiling import Tiling, count_tiles
 from twostagealign.runtime.device import pick_device

@@ -218,7 +218,9 @@ def test_a_burst_is_restored_as_its_mosaics_are_and_turned(write, mosaics, tmp_p
         ("stored", write_mosaics(tmp_path / "mosaics", mosaics, "RGGB", (60, 61, 62, 63))),
     ):
         restore_folder(
-            folder, tmp_path / name, Request(tiny_checkpoint, outputs=Outputs(linear=True), device="cpu", **settings)
+            folder,
+            tmp_path / name,
+            Request(tiny_checkpoint, reference=1, outputs=Outputs(linear=True), device="cpu", **settings),
         )
         assert sorted(os.listdir(tmp_path / name)) == ["1.png", "1_linear.png", "metrics.json"]
     for name in ("1.png", "1_linear.png"):

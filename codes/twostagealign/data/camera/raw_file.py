@@ -11,6 +11,7 @@ import torch
 from twostagealign.data.burst import Levels, NoiseLevel
 from twostagealign.data.camera import dng
 from twostagealign.data.camera.camera_file import check_camera
+from twostagealign.data.camera.hdr_plus import hdr_plus_shading
 from twostagealign.data.camera.libraw import open_raw
 from twostagealign.data.camera.shot_tags import describe_shot
 from twostagealign.data.camera.tiff_tags import Tags, read_tags
@@ -124,7 +125,8 @@ def open_raw_file(path: Path, camera_file: Path, content: Mapping[str, object]) 
             warnings=tuple(warnings),
         ),
         black=None if own_black else black,
-        shading=dng.lens_shading(tags, size, crop, cfa) if dng.is_dng(tags) else None,
+        shading=(dng.lens_shading(tags, size, crop, cfa) if dng.is_dng(tags) else None)
+        or hdr_plus_shading(path, size, crop, cfa),
         missing=tags.missing,
     )
 

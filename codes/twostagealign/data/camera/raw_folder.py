@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from twostagealign.data.burst import Burst, RawFrame
 from twostagealign.data.camera.camera_file import load_camera_file
+from twostagealign.data.camera.frame_order import capture_order
+from twostagealign.data.camera.hdr_plus import hdr_plus_frames, hdr_plus_reference
 from twostagealign.data.camera.mosaic_file import open_mosaic_files
 from twostagealign.data.camera.orientation import upright
 from twostagealign.data.camera.raw_file import RawFile, open_raw_file
@@ -38,10 +40,14 @@ class RawFolder(FrameSequence):
     Attributes:
         sources: the files, in order, and what is known about each. All have one size and CFA order.
         defects: plane, row and column of each defective sample of the sensor, (K, 3); they are replaced.
+        exposures: signal of each frame per light, in proportion; None: equal, or not known.
+        reference: index of the reference frame that the data set says; None: it does not say one.
     """
 
     sources: Sequence[FrameFile]
     defects: Tensor
+    exposures: Sequence[float] | None = None
+    reference: int | None = None
 
     @property
     def paths(self) -> list[Path]:
@@ -60,8 +66,12 @@ class RawFolder(FrameSequence):
         return RawFrame(planes, source.metadata.noise, source.metadata.levels)
 
     def burst(self, window: Sequence[int], frames: Sequence[RawFrame]) -> Burst:
-        """Make a burst of frames that have been read, with colours and lens shading of its reference frame."""
-        reference = self.sources[window[len(window) // 2]]
+        """Make a burst of frames that have been read, with exposure, colours and shading of its reference frame."""
+        middle = window[len(window) // 2]
+        if self.exposures:
+            gains = [self.exposures[middle] / self.exposures[index] for index in window]
+            frames = [replace(frame, gain=gain) for frame, gain in zip(frames, gains, strict=True)]
+        reference = self.sources[middle]
         return Burst(frames, reference.metadata.camera, reference.shading)
 
     def finish(self, picture: np.ndarray, index: int) -> np.ndarray:
@@ -76,11 +86,13 @@ class RawFolder(FrameSequence):
 def open_raw_folder(path: str | Path) -> RawFolder:
     """Open a folder of raw files, or of Bayer mosaics and their camera.yml, or a single such file.
 
+    Frames are in the order of their capture times, if all files have them, otherwise in natural order of their names.
+
     Args:
         path: folder that contains raw files of one camera; or mosaics, PNG or TIFF of one channel, of 8 or 16 bits,
             all of one size, and camera.yml, as `camera_file` describes it. With raw files, camera.yml needs only what
-            they do not say, or what it knows better. Noise that is given nowhere is estimated, with a warning. Or one
-            such file.
+            they do not say, or what it knows better. Noise that is given nowhere is estimated, with a warning. Or a
+            burst of the HDR+ data set, see `hdr_plus`. Or one such file.
 
     Raises:
         UserError: the folder, camera.yml or the frames are missing, camera.yml is not as described, frames differ in
@@ -88,7 +100,12 @@ def open_raw_folder(path: str | Path) -> RawFolder:
             to be estimated, does not show it.
     """
     path = Path(path)
-    return open_raw_files([path]) if path.is_file() else _open(path.resolve().name, path, list_frames(path))
+    if path.is_file():
+        return open_raw_files([path])
+    if frames := hdr_plus_frames(path):
+        folder = _open(path.resolve().name, path, frames)
+        return replace(folder, reference=hdr_plus_reference(path, frames))
+    return in_capture_order(_open(path.resolve().name, path, list_frames(path)))
 
 
 def open_raw_files(paths: Sequence[Path]) -> RawFolder:
@@ -104,6 +121,13 @@ def open_raw_files(paths: Sequence[Path]) -> RawFolder:
         UserError: as in `open_raw_folder`.
     """
     return _open(paths[0].stem, paths[0].parent, paths)
+
+
+def in_capture_order(folder: RawFolder) -> RawFolder:
+    """Order frames by time of capture, if all files have it; see `capture_order`."""
+    order = capture_order(folder.paths, [source.metadata.captured for source in folder.sources])
+    frames, sources = [folder.frames[index] for index in order], [folder.sources[index] for index in order]
+    return replace(folder, frames=frames, sources=sources)
 
 
 def _open(name: str, folder: Path, paths: Sequence[Path]) -> RawFolder:

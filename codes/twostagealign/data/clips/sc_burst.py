@@ -62,14 +62,15 @@ class SCBurstScene(UniformSequence):
 
     Args:
         folder: contains the .mat files.
-        frames: length of the burst.
+        frames: length of the burst; None: the number of files.
 
     Raises:
         UserError: there are too few files, or the middle one cannot be used.
     """
 
-    def __init__(self, folder: Path, frames: int) -> None:
+    def __init__(self, folder: Path, frames: int | None = None) -> None:
         paths = list_files(folder, (".mat",), ".mat file")
+        frames = len(paths) if frames is None else frames
         if len(paths) < frames:
             raise UserError(f"{folder}: found {len(paths)} .mat files, expected at least {frames}, a burst")
         self._paths = paths[:frames]
@@ -94,6 +95,11 @@ class SCBurstScene(UniformSequence):
             middle = self._paths[self.references[0]].name
             raise UserError(f"{self._paths[index]}: found {found}, expected {2 * width}x{2 * height} as in {middle}")
         return RawFrame(pack(torch.from_numpy(mosaic[: 2 * height, : 2 * width])).clamp_(0, 1), self.noise)
+
+
+def is_scene(folder: Path) -> bool:
+    """Whether a folder holds .mat files."""
+    return folder.is_dir() and any(path.suffix.lower() == ".mat" for path in folder.iterdir())
 
 
 class _File(MatFile):
