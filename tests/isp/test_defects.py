@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -34,17 +36,26 @@ def some_places(planes: torch.Tensor, count: int, seed: int = 1) -> torch.Tensor
     return torch.from_numpy(np.stack([rng.integers(0, 4, count), 4 * rows + 2, 4 * columns + 2], axis=1))
 
 
+def search(frames: list[torch.Tensor], shot: float, read: float) -> torch.Tensor:
+    height, width = frames[0].shape[1:]
+    return find_defects([partial(rows_of, frame) for frame in frames], (height, width), shot, read)
+
+
+def rows_of(planes: torch.Tensor, rows: slice) -> torch.Tensor:
+    return planes[:, rows]
+
+
 def found(frames: list[torch.Tensor], places: torch.Tensor, shot: float = SHOT, read: float = READ) -> tuple[int, int]:
     """Number of the places that were found, and of others."""
     known = {tuple(place) for place in places.tolist()}
-    defects = {tuple(place) for place in find_defects(frames, shot, read).tolist()}
+    defects = {tuple(place) for place in search(frames, shot, read).tolist()}
     return len(defects & known), len(defects - known)
 
 
 @pytest.mark.parametrize("frames", [LEAST_FRAMES, 5, 9])
 def test_false_alarms_of_noise(frames) -> None:
     """Less than one in a million samples."""
-    alarms = sum(len(find_defects(flat(frames, seed=seed, side=360), SHOT, READ)) for seed in range(2))
+    alarms = sum(len(search(flat(frames, seed=seed, side=360), SHOT, READ)) for seed in range(2))
     assert alarms <= 1
 
 
@@ -54,7 +65,7 @@ def test_false_alarms_of_texture(noise, step, bound) -> None:
     """Details of a scene that moves are no defects. Of one that does not, the sharpest points may be taken for some."""
     for name in ("chelsea", "rocket"):
         frames = photographs(name, NoiseLevel("of a test", *noise), step)
-        assert len(find_defects(frames, *noise)) <= bound * frames[0].numel()
+        assert len(search(frames, *noise)) <= bound * frames[0].numel()
 
 
 @pytest.mark.parametrize("strength", [8, 30])
@@ -89,7 +100,7 @@ def test_what_is_hot_in_one_frame_is_no_defect() -> None:
     frames = flat(5)
     places = some_places(frames[0], 60)
     frames[3][tuple(places.T)] = 1
-    assert len(find_defects(frames, SHOT, READ)) == 0
+    assert len(search(frames, SHOT, READ)) == 0
 
 
 def test_defects_beside_each_other_do_not_replace_each_other() -> None:

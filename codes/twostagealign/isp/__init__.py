@@ -13,7 +13,7 @@ from twostagealign.isp.noise import (
     protocol_noise,
     random_noise_levels,
 )
-from twostagealign.isp.noise_estimation import estimate_burst_noise, estimate_noise
+from twostagealign.isp.noise_estimation import Rows, estimate_burst_noise, estimate_noise
 from twostagealign.isp.photon_transfer import fit_photon_transfer, transfer_points
 from twostagealign.isp.process import apply_gains, compress_gamma, process, tone_curve
 from twostagealign.isp.rendering import Tone, automatic_stops, fade_highlights, render
@@ -30,6 +30,7 @@ __all__ = [
     "Camera",
     "CfaOrder",
     "NoiseRange",
+    "Rows",
     "Tone",
     "add_noise",
     "apply_gains",

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from twostagealign.isp.noise import noise_map
+from twostagealign.isp.noise_estimation import Rows
 
 LEAST_FRAMES = 3
 """Frames that a defect must show itself in; of fewer, details of the scene could be taken for defects."""
@@ -18,11 +19,11 @@ _RANGE_OF_NOISE = 1.7  # from the second lowest to the second highest of eight n
 _OF_ADJACENT = 0.25  # how far the samples beside a defect may stand out, all but one, as a share of it
 _BRIGHT, _DARK = 0.9, 2.0  # surroundings in which a hot sample does not show; a dead one, as a multiple of the noise
 _MOST = 2e-3  # share of samples; more are texture
-_BAND = 256  # rows that are examined at a time
+_BAND = 64  # rows that are examined at a time
 _AROUND = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
 
 
-def find_defects(frames: Sequence[Tensor], shot: float, read: float) -> Tensor:
+def find_defects(frames: Sequence[Rows], size: tuple[int, int], shot: float, read: float) -> Tensor:
     """Find samples that stand out from their surroundings at the same place of every frame.
 
     A defect is beyond the second highest or lowest of the eight nearest samples of its colour, by more than noise and
@@ -30,7 +31,9 @@ def find_defects(frames: Sequence[Tensor], shot: float, read: float) -> Tensor:
     need not be aligned: defects stay where they are on the sensor. The outermost samples are not examined.
 
     Args:
-        frames: raw planes, (4, H, W) each, scaled to [0, 1], not clamped; at least `LEAST_FRAMES`.
+        frames: for each frame, at least `LEAST_FRAMES`, a function that returns rows of its raw planes, (4, rows, W),
+            scaled to [0, 1], not clamped.
+        size: height and width of the raw planes.
         shot: shot noise.
         read: read noise.
 
@@ -38,18 +41,18 @@ def find_defects(frames: Sequence[Tensor], shot: float, read: float) -> Tensor:
         Plane, row and column of each defect, (K, 3), int64. None of them if there seem to be more than 0.2 %, which
         are texture of a scene that does not move.
     """
-    height = frames[0].shape[1]
+    height, width = size
     found = []
     for top in range(0, height, _BAND):
         start, stop = max(top - 2, 0), min(top + _BAND + 2, height)
-        band = _defects_of_band([frame[:, start:stop] for frame in frames], shot, read)
+        band = _defects_of_band([rows(slice(start, stop)) for rows in frames], shot, read)
         band = band[:, top - start : min(top + _BAND, height) - start]
         found.append(band.nonzero() + torch.tensor([0, top, 0]))
     defects = torch.cat(found)
     # The outermost samples have too few neighbours.
     _, y, x = defects.T
-    defects = defects[(y > 0) & (y < height - 1) & (x > 0) & (x < frames[0].shape[2] - 1)]
-    return defects if len(defects) <= _MOST * frames[0].numel() else defects[:0]
+    defects = defects[(y > 0) & (y < height - 1) & (x > 0) & (x < width - 1)]
+    return defects if len(defects) <= _MOST * 4 * height * width else defects[:0]
 
 
 def replace_defects(planes: Tensor, defects: Tensor) -> None:

@@ -1,6 +1,6 @@
 """Estimation of shot and read noise from raw frames."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import torch
@@ -8,6 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from twostagealign.isp.block_motion import align_blocks
+
+Rows = Callable[[slice], Tensor]
+"""Returns rows of raw planes, so that only what is examined is decoded and in memory."""
 
 # Number of brightness levels, and the share of clipped blocks above which a level is dropped, because clipping removes
 # noise.
@@ -44,14 +47,16 @@ def estimate_noise(planes: Tensor) -> tuple[float, float]:
     return _fit([point for plane in planes.double() for point in _points(plane[None])])
 
 
-def estimate_burst_noise(frames: Sequence[Tensor]) -> tuple[float, float]:
+def estimate_burst_noise(frames: Sequence[Rows], size: tuple[int, int]) -> tuple[float, float]:
     """Estimate the noise of raw frames that were exposed alike.
 
     As `estimate_noise`, but of differences between consecutive frames, aligned block by block, which contain less
     texture. Of large frames, rows around the middle are used.
 
     Args:
-        frames: raw planes, (4, H, W) each, of one size, scaled to [0, 1] but not clamped; one or more.
+        frames: for each frame, one or more, a function that returns rows of its raw planes, (4, rows, W), scaled to
+            [0, 1] but not clamped.
+        size: height and width of the raw planes.
 
     Returns:
         Shot noise (variance per unit of signal) and read noise (standard deviation).
@@ -59,13 +64,13 @@ def estimate_burst_noise(frames: Sequence[Tensor]) -> tuple[float, float]:
     Raises:
         ValueError: the planes are too small, or clipped at every brightness.
     """
-    height, width = frames[0].shape[-2:]
+    height, width = size
     if len(frames) == 1 or min(height, width) < _LEAST_SIDE:
-        return estimate_noise(frames[len(frames) // 2])
-    rows = min(height, max(_MOST_SAMPLES // width, _LEAST_SIDE))
-    top = (height - rows) // 2
+        return estimate_noise(frames[len(frames) // 2](slice(None)))
+    count = min(height, max(_MOST_SAMPLES // width, _LEAST_SIDE))
+    top = (height - count) // 2
     points = []
-    for frame, other in pairwise(frame[:, top : top + rows].float() for frame in frames):
+    for frame, other in pairwise(rows(slice(top, top + count)) for rows in frames):
         aligned = align_blocks(frame, other)
         pairs = zip(frame[:, : aligned.shape[1], : aligned.shape[2]].double(), aligned.double(), strict=True)
         points += [point for pair in pairs for point in _points(torch.stack(pair))]

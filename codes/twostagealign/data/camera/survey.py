@@ -17,6 +17,7 @@ from twostagealign.data.frame_files import CAMERA_FILE
 from twostagealign.data.metadata import UNKNOWN_NOISE, FrameMetadata
 from twostagealign.isp import (
     LEAST_FRAMES,
+    Rows,
     estimate_burst_noise,
     extend_to_rggb,
     find_defects,
@@ -70,7 +71,8 @@ def survey(files: Sequence[FrameFile]) -> Survey:
     defects = torch.zeros(0, 3, dtype=torch.int64)
     if count >= LEAST_FRAMES:
         noise = files[chosen[count // 2]].metadata.noise
-        defects = find_defects([_scaled(files[index], planes[index]) for index in chosen], noise.shot, noise.read)
+        frames = [_scaled(files[index], planes[index]) for index in chosen]
+        defects = find_defects(frames, _size(planes), noise.shot, noise.read)
         if len(defects):
             logger.info("%s: %d defective samples are replaced", files[0].path.parent, len(defects))
     return Survey(files, defects)
@@ -110,10 +112,10 @@ def _with_noise(files: Sequence[FrameFile], planes: dict[int, Tensor]) -> list[F
     unknown = [file for file in files if file.metadata.noise is UNKNOWN_NOISE]
     if not unknown:
         return list(files)
-    frames: dict[Hashable, list[Tensor]] = {}
+    frames: dict[Hashable, list[Rows]] = {}
     for index, stored in planes.items():
         frames.setdefault(_setting(files[index]), []).append(_scaled(files[index], stored))
-    levels = {setting: _estimated_noise(unknown[0].path, group) for setting, group in frames.items()}
+    levels = {setting: _estimated_noise(unknown[0].path, group, _size(planes)) for setting, group in frames.items()}
     other = next(iter(levels.values()))
     return [
         _changed(file, "noise", "samples", noise=levels.get(_setting(file), other)) if file in unknown else file
@@ -121,9 +123,9 @@ def _with_noise(files: Sequence[FrameFile], planes: dict[int, Tensor]) -> list[F
     ]
 
 
-def _estimated_noise(path: Path, frames: Sequence[Tensor]) -> NoiseLevel:
+def _estimated_noise(path: Path, frames: Sequence[Rows], size: tuple[int, int]) -> NoiseLevel:
     try:
-        shot, read = estimate_burst_noise(frames)
+        shot, read = estimate_burst_noise(frames, size)
     except ValueError as error:
         raise UserError(f"{path}: {error} to estimate its noise, expected `noise` in {CAMERA_FILE}") from error
     logger.warning("%s: estimated noise: {shot: %.3g, read: %.3g}", path, shot, read)
@@ -135,8 +137,15 @@ def _setting(file: FrameFile) -> Hashable:
     return (file.metadata.exposure, file.metadata.levels)
 
 
-def _scaled(file: FrameFile, stored: Tensor) -> Tensor:
-    return _levels(file).scale(stored)
+def _scaled(file: FrameFile, stored: Tensor) -> Rows:
+    """Function that returns rows of the planes, scaled to [0, 1]."""
+    levels = _levels(file)
+    return lambda rows: levels.scale(stored[:, rows])
+
+
+def _size(planes: dict[int, Tensor]) -> tuple[int, int]:
+    height, width = next(iter(planes.values())).shape[1:]
+    return height, width
 
 
 def _levels(file: FrameFile) -> Levels:
