@@ -83,6 +83,13 @@ def test_warnings_are_kept(restore, raw) -> None:
     assert [entry["name"] for entry in metrics["inputs"]] == ["0001"]
 
 
+def test_replaced_defects_are_counted(restore, tmp_path) -> None:
+    mosaics = 0.3 + 0.01 * torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(0))
+    mosaics[:, 20, 30] = 0.9  # a hot sample
+    write_raw_folder(tmp_path / "raw", mosaics, protocol_camera(), 1e-9, 1e-2)
+    assert restore(tmp_path / "raw")["defects"] == 1
+
+
 def test_other_content_does_not_fit(restore, raw) -> None:
     metrics = restore(raw)
     for wrong in (metrics | {"surplus": 1}, metrics | {"warnings": [1]}, {**metrics, "inputs": None}):

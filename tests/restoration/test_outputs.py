@@ -86,6 +86,18 @@ def test_dng_holds_the_linear_picture(restore, layout) -> None:
                 np.testing.assert_array_equal(stored[y::2, x::2], linear[y::2, x::2, colour])
 
 
+def test_clipped_areas_are_neutral(restore) -> None:
+    """In the picture, and in what a raw converter makes of the DNG."""
+    out = restore("--dng", "--brightness", "-1", "--tone", "none")
+    lamp = np.s_[:, 33:]
+    picture = read(out / "0001.png")[lamp].astype(int)
+    assert np.ptp(picture, axis=2).max() <= 1
+    assert picture.min() > 180
+    with rawpy.imread(str(out / "0001.dng")) as raw:
+        converted = raw.postprocess(use_camera_wb=True, no_auto_bright=True)[lamp]
+    assert converted.min() >= 254
+
+
 def test_dng_without_a_layout_is_linear(restore) -> None:
     with tifffile.TiffFile(restore("--dng") / "0001.dng") as file:
         (raw,) = file.pages.first.pages

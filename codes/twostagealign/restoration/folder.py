@@ -15,6 +15,7 @@ from tqdm import tqdm
 from twostagealign.data import (
     Burst,
     FrameSequence,
+    RawFolder,
     read_bursts,
 )
 from twostagealign.data.camera.reference import Reference
@@ -185,7 +186,8 @@ def restore_folder(
         result |= {"mean": mean, "noise": request.simulate}
     else:
         inputs = [describe_input(sequence.frames[index], sequence.metadata(index)) for index in used]
-        result |= {"inputs": inputs, "outputs": asdict(request.outputs), "warnings": warnings}
+        defects = len(sequence.defects) if isinstance(sequence, RawFolder) else 0
+        result |= {"inputs": inputs, "outputs": asdict(request.outputs), "defects": defects, "warnings": warnings}
     write_json(output / "metrics.json", result)
     return result
 

@@ -146,6 +146,7 @@ class RawMetrics(_Metrics):
     frames: list[RestoredFrame]
     inputs: list[InputFrame] = Field(description="every frame that was used, in order")
     outputs: Files
+    defects: int = Field(ge=0, description="number of defective samples of the sensor that were replaced")
     warnings: list[str] = Field(description="what was warned about, in the order in which it was printed")
 
 
