@@ -33,7 +33,9 @@ def restore(folder, tmp_path, monkeypatch):
 
     def run(*options: str) -> Path:
         usual = ["--input", str(folder), "--output", str(tmp_path / "out")]
-        monkeypatch.setattr("sys.argv", ["restore.py", *usual, "--patch", "16", "--device", "cpu", *options])
+        monkeypatch.setattr(
+            "sys.argv", ["restore.py", *usual, "--reference", "1", "--patch", "16", "--device", "cpu", *options]
+        )
         main()
         return tmp_path / "out"
 
