@@ -41,13 +41,13 @@ class Pyiqa:
             UserError: pyiqa is not installed, or its weights are not in PyTorch's cache. Nothing is downloaded.
         """
         try:
-            import pyiqa
+            with no_network(), contextlib.redirect_stdout(io.StringIO()):
+                import pyiqa
+
+                model = pyiqa.create_metric(self.name, device=device)
         except ImportError as error:
             install = "pip install 'twostagealign[metrics]'"
             raise UserError(f"metric {self.name}: needs the package pyiqa ({error}); {install}") from error
-        try:
-            with no_network(), contextlib.redirect_stdout(io.StringIO()):
-                model = pyiqa.create_metric(self.name, device=device)
         except Exception as error:  # whatever pyiqa and the packages below it make of a failed download
             reason = f"{type(error).__name__}: {error}".partition("\n")[0]
             raise UserError(
