@@ -8,8 +8,9 @@ SIDE = 5
 """Side of the windows that frames are compared in, raw pixels."""
 SLACK = 1.1
 """Squared differences up to so many times what the noise explains count as noise."""
-STRICTNESS = 4.0
-"""How fast the weight of a neighbour falls with what noise does not explain."""
+STRICTNESS = 2.0
+"""How fast the weight of a neighbour falls with what noise does not explain. With 1, the average of frames that differ
+alike from the reference has the least squared error. A network prefers less blur to less noise."""
 
 
 def merge_reference(lq: Tensor, noise_map: Tensor) -> tuple[Tensor, Tensor]:
@@ -18,7 +19,7 @@ def merge_reference(lq: Tensor, noise_map: Tensor) -> tuple[Tensor, Tensor]:
     A neighbour counts at a pixel as far as its difference to the reference, in a window around that pixel, is no larger
     than noise explains. With s the variance of the reference's noise, d the squared difference and e the sum of both
     variances, each a mean over the window (d and e over the four planes too), its weight is
-    s / (s + 4 max(0, d - 1.1 e)); the reference's weight is 1.
+    s / (s + 2 (N - 1) max(0, d - 1.1 e)); the reference's weight is 1.
 
     Args:
         lq: aligned noisy raw planes, (B, N, 4, H, W); the reference frame is N // 2.
@@ -46,6 +47,8 @@ def merge_reference(lq: Tensor, noise_map: Tensor) -> tuple[Tensor, Tensor]:
     variances = noise_map.to(values.dtype).square()
     own, own_variance = values[:, reference], variances[:, reference]
     allowed = box_mean(own_variance, SIDE)
+    # The noise of an average falls with the number of frames, what they differ by does not.
+    strictness = STRICTNESS * (number - 1)
     total, total_variance, weights = own.clone(), own_variance.clone(), torch.ones_like(own)
     for frame in range(number):  # one after the other, which the caches hold
         if frame == reference:
@@ -54,7 +57,7 @@ def merge_reference(lq: Tensor, noise_map: Tensor) -> tuple[Tensor, Tensor]:
         explained = (variances[:, frame] + own_variance).mean(dim=1, keepdim=True)
         excess = box_mean(difference - SLACK * explained, SIDE).clamp_min_(0)
         # Where there is no noise, what agrees exactly counts.
-        weight = (allowed + TINY) / (allowed + TINY + STRICTNESS * excess)
+        weight = (allowed + TINY) / (allowed + TINY + strictness * excess)
         total.addcmul_(weight, values[:, frame])
         total_variance.addcmul_(weight.square(), variances[:, frame])
         weights += weight
