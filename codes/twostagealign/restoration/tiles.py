@@ -33,8 +33,7 @@ def cut_tile(
         columns: columns of its patches.
 
     Returns:
-        Raw planes and noise map, (2, N, 4, height, width). Frames of another exposure have the noise of the reference
-        frame.
+        Raw planes and noise map, (2, N, 4, height, width). Frames of different exposure have been brought to one noise.
     """
     down, across = _parts(len(rows), patch, halo), _parts(len(columns), patch, halo)
     size = down[-1].stop, across[-1].stop
@@ -52,17 +51,22 @@ def cut_tile(
 
 
 def _equalise_noise(tile: Tensor) -> None:
-    """Bring all frames of a tile, (2, N, 4, h, w), to the noise of the reference frame.
+    """Bring all frames of a tile, (2, N, 4, h, w), to one noise.
 
     Networks are trained with frames of equal noise, and average others badly. A noisier sample is blended with that of
-    the reference frame until its own noise is only as strong as the reference frame's; an unknown one is replaced.
+    the reference frame until its own noise is only as strong as the reference frame's; an unknown one is replaced. The
+    noise map then is that of frames whose average is as noisy as the average of these.
     """
     samples, noise = tile
-    reference, expected = tile[:, tile.shape[1] // 2].clone()
+    count, middle = len(samples), len(samples) // 2
+    reference, expected = tile[:, middle].clone()
     weight = (expected / noise.clamp_min(torch.finfo(noise.dtype).tiny)).clamp_max(1)
     weight = weight.masked_fill(noise >= UNKNOWN, 0)
+    weight[middle] = 1
     samples.copy_(reference + weight * (samples - reference))
-    noise.copy_(expected.expand_as(noise))
+    own = weight * noise
+    own[middle] = (1 + (1 - weight).sum(dim=0)) * expected
+    noise.copy_((own.square().sum(dim=0) / count).sqrt().expand_as(noise))
 
 
 def _parts(count: int, patch: int, halo: int) -> list[slice]:
