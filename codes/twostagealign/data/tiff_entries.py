@@ -57,7 +57,10 @@ def make_entry(number: int, value: TagValue, kind: TiffType | None = None) -> En
         text = value.encode("utf-8", "replace").replace(b"\0", b" ") + b"\0"
         return (number, TiffType.ASCII, len(text), text, True) if kind in (None, TiffType.ASCII) else None
     if isinstance(value, bytes):
-        return number, kind or TiffType.UNDEFINED, len(value), value, True
+        fits = kind in (None, TiffType.BYTE, TiffType.UNDEFINED)
+        return (number, kind or TiffType.UNDEFINED, len(value), value, True) if fits else None
+    if kind in (TiffType.ASCII, TiffType.UNDEFINED):
+        return None
     try:
         values, kind = _numbers(value, kind)
     except (ValueError, OverflowError):  # infinite or NaN
@@ -89,7 +92,8 @@ def encode_directory(entries: Iterable[Entry], offset: int) -> bytes:
         entries: its tags, by number.
         offset: where it will be in the file, bytes.
     """
-    directory = ImageFileDirectory_v2(b"II*\0" + struct.pack("<I", 8))
+    # No group that Pillow knows: it would cut values down to the number that it expects of a tag.
+    directory = ImageFileDirectory_v2(b"II*\0" + struct.pack("<I", 8), group=0)
     for number, kind, _, values, _ in entries:
         directory.tagtype[number] = kind
         if kind in (TiffType.RATIONAL, TiffType.SRATIONAL):

@@ -159,6 +159,21 @@ def test_values_that_no_file_can_hold_are_left_out(write) -> None:
         assert raw.raw_image_visible.shape[:2] == (41, 63)
 
 
+@pytest.mark.parametrize("value", ["nine text", b"nine byte", (2**40,) * 9, (float("nan"),) * 9, (-1.5,) * 9, ()])
+def test_tags_of_other_types_are_left_out(write, value) -> None:
+    numbers = (0x010F, 0x829A, 0x9204, 0xA434)
+    colours = (50708, 50721, 50727, 50778, 50964)
+    metadata = FrameMetadata(
+        protocol_camera(),
+        NOISE,
+        exif=dict.fromkeys(numbers, value),
+        gps=dict.fromkeys((0, 1, 2), value),
+        colour_tags=dict.fromkeys(colours, value),
+    )
+    with rawpy.imread(str(write(metadata, keep_position=True))) as raw:
+        assert raw.raw_image_visible.shape[:2] == (41, 63)
+
+
 def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path, linear) -> None:
     with pytest.raises(UserError, match="cannot be written"):
         write_dng(tmp_path / "none" / "picture.dng", linear, described(), (linear >> 8).astype(np.uint8))
