@@ -1,5 +1,6 @@
 """Restore a burst of raw frames or many of them, or degrade a clip of ordinary pictures and restore it."""
 
+import logging
 from argparse import ArgumentTypeError
 from pathlib import Path
 
@@ -41,10 +42,14 @@ def main() -> None:
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     dtypes = ("auto", "float32", "bfloat16", "float16", "float64")
     add("--dtype", choices=dtypes, default="auto", help="of the network; auto: bfloat16 on a GPU made for it")
+    add("--verbose", action="store_true", help="print for each raw file where its metadata is taken from")
     add_output_arguments(parser)
     add_tiling_arguments(parser)
     add_import_argument(parser)
     options = vars(parser.parse_args())
+    if options.pop("verbose"):
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("twostagealign").setLevel(logging.INFO)
     tiling, search = pop_tiling(options)
     outputs = pop_outputs(options)
     inputs, output, gap, resume = (options.pop(name) for name in ("input", "output", "split_bursts", "resume"))

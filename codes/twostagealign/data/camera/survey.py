@@ -74,7 +74,7 @@ def survey(files: Sequence[FrameFile]) -> Survey:
         frames = [_scaled(files[index], planes[index]) for index in chosen]
         defects = find_defects(frames, _size(planes), noise.shot, noise.read)
         if len(defects):
-            logger.info("%s: %d defective samples are replaced", files[0].path.parent, len(defects))
+            logger.warning("%s: %d defective samples of the sensor are replaced", files[0].path.parent, len(defects))
     return Survey(files, defects)
 
 
@@ -89,7 +89,7 @@ def _with_saturation(files: Sequence[FrameFile], planes: dict[int, Tensor]) -> l
     saturation = find_saturation(np.asarray(counts), black, white.pop())
     if saturation is None:
         return list(files)
-    logger.info("%s: samples saturate at %g, not at the white level", files[0].path.parent, saturation)
+    logger.warning("%s: samples saturate at %g, which is taken as the white level", files[0].path.parent, saturation)
     return [_saturated(file, saturation) for file in files]
 
 
