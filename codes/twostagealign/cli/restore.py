@@ -70,8 +70,10 @@ def main() -> None:
 
 def _reference(text: str) -> Reference:
     """Parse the argument of --reference."""
-    if text == "middle" or text == "sharpest":
-        return text
+    if text == "middle":
+        return "middle"
+    if text == "sharpest":
+        return "sharpest"
     if not text.isdecimal():
         raise ArgumentTypeError(f"found {text!r}, expected middle, sharpest or the index of a frame, from 0")
     index: int = bounded(CountOrZero)(text)

@@ -72,7 +72,7 @@ def make_entry(number: int, value: TagValue, kind: TiffType | None = None) -> En
 
 
 def _numbers(
-    value: Sequence[int] | Sequence[float] | Sequence[Fraction], kind: TiffType | None
+    value: Sequence[int | float | Fraction], kind: TiffType | None
 ) -> tuple[tuple[int, ...] | tuple[float, ...], TiffType]:
     """Values as they are stored, and their type."""
     whole = all(isinstance(part, int) for part in value)

@@ -66,13 +66,15 @@ def split_by_gaps(paths: Sequence[Path], times: Sequence[datetime | None], gap: 
     Raises:
         UserError: a file has no time.
     """
+    known: list[datetime] = []
     for path, time in zip(paths, times, strict=True):
         if time is None:
             raise UserError(f"{path}: no capture time, which --split-bursts needs; put each burst in its own folder")
-    order = capture_order(paths, times)
+        known.append(time)
+    order = capture_order(paths, known)
     bursts = [order[:1]]
     for index, following in pairwise(order):
-        if (times[following] - times[index]).total_seconds() > gap:
+        if (known[following] - known[index]).total_seconds() > gap:
             bursts.append([])
         bursts[-1].append(following)
     return bursts

@@ -76,6 +76,7 @@ class ClipFolders:
 
 def _find_clips(path: Path) -> Iterator[str]:
     """Names of the clips in a folder: folders without folders in them."""
+    open_folders: list[tuple[Path, str, tuple[Path, ...]]]
     open_folders = [(path / name, name, (path.resolve(),)) for name in list_folders(path, CONTENT)]
     while open_folders:
         folder, name, above = open_folders.pop()

@@ -88,7 +88,7 @@ def _draw_shapes(rng: np.random.Generator, side: int) -> np.ndarray:
         size = FINENESS * rng.uniform(0.4, 2.5)
         font = _FONTS[int(rng.integers(len(_FONTS)))]
         mask = np.zeros(shapes.shape, np.uint8)
-        cv2.putText(mask, text, place, font, size, 255, int(rng.integers(1, 3 + 2 * size)))
+        cv2.putText(mask, text, place, font, size, 255, int(rng.integers(1, int(3 + 2 * size))))
         shapes[mask > 127] = index
     if rng.random() < 0.25:
         _draw_grid(rng, shapes, index + 1)
@@ -101,7 +101,7 @@ def _outline(rng: np.random.Generator, middle: np.ndarray, radius: float) -> np.
     if kind == 0:
         corners = max(8, min(64, int(radius)))
         angle = 2 * math.pi * np.arange(corners) / corners
-        lengths = np.ones(corners)
+        lengths: np.ndarray = np.ones(corners)
     elif kind == 1:
         angle = math.pi / 4 + math.pi / 2 * np.arange(4)
         lengths = np.ones(4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,7 +15,7 @@ from twostagealign.studies.ablation.cells import Cell
 from twostagealign.studies.network_comparison.costs import Cost
 
 # Okabe and Ito's palette, suitable for colour-blind readers; markers also tell the lines apart.
-STYLES = (
+STYLES: tuple[dict[str, Any], ...] = (
     {"color": "#000000", "marker": "s"},
     {"color": "#E69F00", "marker": "v"},
     {"color": "#56B4E9", "marker": "D"},
