@@ -2,6 +2,7 @@ import json
 import math
 import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,8 @@ def test_only_regular_files_are_read(tmp_path) -> None:
         tmp_path / ("n" * 300): "File name too long",
         tmp_path / "text" / "x": "Not a directory",
     }
+    if sys.platform == "linux":
+        problems[Path("/proc/self/mem")] = "Input/output error"
     for read in (read_regular, open_regular, check_regular):
         for path, problem in problems.items():
             with pytest.raises(UserError) as caught:

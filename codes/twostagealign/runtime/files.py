@@ -63,7 +63,7 @@ def open_regular(path: Path, limit: int, expected: str) -> io.BufferedReader:
         The open file.
 
     Raises:
-        UserError: there is no such file, it cannot be opened, is not a regular file, or is larger than `limit`.
+        UserError: there is no such file, it cannot be opened or read, is not a regular file, or is larger than `limit`.
     """
     # Opening a pipe without O_NONBLOCK would wait for a writer; a regular file ignores the flag.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -78,7 +78,13 @@ def open_regular(path: Path, limit: int, expected: str) -> io.BufferedReader:
     if problem:
         os.close(descriptor)
         raise UserError(f"{path}: {problem}, expected {expected}")
-    return os.fdopen(descriptor, "rb")
+    file = os.fdopen(descriptor, "rb")
+    try:
+        file.peek(1)  # /proc/self/mem is a regular file that cannot be read, and so is one on a damaged disk
+    except OSError as error:
+        file.close()
+        raise UserError(f"{path}: {error.strerror}, expected {expected}") from error
+    return file
 
 
 def read_regular(path: Path, limit: int, expected: str) -> bytes:

@@ -100,8 +100,8 @@ def _outline(rng: np.random.Generator, middle: np.ndarray, radius: float) -> np.
     kind = rng.integers(3)
     if kind == 0:
         corners = max(8, min(64, int(radius)))
-        angle = 2 * math.pi * np.arange(corners) / corners
-        lengths: np.ndarray = np.ones(corners)
+        angle: np.ndarray = 2 * math.pi * np.arange(corners) / corners
+        lengths = np.ones(corners)
     elif kind == 1:
         angle = math.pi / 4 + math.pi / 2 * np.arange(4)
         lengths = np.ones(4)
