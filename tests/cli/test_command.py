@@ -62,7 +62,7 @@ def test_list_models_counts_weights_and_tells_quality_and_licence(call: Call) ->
     restorer = open_restorer(find_checkpoint("tiny"))
     weights = sum(weight.numel() for weight in restorer.parameters())
     assert f" TwoStageNet  {weights:,} " in line
-    assert re.search(r" \d\d\.\d\d / \d\d\.\d\d dB  non-commercial research, because", line)
+    assert re.search(r" \d\d\.\d\d / \d\d\.\d\d dB +non-commercial research, because", line)
     code, out, _ = call("list-models", "--json")
     (tiny,) = [model for model in json.loads(out) if model["name"] == "tiny"]
     assert (tiny["parameters"], Path(tiny["path"])) == (weights, find_checkpoint("tiny"))

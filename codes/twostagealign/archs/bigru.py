@@ -44,7 +44,7 @@ class ConvGRUCell(nn.Module):
         def combine(weight: Tensor, state: Tensor, seen: Tensor) -> Tensor:
             """Add the convolution of each set of states to that of the input."""
             output = F.conv2d(state, weight[:, : self.nf], padding=1)
-            output.unflatten(0, (-1, len(frames))).add_(seen)
+            output.unflatten(0, (-1, frames.shape[0])).add_(seen)
             return output
 
         both = torch.cat((self.update.weight, self.reset.weight))
@@ -91,13 +91,18 @@ class BidirectionalGRU(nn.Module):
             hidden = self.cell(_for_each(hidden, batch * len(step)), torch.cat([frames[:, i] for i in step]))
         before = _for_each(hidden, 2 * batch)
         states = self.cell(before, frames[:, reference])
-        states = torch.cat(states.chunk(2) if len(states) == 2 * batch else (states, states), dim=1)
+        states = _beside(states, batch) if states.shape[0] == 2 * batch else torch.cat((states, states), dim=1)
         if interpolation:
-            before = torch.zeros_like(states) if before is None else torch.cat(before.chunk(2), dim=1)
+            before = torch.zeros_like(states) if before is None else _beside(before, batch)
             states = torch.cat((states, before))
         return self.merge(states)
 
 
 def _for_each(hidden: Tensor | None, states: int) -> Tensor | None:
     """Extend states (B, ...) of one direction by zeros for the other direction, if ``states`` is 2B."""
-    return hidden if hidden is None or len(hidden) == states else torch.cat((hidden, torch.zeros_like(hidden)))
+    return hidden if hidden is None or hidden.shape[0] == states else torch.cat((hidden, torch.zeros_like(hidden)))
+
+
+def _beside(states: Tensor, batch: int) -> Tensor:
+    """Concatenate the states of both directions, (2B, nf, H, W) -> (B, 2 nf, H, W)."""
+    return torch.cat(states.unflatten(0, (2, batch)).unbind(), dim=1)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from twostagealign.archs.blocks import AttentionBlock, Modulation, SimpleBlock, initialise
 from twostagealign.isp import demosaic
 from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.exporting import is_exporting
 
 
 def check_burst(lq: Tensor, noise_map: Tensor, frames: int | None = None) -> None:
@@ -43,7 +44,7 @@ def check_frames(network: nn.Module, frames: int) -> None:
         raise UserError(f"this {name} was made for bursts of {made_for} frames, not {frames}; use {made_for} frames")
 
 
-def as_images(lq: Tensor, noise_map: Tensor, multiple: int = 4) -> Tensor:
+def as_images(lq: Tensor, noise_map: Tensor, multiple: int) -> Tensor:
     """Lay out the frames of raw bursts for the convolutions.
 
     Args:
@@ -69,14 +70,16 @@ class BurstNetwork(nn.Module):
     Attributes:
         residual: add the result to the demosaicked reference frame, and that of the interpolation branch to the
             demosaicked mean of the other frames.
+        multiple: height and width that the network works on are multiples of this number, raw pixels.
     """
 
     residual: bool = False
+    multiple: int = 4
 
     def forward(self, lq: Tensor, noise_map: Tensor, interpolation: bool = False) -> Tensor:
         """Restore frame c = N // 2.
 
-        H and W are extended to multiples of 4 by repeating the last row and column, and the result is cropped.
+        H and W are extended to multiples of `multiple` by repeating the last row and column, and the result is cropped.
 
         Args:
             lq: noisy raw planes (R, G1, G2, B) in [0, 1], (B, N, 4, H, W).
@@ -92,10 +95,10 @@ class BurstNetwork(nn.Module):
         """
         check_burst(lq, noise_map, getattr(self, "frames", None))
         height, width = lq.shape[-2:]
-        images = as_images(lq, noise_map)
+        images = as_images(lq, noise_map, self.multiple)
         picture = self.restore(images, lq.shape[:2], interpolation)
         if self.residual:
-            stacked = len(picture) > len(lq)
+            stacked = picture.shape[0] > lq.shape[0]
             picture = picture + starting_point(images[:, :4].unflatten(0, lq.shape[:2]), stacked)
         return picture[..., : 2 * height, : 2 * width]
 
@@ -164,5 +167,5 @@ def starting_point(lq: Tensor, interpolation: bool = False) -> Tensor:
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Return a context without autocast. The meta device, which computes shapes only, has no autocast to switch off."""
-    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
+    """Return a context without autocast, except where there is none: on the meta device and in exports."""
+    return nullcontext() if device.type == "meta" or is_exporting() else torch.autocast(device.type, enabled=False)

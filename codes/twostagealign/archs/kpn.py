@@ -26,6 +26,7 @@ class KPN(nn.Module):
 
     Attributes:
         nf: number of feature channels at the finest level.
+        multiple: height and width that the network works on are multiples of this number, raw pixels.
 
     Raises:
         ValueError: ``nf`` or ``frames`` is invalid.
@@ -38,6 +39,8 @@ class KPN(nn.Module):
         >>> KPN(nf=8)(lq, torch.full_like(lq, 0.02)).shape
         torch.Size([1, 3, 16, 24])
     """
+
+    multiple: int = 16
 
     def __init__(self, nf: Channels = 64, frames: Frames = 5, per_frame: bool = False) -> None:
         super().__init__()
@@ -84,7 +87,7 @@ class KPN(nn.Module):
         """
         check_burst(lq, noise_map, self.frames)
         height, width = lq.shape[-2:]
-        images = as_images(lq, noise_map, multiple=16)
+        images = as_images(lq, noise_map, self.multiple)
         bursts = images.unflatten(0, lq.shape[:2])
         kernels = self._predict(bursts.flatten(1, 2))
         # Sums of raw values, and pictures, keep their precision under autocast.

@@ -13,6 +13,7 @@ from twostagealign.archs.blocks import (
 )
 from twostagealign.archs.conv_lstm import MotionLSTM
 from twostagealign.ops import deform_conv2d
+from twostagealign.runtime.exporting import is_exporting
 
 # CPU memory for offsets and masks, bytes: so many frames, at least one, are deformed at a time. Offsets and masks take
 # several times as much memory as the features that they displace.
@@ -119,7 +120,7 @@ class Comparison(nn.Conv2d):
         of_frame, of_reference = self.weight.chunk(2, dim=1)
         output = F.conv2d(features, of_frame, self.bias, padding=1)
         shared = F.conv2d(reference, of_reference, padding=1)
-        output.unflatten(0, (len(reference), -1)).add_(shared.unsqueeze(1))
+        output.unflatten(0, (reference.shape[0], -1)).add_(shared.unsqueeze(1))
         return output
 
 
@@ -142,7 +143,7 @@ class PyramidLevel(nn.Module):
         """Compute motion features, (B * N, nf, H, W), of frames of that shape towards references (B, nf, H, W)."""
         motion = self.compared(self.compare(guide, reference))
         if self.memory is not None:
-            motion = self.memory(motion.unflatten(0, (len(reference), -1))).flatten(0, 1)
+            motion = self.memory(motion.unflatten(0, (reference.shape[0], -1))).flatten(0, 1)
         return motion
 
 
@@ -228,7 +229,7 @@ class ModulatedDeformConv(nn.Conv2d):
 
     def forward(self, x: Tensor, motion: Tensor) -> Tensor:  # type: ignore[override]
         """Deform ``x`` (B, channels, H, W) by offsets and masks predicted from ``motion`` (the same shape)."""
-        if self.training or x.is_cuda:
+        if self.training or x.is_cuda or is_exporting():
             return self._deform(x, motion)
         frames = max(1, OFFSET_BYTES // (self.predictor.out_channels * x[0, 0].nbytes))
         parts = zip(x.split(frames), motion.split(frames), strict=True)

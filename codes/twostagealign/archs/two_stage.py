@@ -10,6 +10,7 @@ from twostagealign.archs.pcd_align import PCDAlignment
 from twostagealign.archs.reconstruction import ReconstructionUNet
 from twostagealign.merging import align_to_reference, merge_reference
 from twostagealign.runtime.bounds import Channels
+from twostagealign.runtime.exporting import is_exporting
 
 # CPU activation budget per layer, bytes.
 CACHE_BYTES = 8 * 2**20
@@ -76,7 +77,7 @@ class TwoStageNet(BurstNetwork):
     def forward(self, lq: Tensor, noise_map: Tensor, interpolation: bool = False) -> Tensor:
         """Restore frame c = N // 2; see `BurstNetwork`. The interpolation branch sees the other frames alone."""
         check_burst(lq, noise_map)
-        if len(lq) > 1 and not (interpolation or lq.is_cuda or torch.is_grad_enabled()):
+        if not (interpolation or lq.is_cuda or torch.is_grad_enabled() or is_exporting()) and len(lq) > 1:
             # The caches of a CPU hold the features of few bursts at a time.
             burst_bytes = lq[0, :, 0].numel() * self.nf * lq.itemsize
             bursts = max(1, CACHE_BYTES // burst_bytes)

@@ -13,6 +13,7 @@ PROGRAMS = {
     "train": ("train", "train a network"),
     "test": ("evaluation", "evaluate checkpoints on a data set"),
     "demo": ("demo", "restore a noisy burst made from a photograph"),
+    "export": ("export", "export a checkpoint to ONNX or torch.export"),
     "list-models": ("list_models", "list the checkpoints that come with the project"),
     "calibrate": ("calibrate", "measure the noise of a camera"),
     "create-lmdb": ("create_lmdb", "write clip folders to an LMDB"),

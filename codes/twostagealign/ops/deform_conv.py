@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from twostagealign.runtime.exporting import is_exporting
+
 # Samples are computed in chunks of at most this many bytes, but of one row at least. Few large chunks synchronise the
 # threads less often than many small ones, but a chunk has to fit into the last-level cache.
 _CHUNK_BYTES = 8 * 2**20
@@ -22,7 +24,8 @@ def deform_conv2d(
     positions outside the input read zero, and those less than one pixel outside interpolate with zero.
 
     On the CPU, ``grid_sample`` reads the taps and a matrix product sums them, chunk by chunk, which bounds the memory;
-    with gradients, the samples of all chunks are saved for backward. On a GPU, see :func:`deform_conv2d_on_gpu`.
+    with gradients, the samples of all chunks are saved for backward. On a GPU, see :func:`deform_conv2d_on_gpu`. An
+    exported graph contains torchvision's operator.
 
     Args:
         input: (B, C, H, W).
@@ -42,6 +45,10 @@ def deform_conv2d(
         Zhu et al., "Deformable ConvNets v2", CVPR 2019, section 3.2.
     """
     groups = _check_shapes(input, offset, weight, mask)
+    if is_exporting():
+        from torchvision import ops
+
+        return ops.deform_conv2d(input, offset, weight, bias, padding=1, mask=mask)
     convolve = deform_conv2d_on_gpu if input.is_cuda else _sample_and_multiply
     return convolve(input, offset, weight, bias, mask, groups)
 
