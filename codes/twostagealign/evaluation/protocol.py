@@ -176,7 +176,8 @@ class _Evaluation:
     def run(self) -> tuple[Path, Results] | None:
         with folder_lock(self.folder.path) if self.ranks.rank == 0 else nullcontext():
             if self.ranks.rank == 0:
-                self.folder.prepare(self._identity(), self.request.resume)
+                self.folder.prepare(self._identity(), self.request.resume or self.ranks.restarted)
+                self.ranks.begin()
             self.ranks.wait()
             for candidate in self.candidates:
                 for jobs in self.jobs.values():

@@ -14,6 +14,7 @@ from torch import distributed
 from twostagealign.runtime.device import pick_device
 from twostagealign.runtime.errors import JobError, UserError
 from twostagealign.runtime.rendezvous import join_process_group
+from twostagealign.runtime.watch import Watch
 
 T = TypeVar("T")
 
@@ -24,6 +25,7 @@ SHARE_TIMEOUT = timedelta(days=30)
 """Longest wait for other processes after frames were shared out: one process may have many left."""
 
 _HEAD_START = 2.0  # seconds
+_BEGUN = "begun"
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,19 @@ class Ranks:
     Attributes:
         rank: rank of this process, from 0.
         count: number of processes.
-        restarted: whether torchrun has restarted this job after a process was lost.
+        restarted: whether torchrun has restarted this job after it had begun, because a process was lost.
+        store: store that outlives these processes, where torchrun keeps one.
     """
 
     rank: int = 0
     count: int = 1
     restarted: bool = False
+    store: distributed.Store | None = None
+
+    def begin(self) -> None:
+        """Note that this job's own results are in place: processes that torchrun starts later go on with them."""
+        if self.store:
+            self.store.set(_BEGUN, "")
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
         """This process's share of `items`: every `count`-th."""
@@ -96,29 +105,31 @@ def join_ranks(required: bool = False, timeout: timedelta = STEP_TIMEOUT) -> Ite
         raise UserError("--launcher pytorch: found no WORLD_SIZE in the environment, expected a start by torchrun")
     _check_environment()
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield Ranks()
+        yield Ranks(restarted=_restarts() > 0)
         return
     # gloo exchanges Python objects and flags, nccl the gradients of GPUs.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    store, restarted = join_process_group(backend, timeout)
+    store, kept = join_process_group(backend, timeout)
     rank, count = distributed.get_rank(), distributed.get_world_size()
-    ranks = Ranks(rank, count, restarted=Ranks(rank, count).any(restarted))
+    watch = None
     try:
-        yield ranks
+        # Where no store tells what earlier processes did, the number of restarts has to.
+        restarted = kept.check([_BEGUN]) if kept else _restarts() > 0
+        restarted = Ranks(rank, count).any(restarted)
+        watch = Watch(lambda: _loss(rank, count))
+        yield Ranks(rank, count, restarted, kept)
+        watch.leave()
     except UserError as error:
-        if _is_first(store, ranks.rank):
+        if _is_first(store, rank):
             raise JobError(str(error)) from error
         raise SystemExit(2) from None
     except RuntimeError as error:
         if not _is_lost_connection(error):
             raise
-        minutes = timeout.total_seconds() / 60
-        raise JobError(
-            f"process {ranks.rank} of {ranks.count}: another process has ended, or has not answered for {minutes:g} "
-            "minutes; see its messages, then start again with --auto_resume (training) or --resume (evaluation)"
-        ) from error
+        raise JobError(_loss(rank, count)) from error
     finally:
-        distributed.destroy_process_group()
+        if watch is None or watch.stop():
+            distributed.destroy_process_group()
 
 
 def _check_environment() -> None:
@@ -133,6 +144,22 @@ def _check_environment() -> None:
             )
     if several and "MASTER_ADDR" not in os.environ:
         raise UserError("MASTER_ADDR: missing from the environment; start by torchrun, or unset WORLD_SIZE")
+
+
+def _restarts() -> int:
+    """How often the agent of this process has lost one and started all of its processes again."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+
+
+def _loss(rank: int, count: int) -> str:
+    """The line of a process that has lost another one: whether torchrun starts the job again, or the user has to."""
+    text = f"process {rank} of {count}: another process has ended, or does not answer; see its messages"
+    most = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0"))
+    left = most - _restarts()
+    if left > 0:
+        return f"{text}; torchrun starts the job again ({left} of --max_restarts={most} left)"
+    spent = f"--max_restarts={most} is spent" if most else "no --max_restarts is given"
+    return f"{text}; {spent}, so start again with --auto_resume (training) or --resume (evaluation)"
 
 
 def _is_lost_connection(error: RuntimeError) -> bool:

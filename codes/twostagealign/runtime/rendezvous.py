@@ -23,7 +23,7 @@ JOIN_TIMEOUT = timedelta(minutes=2)
 _POLL = 0.05  # seconds between two looks at the store
 
 
-def join_process_group(backend: str, timeout: timedelta) -> tuple[distributed.Store, bool]:
+def join_process_group(backend: str, timeout: timedelta) -> tuple[distributed.Store, distributed.Store | None]:
     """Make the default process group of the processes that torchrun, or another launcher, has started.
 
     Rank, number of processes and address come from the environment (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT).
@@ -33,7 +33,7 @@ def join_process_group(backend: str, timeout: timedelta) -> tuple[distributed.St
         timeout: longest wait of one process for the others in a collective.
 
     Returns:
-        The store of this round of the job; and whether there was an earlier round, which has lost a process.
+        The store of this round of the job; and the one of all its rounds, None if it does not outlive this round.
 
     Raises:
         UserError: the others do not come within `JOIN_TIMEOUT`, or the store cannot be reached or opened.
@@ -41,17 +41,14 @@ def join_process_group(backend: str, timeout: timedelta) -> tuple[distributed.St
     rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     # Under torchrun the agents keep the store; elsewhere the first process does.
-    keeps_store = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    outlives = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    keeps_store = rank == 0 and not outlives
     try:
         store = distributed.TCPStore(address, port, None, keeps_store, JOIN_TIMEOUT, wait_for_workers=False)
         name = agree_on_round(store, rank, count, JOIN_TIMEOUT)
         round_store = distributed.PrefixStore(name, store)
         distributed.init_process_group(backend, store=round_store, rank=rank, world_size=count, timeout=timeout)
-        if rank == 0:
-            round_store.set("number", str(store.add("rounds", 1)))
-        # An agent that comes back counts its own restarts only, and has none.
-        restarted = int(round_store.get("number")) > 1 or os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
-        return round_store, restarted
+        return round_store, store if outlives else None
     except (RuntimeError, TimeoutError) as error:  # torch's DistError is a RuntimeError
         reason = " ".join(str(error).partition("\n")[0].split())
         raise UserError(f"{address}:{port}: process {rank} of {count} cannot join the others ({reason})") from error

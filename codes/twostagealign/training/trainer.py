@@ -122,6 +122,7 @@ class Trainer:
                 stack.enter_context(folder_lock(self.experiment.folder))
                 self.experiment.open(keep=self.resume)
                 stack.enter_context(self.experiment.log_to_file(logger))
+                self.ranks.begin()
             signals = stack.enter_context(stop_signals())
             self.ranks.wait()
             if self.resume:
