@@ -1,8 +1,10 @@
 """What several tests share: a network that is small enough to train in a moment, and an experiment around it."""
 
+import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 # The tensors of the tests are small: a second thread only waits, on a busy machine for long. Children inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -103,3 +105,13 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, make_restorer: Cal
     path = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
     save_weights(path, make_restorer().state_dict(), NODES)
     return path
+
+
+@pytest.fixture(scope="session")
+def torchrun_jobs() -> Iterator[ModuleType]:
+    """The module scripts/torchrun_jobs.py; the processes of its jobs find the package in this checkout."""
+    repository = Path(__file__).parents[1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(repository / "scripts")
+        patch.setenv("PYTHONPATH", str(repository / "codes"))
+        yield importlib.import_module("torchrun_jobs")

@@ -1,10 +1,7 @@
 """The three test scripts as they are called, and the scripts that make data for them."""
 
 import json
-import os
 import runpy
-import socket
-import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -49,34 +46,26 @@ def measures(results: Results) -> list[tuple]:
     return [(x.clip, x.frame, round(x.psnr, 3), round(x.ssim, 5)) for x in results.runs[0].frames]
 
 
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
-
-
-def test_two_processes_find_what_one_finds(tmp_path, clips, tiny_checkpoint, capsys, monkeypatch) -> None:
+def test_two_processes_find_what_one_finds(
+    tmp_path, clips, tiny_checkpoint, capsys, monkeypatch, torchrun_jobs
+) -> None:
     script = "codes/test_REDS4.py"
     common = ["--data", str(clips), "--checkpoint", str(tiny_checkpoint), "--device", "cpu", *SMALL]
     assert call(script, *common, "--results", tmp_path / "one") == 0
     alone = capsys.readouterr().out
 
     # As torchrun starts them; this process is rank 0.
-    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
+    port = str(torchrun_jobs.free_port())
+    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
     common += ["--results", str(tmp_path / "two")]
-    other = subprocess.Popen(
-        [sys.executable, str(REPOSITORY / script), *common, "--workers", "0"],
-        env=os.environ | group | {"RANK": "1", "LOCAL_RANK": "1", "PYTHONPATH": str(REPOSITORY / "codes")},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
     for name, value in (group | {"RANK": "0", "LOCAL_RANK": "0"}).items():
         monkeypatch.setenv(name, value)
-    with other:
+    with torchrun_jobs.Job([], tmp_path / "logs", nodes=0) as job:
+        other = [sys.executable, str(REPOSITORY / script), *common, "--workers", "0"]
+        job.start(other, RANK="1", LOCAL_RANK="1")
         assert call(script, *common) == 0
-        assert other.communicate(timeout=60)[0] == ""  # rank 0 alone speaks
-    assert other.returncode == 0
+        assert job.wait(600) == [0]
+    assert job.output(0) == ""  # rank 0 alone speaks
 
     one, two = (read_results(tmp_path / name / "REDS4_tiny_high/results.json") for name in ("one", "two"))
     assert (one.environment.ranks, two.environment.ranks) == (1, 2)
@@ -88,13 +77,13 @@ def test_two_processes_find_what_one_finds(tmp_path, clips, tiny_checkpoint, cap
 
 
 @pytest.mark.slow
-def test_torchrun(tmp_path, clips, tiny_checkpoint) -> None:
-    line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    line += [str(REPOSITORY / "codes/test_REDS4.py"), "--data", str(clips), "--checkpoint", str(tiny_checkpoint)]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "codes"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*line, *SMALL], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("REDS4, tiny, noise high") == 1
+def test_torchrun(tmp_path, clips, tiny_checkpoint, torchrun_jobs) -> None:
+    command = [str(REPOSITORY / "codes/test_REDS4.py"), "--data", str(clips), "--checkpoint", str(tiny_checkpoint)]
+    command += ["--results", str(tmp_path / "results"), *SMALL]
+    options = ["--standalone", "--nproc_per_node=2"]
+    with torchrun_jobs.Job(command, tmp_path / "logs", options, nodes=1) as job:
+        assert job.wait(900) == [0], job.output(0)
+    assert job.output(0).count("REDS4, tiny, noise high") == 1
     results = read_results(tmp_path / "results/REDS4_tiny_high/results.json")
     assert (results.environment.ranks, len(measures(results))) == (2, 9)
 

@@ -3,18 +3,15 @@
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from twostagealign.models.checkpoint import load_torch_file
 from twostagealign.options import load_options
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.ranks import join_ranks
@@ -22,8 +19,7 @@ from twostagealign.training.build import build_trainer
 
 CODES = Path(__file__).parents[2] / "codes"
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(CODES), "OMP_NUM_THREADS": "1"}
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
-LAUNCH = [sys.executable, "-m", "torch.distributed.launch"]
+ONE_NODE = ["--standalone", "--nproc_per_node=2"]
 
 # Trains with each of the lists of options. After each run, rank 0 says whether all ranks hold the same weights, and
 # whether a shared validation finds what one process finds.
@@ -69,16 +65,17 @@ NETWORKS = {
 
 
 @pytest.fixture(scope="module")
-def compared(module_experiment: Path) -> dict[str, dict[str, list]]:
+def compared(module_experiment: Path, torchrun_jobs) -> dict[str, dict[str, list]]:
     """Name of a run by two processes, in the experiments beside the options -> what COMPARING says of it."""
     runs = {**NETWORKS, **IDLE}
     lists = [[*COMMON, f"name={name}", "train:batch_size=1", *extra] for name, extra in runs.items()]
     script = module_experiment.with_name("comparing.py")
     script.write_text(COMPARING)
-    command = [*TORCHRUN, "--standalone", "--nproc_per_node=2", str(script), str(module_experiment), json.dumps(lists)]
-    finished = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
-    return dict(zip(runs, map(json.loads, finished.stdout.splitlines()), strict=True))
+    command = [str(script), str(module_experiment), json.dumps(lists)]
+    with torchrun_jobs.Job(command, module_experiment.parent / "logs", ONE_NODE, nodes=1) as job:
+        assert job.wait(900) == [0], job.output(0)
+    lines = (line for line in job.output(0).splitlines() if line.startswith("{"))
+    return dict(zip(runs, map(json.loads, lines), strict=True))
 
 
 def losses(folder: Path) -> list[float]:
@@ -110,50 +107,14 @@ def test_two_processes_whose_feature_net_is_idle(compared, module_experiment, wh
     assert (module_experiment.parent / "experiments" / when / "training_states" / "3.state").exists()
 
 
-def test_the_older_launcher_from_the_folder_of_the_program(tiny_experiment, tmp_path) -> None:
+def test_the_older_launcher_from_the_folder_of_the_program(tiny_experiment, tmp_path, torchrun_jobs) -> None:
     """`cd codes && python -m torch.distributed.launch ... train.py ... --launcher pytorch`."""
-    command = [*LAUNCH, "--standalone", "--nproc_per_node=2", "train.py", "-opt", str(tiny_experiment)]
-    options = ["--launcher", "pytorch", "--force_yml", "train:batch_size=1", "train:total_iter=2", "name=launched"]
-    finished = subprocess.run(
-        [*command, *options], cwd=CODES, env=ENVIRONMENT, capture_output=True, text=True, check=False
-    )
-    assert finished.returncode == 0, finished.stderr
+    command = [sys.executable, "-m", "torch.distributed.launch", *ONE_NODE, "train.py", "-opt", str(tiny_experiment)]
+    command += ["--launcher", "pytorch", "--force_yml", "train:batch_size=1", "train:total_iter=2", "name=launched"]
+    with torchrun_jobs.Job([], tmp_path / "logs", nodes=0) as job:
+        job.start(command, folder=CODES)
+        assert job.wait(900) == [0], job.output(0)
     assert (tmp_path / "experiments" / "launched" / "training_states" / "2.state").exists()
-
-
-@pytest.mark.slow
-def test_two_nodes_go_on_after_a_worker_was_killed(tiny_experiment, tmp_path) -> None:
-    """Two agents that meet by c10d on the loopback; the job starts again by itself from the last checkpoint."""
-    options = ["train:batch_size=1", "train:total_iter=40", "logger:checkpoint_every=4", "val:every=1000"]
-    experiments = tmp_path / "experiments"
-
-    def start(name: str, port: int) -> list[subprocess.Popen]:
-        agent = [*TORCHRUN, "--nnodes=2", "--nproc_per_node=1", "--max_restarts=3", "--rdzv_backend=c10d"]
-        agent += [f"--rdzv_endpoint=127.0.0.1:{port}", f"--rdzv_id={name}", str(CODES / "train.py")]
-        agent += ["-opt", str(tiny_experiment), "--launcher", "pytorch", "--force_yml", f"name={name}", *options]
-        return [subprocess.Popen(agent, env=ENVIRONMENT, stderr=subprocess.DEVNULL) for _ in range(2)]
-
-    def wait(agents: list[subprocess.Popen]) -> None:
-        for agent in agents:
-            assert agent.wait(timeout=300) == 0
-
-    wait(start("undisturbed", 29613))
-    agents = start("disturbed", 29614)
-    states = experiments / "disturbed" / "training_states"
-    deadline = time.monotonic() + 120
-    while not (states / "8.state").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    (worker, *_) = map(int, Path(f"/proc/{agents[1].pid}/task/{agents[1].pid}/children").read_text().split())
-    os.kill(worker, signal.SIGKILL)
-    wait(agents)
-    log = (experiments / "disturbed" / "train.log").read_text()
-    assert len(re.findall(r"from iteration \d", log)) == 2
-    found, expected = (
-        load_torch_file(experiments / name / "training_states" / "40.state") for name in ("disturbed", "undisturbed")
-    )
-    for name, tensor in expected["model"].items():
-        assert torch.equal(found["model"][name], tensor), name
 
 
 def test_the_launcher_needs_torchrun(tiny_experiment) -> None:
@@ -170,24 +131,21 @@ def test_the_launcher_needs_torchrun(tiny_experiment) -> None:
     )
 
 
-def failing_job(command: list[str], **environment: str) -> tuple[list[int], list[str]]:
-    """Exit codes of two processes that meet on a free port, and their error lines. PyTorch prints lines of its own."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = str(listener.getsockname()[1])
-    addresses = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", **environment}
-    jobs = [
-        subprocess.Popen(
-            [sys.executable, *command],
-            env=ENVIRONMENT | addresses | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    printed = [job.communicate(timeout=200)[1] for job in jobs]
-    lines = [line for text in printed for line in text.splitlines() if line.startswith(("error", "Traceback"))]
-    return [job.returncode for job in jobs], lines
+@pytest.fixture
+def failing_job(torchrun_jobs, tmp_path) -> Callable[[list[str]], tuple[list[int | None], list[str]]]:
+    """Runs a command as two processes; their exit codes and error lines. PyTorch prints lines of its own."""
+
+    def run(command: list[str]) -> tuple[list[int | None], list[str]]:
+        port = str(torchrun_jobs.free_port())
+        with torchrun_jobs.Job([], tmp_path / "logs", nodes=0) as job:
+            for rank in range(2):
+                addresses = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+                job.start([sys.executable, *command], **addresses, RANK=str(rank), LOCAL_RANK=str(rank))
+            codes = job.wait(600)
+        lines = [line for rank in range(2) for line in job.output(rank).splitlines()]
+        return codes, [line for line in lines if line.startswith(("error", "Traceback"))]
+
+    return run
 
 
 @pytest.mark.parametrize("environment", [{"WORLD_SIZE": "2"}, {"WORLD_SIZE": "two"}, {"WORLD_SIZE": ""}])
@@ -209,7 +167,7 @@ def test_variables_of_torchrun_that_are_not_complete(monkeypatch, environment) -
     ],
     ids=["options", "command line"],
 )
-def test_a_mistake_is_reported_once(tiny_experiment, arguments, problem) -> None:
+def test_a_mistake_is_reported_once(failing_job, tiny_experiment, arguments, problem) -> None:
     command = [str(CODES / "train.py"), "-opt", str(tiny_experiment), "--launcher", "pytorch", *arguments]
     codes, lines = failing_job(command)
     assert codes == [2, 2]
@@ -218,8 +176,8 @@ def test_a_mistake_is_reported_once(tiny_experiment, arguments, problem) -> None
     assert problem in lines[0]
 
 
-def test_a_mistake_that_one_process_alone_meets_is_reported(tmp_path) -> None:
-    """By that process, since the first one does not know of it."""
+def test_a_mistake_that_one_process_alone_meets_is_reported(failing_job, tmp_path) -> None:
+    """By that process, since the first one does not know of it, and ends because it has lost it."""
     script = tmp_path / "lonely.py"
     script.write_text(
         "import time\n"
@@ -230,12 +188,13 @@ def test_a_mistake_that_one_process_alone_meets_is_reported(tmp_path) -> None:
         "    with join_ranks() as ranks:\n"
         "        if ranks.rank == 1:\n"
         "            raise UserError('7.png: no such file')\n"
-        "        time.sleep(5)\n"
+        "        time.sleep(300)\n"
         "run(main)\n"
     )
     codes, lines = failing_job([str(script)])
-    assert codes == [0, 2]
-    assert lines == ["error: 7.png: no such file"]
+    assert codes == [2, 2]
+    assert lines[0].startswith("error: process 0 of 2: another process has ended")
+    assert lines[1:] == ["error: 7.png: no such file"]
 
 
 def test_a_busy_port_is_one_line(tiny_experiment) -> None:
