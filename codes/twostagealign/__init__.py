@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from twostagealign.api import (
+        EXAMPLES,
         FAST,
+        PICTURE_SUFFIXES,
+        RAW_SUFFIXES,
         CameraProfile,
+        Comparison,
+        Look,
         NoiseLevel,
         Quality,
         RawBurst,
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
         Tiling,
         UserError,
         burst_from_arrays,
+        example,
         list_models,
         load,
         psnr,
@@ -31,8 +37,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "EXAMPLES",
     "FAST",
+    "PICTURE_SUFFIXES",
+    "RAW_SUFFIXES",
     "CameraProfile",
+    "Comparison",
+    "Look",
     "NoiseLevel",
     "Quality",
     "RawBurst",
@@ -43,6 +54,7 @@ __all__ = [
     "Tiling",
     "UserError",
     "burst_from_arrays",
+    "example",
     "list_models",
     "load",
     "psnr",

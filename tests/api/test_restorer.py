@@ -15,6 +15,7 @@ from twostagealign.data import bundled_picture, write_picture, write_raw_folder
 from twostagealign.isp import protocol_camera
 from twostagealign.models.checkpoint import find_checkpoint, save_weights
 from twostagealign.restoration.folder import Request, restore_folder
+from twostagealign.restoration.outputs import Outputs
 
 TILING = tsa.Tiling(patch=16)
 
@@ -49,6 +50,23 @@ def test_result_is_what_the_program_writes(restorer, result, pictures, tiny_chec
     assert written["mean"] == {"psnr": result.quality.psnr, "ssim": result.quality.ssim}
 
 
+def test_blend_is_what_the_program_writes(restorer, result, pictures, tiny_checkpoint, tmp_path) -> None:
+    burst = tsa.simulate(pictures)
+    (tmp_path / "clip").mkdir()
+    for number, picture in enumerate(pictures):
+        write_picture(tmp_path / "clip" / f"{number}.png", picture)
+    outputs = Outputs(strength=0.4)
+    request = Request(tiny_checkpoint, simulate="high", device="cpu", tiling=TILING, outputs=outputs)
+    restore_folder(tmp_path / "clip", tmp_path / "out", request)
+    blend = result.blended(burst.demosaicked(), 0.4).srgb
+    assert np.abs(read(tmp_path / "out" / "1.png").astype(int) - blend).max() <= 1
+    assert np.abs(blend.astype(int) - result.srgb).mean() > 5
+    with pytest.raises(ValueError, match="strength"):
+        result.blended(burst.demosaicked(), 1.1)
+    with pytest.raises(ValueError, match="demosaicked"):
+        result.blended(burst.demosaicked()[1:], 0.5)
+
+
 def test_shapes(result: tsa.Result) -> None:
     assert (result.srgb.shape, result.srgb.dtype) == ((40, 52, 3), np.uint8)
     assert (result.linear.shape, result.linear.dtype) == ((40, 52, 3), np.float32)
@@ -66,11 +84,33 @@ def test_raw_result_is_cropped(restorer: tsa.Restorer, tmp_path: Path) -> None:
     assert result.quality is None
 
 
+def test_work_ends_when_progress_raises(restorer: tsa.Restorer, pictures: np.ndarray) -> None:
+    calls = []
+
+    def stop(done: int, total: int) -> None:
+        calls.append(done)
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        restorer.restore(tsa.simulate(pictures), tsa.Tiling(patch=8, batch=1), progress=stop)
+    assert calls == [0, 0, 0, 1]
+
+
+def test_picture_grows(restorer: tsa.Restorer, pictures: np.ndarray) -> None:
+    seen = []
+    result = restorer.restore(tsa.simulate(pictures), TILING, preview=lambda linear: seen.append(linear.copy()))
+    finished = [np.isfinite(linear).all(axis=(1, 2)).sum() for linear in seen]
+    assert finished == [32, 40]
+    assert np.array_equal(seen[0][:32], result.linear[:32])
+    assert np.array_equal(seen[-1], result.linear)
+
+
 def test_progress_ends_at_the_number_of_patches(restorer: tsa.Restorer, pictures: np.ndarray) -> None:
     calls: list[tuple[int, int]] = []
     tiling = tsa.Tiling(patch=16, batch=1)
     restorer.restore(tsa.simulate(pictures), tiling, progress=lambda done, total: calls.append((done, total)))
-    assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert calls == [(0, 4)] * 3 + [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_saved_pictures(result: tsa.Result, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from twostagealign.api.camera_profile import CameraProfile
 from twostagealign.data import (
+    BUNDLED,
     PROTOCOL_NOISE,
     Burst,
     ClipInMemory,
@@ -28,8 +29,16 @@ from twostagealign.data.burst import Levels
 from twostagealign.data.camera.mosaics import estimate_mosaic_noise, mosaics_in_memory
 from twostagealign.data.camera.reference import Reference, choose_reference
 from twostagealign.data.clips.sc_burst import SCBurstScene, is_scene
+from twostagealign.data.metadata import FrameMetadata
+from twostagealign.data.stills.example import example_clip
 from twostagealign.isp import CFA_ORDERS
 from twostagealign.restoration.input import WINDOW
+from twostagealign.restoration.metrics_file import describe_input
+from twostagealign.restoration.outputs import Rendering, default_tone
+from twostagealign.restoration.reference import demosaic_reference, small_picture
+
+EXAMPLES = BUNDLED
+"""Names of the photographs that `example` takes."""
 
 _LEAST_SIDE = 2
 _LEAST_PICTURE = 12  # the smallest even side that the window of SSIM fits into
@@ -60,6 +69,11 @@ class RawBurst:
         return self.window[len(self.window) // 2]
 
     @property
+    def metadata(self) -> FrameMetadata:
+        """What is known about the reference frame: camera, exposure, noise, and where each value comes from."""
+        return self.source.metadata(self.reference)
+
+    @property
     def noise(self) -> NoiseLevel:
         """Shot and read noise of the frames, given or estimated."""
         return self.source.metadata(self.reference).noise
@@ -69,6 +83,37 @@ class RawBurst:
         """Clean picture of the reference frame, sRGB (height, width, 3) uint8; None for a real camera."""
         clean = self.frames.reference.clean
         return None if clean is None else clean.permute(1, 2, 0).numpy()
+
+    def describe(self, index: int) -> dict[str, Any]:
+        """Describe a frame of the source, as metrics.json does: what was read of it, and where each value comes from.
+
+        Args:
+            index: index of the frame in the source.
+        """
+        return describe_input(self.source.frames[index], self.source.metadata(index))
+
+    def demosaicked(self) -> np.ndarray:
+        """Demosaic the reference frame: linear camera RGB, (height, width, 3) float32, upright, as `Result.linear`."""
+        return self.source.finish(demosaic_reference(self.frames), self.reference)
+
+    def thumbnail(self, index: int, side: int = 160) -> np.ndarray:
+        """Read a frame of the source, and make a small picture of it: sRGB, (height, width, 3) uint8, upright.
+
+        Args:
+            index: index of the frame in the source.
+            side: length of the longer side, about, pixels.
+
+        Raises:
+            UserError: the frame cannot be read.
+            ValueError: there is no such frame.
+        """
+        index = _whole("index", index, 0, len(self.source.frames) - 1)
+        metadata = self.source.metadata(index)
+        rendering = Rendering(default_tone(self.frames), metadata.exposure.baseline)
+        small, samples = small_picture(self.source.read(index), metadata.camera, side, rendering)
+        # Cropping and turning is defined for samples: repeat pixels, then take every one of them once.
+        picture = self.source.finish(small.repeat(samples, axis=0).repeat(samples, axis=1), index)
+        return np.ascontiguousarray(picture[samples // 2 :: samples, samples // 2 :: samples])
 
 
 def read_burst(
@@ -161,6 +206,7 @@ def simulate(
     noise: str | NoiseLevel = "high",
     seed: int = 0,
     reference: int | None = None,
+    frames: int | None = None,
 ) -> RawBurst:
     """Make a noisy burst from clean pictures by the paper's test protocol; it keeps the truth.
 
@@ -170,9 +216,10 @@ def simulate(
         noise: "high" or "low", the levels of the test protocol, or another level.
         seed: seed of the noise, 0 or more. 0 gives the noise of the test protocol for frames 1 to N of a clip.
         reference: index of the frame to restore; None: the middle one.
+        frames: number of frames to restore from; None: all.
 
     Returns:
-        The burst. All pictures are used.
+        The burst.
 
     Raises:
         UserError: a file cannot be read.
@@ -194,7 +241,34 @@ def simulate(
         raise ValueError(f"pictures: found {width}x{height} pixels, expected at least {_LEAST_PICTURE} on each side")
     tensor = torch.from_numpy(array[:, :height, :width]).permute(0, 3, 1, 2).contiguous()
     clip = ClipInMemory("simulated", tensor, level, first_number=1 + seed * _FRAMES_PER_SEED)
-    return _take(clip, len(array), reference)
+    length = len(array) if frames is None else _whole("frames", frames, 1, len(array))
+    return _take(clip, length, reference)
+
+
+def example(
+    name: str = "astronaut", noise: str = "high", frames: int | None = None, reference: int | None = None
+) -> RawBurst:
+    """Make a noisy burst of a photograph that comes with scikit-image, without any file; it keeps the truth.
+
+    Args:
+        name: one of `EXAMPLES`.
+        noise: "high" or "low", the levels of the test protocol.
+        frames: number of frames to restore from; None: all five.
+        reference: index of the frame to restore; None: the middle one.
+
+    Returns:
+        The burst. Its frames move by 16 to 24 raw pixels from one to the next.
+
+    Raises:
+        ValueError: an argument is not as above.
+    """
+    if name not in EXAMPLES:
+        raise ValueError(f"name: found {name!r}, expected one of {', '.join(EXAMPLES)}")
+    if noise not in PROTOCOL_NOISE:
+        raise ValueError(f"noise: found {noise!r}, expected one of {', '.join(PROTOCOL_NOISE)}")
+    clip, _ = example_clip(name, PROTOCOL_NOISE[noise])
+    count = len(clip.frames)
+    return _take(clip, count if frames is None else _whole("frames", frames, 1, count), reference)
 
 
 def _take(sequence: FrameSequence, length: int, reference: int | None) -> RawBurst:

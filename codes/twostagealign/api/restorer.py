@@ -1,6 +1,7 @@
 """A loaded checkpoint that restores bursts."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -20,6 +21,7 @@ from twostagealign.restoration.quality import develop, measure
 from twostagealign.restoration.tiling import FAST, Tiling, count_tiles
 from twostagealign.runtime.device import pick_device, pick_dtype
 from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.memory import give_back_memory
 
 Device = Literal["auto", "cpu", "cuda"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "float64"]
@@ -50,13 +52,17 @@ class Restorer:
         burst: RawBurst,
         tiling: Tiling | None = None,
         progress: Callable[[int, int], object] | None = None,
+        preview: Callable[[np.ndarray], object] | None = None,
     ) -> Result:
         """Restore the reference frame of a burst.
 
         Args:
             burst: from `read_burst`, `burst_from_arrays` or `simulate`.
             tiling: sizes of the tiles; None: `FAST`. `Tiling()` has those of the paper's REDS protocol.
-            progress: called with the number of finished patches and the number of all patches.
+            progress: called with the number of finished patches and the number of all patches; with 0 before they are
+                searched in each frame. An exception that it raises ends the work.
+            preview: called after each finished strip with the picture so far: linear camera RGB,
+                (height, width, 3) float32, upright, NaN where it is not restored yet. It is always the same array.
 
         Returns:
             The picture.
@@ -73,19 +79,28 @@ class Restorer:
         tiling = tiling or FAST
         frames = burst.frames
         rendering = Rendering(default_tone(frames), burst.source.metadata(burst.reference).exposure.baseline)
-        strips: list[np.ndarray] = []
-        pictures: list[np.ndarray] = []
+        height, width = (2 * side for side in frames.size)
+        linear = np.full((height, width, 3), np.nan, np.float32)
+        picture = np.empty((height, width, 3), np.uint8)
+        finished = 0
         colours: list[Tensor] = []
 
         def take(strip: Tensor) -> None:
+            nonlocal finished
             if not strip.isfinite().all():
                 raise UserError(f"{self.name}: the network's result is not finite; use another checkpoint or dtype")
+            give_back_memory()  # what the network has left: the strip needs some, too
             if frames.has_target:
                 colours.append(develop(strip, frames.camera))
             else:
                 strip = fade_highlights(strip.float(), frames.camera)
-            pictures.append(rendering.pixels(strip, frames.camera))
-            strips.append(strip.float().permute(1, 2, 0).numpy())
+            rows = slice(finished, finished + strip.shape[1])
+            picture[rows] = rendering.pixels(strip, frames.camera)
+            linear[rows] = strip.float().permute(1, 2, 0).numpy()
+            finished = rows.stop
+            give_back_memory()
+            if preview:
+                preview(burst.source.finish(linear, burst.reference))
 
         done, total = 0, count_tiles(frames.size, tiling)
 
@@ -95,12 +110,13 @@ class Restorer:
             if progress:
                 progress(done, total)
 
-        matches = restore_strips(self.model, frames, tiling, take, count)
+        give_back_memory()  # what reading has left
+        matches = restore_strips(self.model, frames, tiling, take, count, begin_frame=partial(count, 0))
         rows = len(matches.origins[:, 0].unique())
         truth = develop(frames.target(), frames.camera) if colours else None
         return Result(
-            srgb=np.ascontiguousarray(burst.source.finish(np.concatenate(pictures), burst.reference)),
-            linear=np.ascontiguousarray(burst.source.finish(np.concatenate(strips), burst.reference)),
+            srgb=np.ascontiguousarray(burst.source.finish(picture, burst.reference)),
+            linear=np.ascontiguousarray(burst.source.finish(linear, burst.reference)),
             shifts=matches.shifts.unflatten(0, (rows, -1)).numpy(),
             window=burst.window,
             metadata=burst.source.metadata(burst.reference),

@@ -1,6 +1,6 @@
 """A restored picture."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -86,6 +86,28 @@ class Result:
         linear = torch.from_numpy(self.linear).permute(2, 0, 1)
         stops = self._stops(linear, brightness)
         return Rendering(tone or self.default_tone, stops, deep=bits == 16).pixels(linear, self.camera)
+
+    def blended(self, demosaicked: np.ndarray, strength: float) -> "Result":
+        """Blend the picture with the demosaicked reference frame in linear RGB, which leaves some of the noise.
+
+        Args:
+            demosaicked: the reference frame, from `RawBurst.demosaicked`.
+            strength: 1: this picture; 0: the reference frame.
+
+        Returns:
+            The blend, without quality.
+
+        Raises:
+            ValueError: an argument is out of range.
+        """
+        if not 0 <= strength <= 1:
+            raise ValueError(f"strength: found {strength!r}, expected 0 to 1")
+        if demosaicked.shape != self.linear.shape:
+            found, expected = demosaicked.shape, self.linear.shape
+            raise ValueError(f"demosaicked: found shape {found}, expected {expected}, that of this picture")
+        linear = demosaicked + np.float32(strength) * (self.linear - demosaicked)
+        blend = replace(self, linear=linear, quality=None)
+        return replace(blend, srgb=blend.render())
 
     def save(
         self,

@@ -9,7 +9,7 @@ from twostagealign.data.camera.dng_file import DngLayout
 from twostagealign.data.picture_files import PictureFormat
 from twostagealign.isp import Tone
 from twostagealign.restoration.outputs import Brightness, Outputs
-from twostagealign.runtime.bounds import Stops
+from twostagealign.runtime.bounds import Probability, Stops
 
 
 def add_output_arguments(parser: ArgumentParser) -> None:
@@ -24,6 +24,8 @@ def add_output_arguments(parser: ArgumentParser) -> None:
     add("--linear", action="store_true", help="also write 16-bit linear camera RGB")
     layouts = "also write a DNG for raw converters, demosaicked (linear) or as a mosaic (cfa); linear if not given"
     add("--dng", choices=get_args(DngLayout), nargs="?", const="linear", help=layouts)
+    strengths = "blend with the demosaicked frame: below 1 some noise and texture stay (default: 1)"
+    add("--strength", type=bounded(Probability), default=1.0, metavar="N", help=strengths)
     add("--keep-position", action="store_true", help="keep the position where the picture was taken in the files")
 
 

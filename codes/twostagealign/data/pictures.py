@@ -199,7 +199,7 @@ def encode_picture(picture: np.ndarray, suffix: str = ".png") -> bytes:
             f"picture: found {picture.dtype} of shape {picture.shape}, expected uint8 or uint16 (H, W, 3) or (H, W)"
         )
     if picture.ndim == 3:
-        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+        picture = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2BGR)
     return cv2.imencode(suffix, picture)[1].tobytes()
 
 

@@ -55,7 +55,7 @@ class FrameSequence(ABC):
         return Burst(frames, self.metadata(window[len(window) // 2]).camera)
 
     def finish(self, picture: np.ndarray, index: int) -> np.ndarray:
-        """Crop and turn a restored picture to what was photographed.
+        """Crop and turn a restored picture to what was photographed. The result is a view of the picture.
 
         Args:
             picture: (2H, 2W) or (2H, 2W, 3).

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -63,7 +64,14 @@ class TwoStageRestorer(nn.Module):
         lq, noise_map = patches.flatten(0, 1).split(4, dim=2)
         return self.network(lq, noise_map, interpolation), match
 
-    def locate(self, frames: Sequence[RawFrame], origins: Tensor, patch: int, halo: int) -> Tensor:
+    def locate(
+        self,
+        frames: Sequence[RawFrame],
+        origins: Tensor,
+        patch: int,
+        halo: int,
+        begin_frame: Callable[[], object] = lambda: None,
+    ) -> Tensor:
         """Find the patches of a whole frame, for restoration.
 
         Args:
@@ -71,8 +79,14 @@ class TwoStageRestorer(nn.Module):
             origins: top-left corners [y, x] of the patches in the reference frame, (P, 2), int64; see `Matcher.locate`.
             patch: side of a patch.
             halo: pixels around a patch that are compared too.
+            begin_frame: called before the features of each frame are made.
 
         Returns:
             Top-left corners [y, x] of the patches in all frames, (P, N, 2), int64.
         """
-        return self.matcher.locate(self.features, [frame.raw for frame in frames], origins, patch, halo)
+
+        def read(frame: RawFrame) -> Tensor:
+            begin_frame()
+            return frame.raw()
+
+        return self.matcher.locate(self.features, [partial(read, frame) for frame in frames], origins, patch, halo)

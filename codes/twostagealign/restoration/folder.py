@@ -28,6 +28,7 @@ from twostagealign.restoration.input import check_output, choose_windows, open_i
 from twostagealign.restoration.metrics_file import describe_input
 from twostagealign.restoration.outputs import Outputs, Rendering, default_tone, write_outputs
 from twostagealign.restoration.quality import develop, measure
+from twostagealign.restoration.reference import demosaic_rows
 from twostagealign.restoration.tiling import FAST, Tiling, count_tiles
 from twostagealign.runtime.device import pick_device, pick_dtype
 from twostagealign.runtime.errors import UserError
@@ -58,6 +59,7 @@ def restore_burst(
     rendering: Rendering | None = None,
     linear: bool = False,
     progress: Callable[[int], object] = lambda tiles: None,
+    strength: float = 1.0,
 ) -> Restored:
     """Restore a burst in little memory: what grows with the frame are frames and pictures as they are in files.
 
@@ -68,6 +70,7 @@ def restore_burst(
         rendering: how the picture is rendered; None: with the usual tone, in 8 bits.
         linear: whether linear RGB is asked for.
         progress: called with the number of patches just finished.
+        strength: share of the restored picture in a blend with the demosaicked reference frame, 0 to 1.
 
     Raises:
         FloatingPointError: the result is not finite.
@@ -76,15 +79,20 @@ def restore_burst(
     pictures: list[np.ndarray] = []
     levels: list[np.ndarray] = []
     colours: list[Tensor] = []
+    finished = 0
 
     def take(strip: Tensor) -> None:
+        nonlocal finished
         if not strip.isfinite().all():
             raise FloatingPointError("the network's result holds infinite values or NaN")
         give_back_memory()  # what the network has left: the strip needs some, too
+        strip = strip if burst.has_target else fade_highlights(strip.float(), burst.camera)
+        if strength < 1:
+            before = demosaic_rows(burst, range(finished, finished + strip.shape[1]))
+            strip = before + strength * (strip.float() - before)
+        finished += strip.shape[1]
         if burst.has_target:
             colours.append(develop(strip, burst.camera))
-        else:
-            strip = fade_highlights(strip.float(), burst.camera)
         pictures.append(rendering.pixels(strip, burst.camera))
         if linear:
             levels.append(strip.clamp(0, 1).mul(65535).round().permute(1, 2, 0).numpy().astype(np.uint16))
@@ -240,7 +248,9 @@ def restore_sequence(
             metadata = sequence.metadata(reference)
             if rendering is None or outputs.brightness != "auto":
                 rendering = outputs.rendering(burst, metadata)  # automatic brightness: one for all, against flicker
-            restored = restore_burst(restorer, burst, tiling, rendering, outputs.needs_linear, progress.update)
+            restored = restore_burst(
+                restorer, burst, tiling, rendering, outputs.needs_linear, progress.update, outputs.strength
+            )
             picture = sequence.finish(restored.picture, reference)
             linear = None if restored.linear is None else sequence.finish(restored.linear, reference)
             names = [sequence.frames[index] for index in window]

@@ -70,6 +70,7 @@ def restore_strips(
     tiling: Tiling,
     take: Callable[[Tensor], object],
     progress: Callable[[int], object] = lambda tiles: None,
+    begin_frame: Callable[[], object] = lambda: None,
 ) -> Matches:
     """Restore the reference frame of a burst strip by strip, and return where its patches were found.
 
@@ -84,6 +85,7 @@ def restore_strips(
         take: called with one strip of the picture after the other, from top to bottom: linear camera RGB, (3, h, 2W),
             on the CPU.
         progress: called with the number of patches just finished.
+        begin_frame: called before the patches are searched in each frame, and in the reference frame.
 
     Raises:
         UserError: the network was made for another number of frames.
@@ -99,7 +101,7 @@ def restore_strips(
     origins = torch.cartesian_prod(origins_y, origins_x).to(device)
     watch = Stopwatch(device)
     with watch("matching"):
-        positions = restorer.locate(frames, origins, tiling.patch, tiling.halo)
+        positions = restorer.locate(frames, origins, tiling.patch, tiling.halo, begin_frame)
 
     grid = positions.cpu().unflatten(0, (len(origins_y), len(origins_x)))
     repeat_border = restorer.matcher.repeats_border

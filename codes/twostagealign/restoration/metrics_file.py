@@ -138,6 +138,7 @@ class Files(_Part):
     linear: bool
     dng: DngLayout | None
     keep_position: bool
+    strength: float = Field(default=1.0, ge=0, le=1, description="share of the restored picture in the blend")
 
 
 class RawMetrics(_Metrics):

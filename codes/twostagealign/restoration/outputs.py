@@ -62,6 +62,7 @@ class Outputs:
         linear: also write linear camera RGB of 16 bits.
         dng: also write a DNG of this layout; None: none.
         keep_position: whether files keep the position where the picture was taken.
+        strength: 1: the restored picture; 0: the demosaicked reference frame; between them, a blend in linear RGB.
     """
 
     format: PictureFormat = "png"
@@ -70,6 +71,7 @@ class Outputs:
     linear: bool = False
     dng: DngLayout | None = None
     keep_position: bool = False
+    strength: float = 1.0
 
     @property
     def needs_linear(self) -> bool:

@@ -12,14 +12,12 @@ from tqdm import tqdm
 from twostagealign.data import (
     PROTOCOL_NOISE,
     Burst,
-    ClipInMemory,
-    bundled_picture,
-    burst_from_picture,
     frame_window,
     open_clip,
     read_burst,
     write_picture,
 )
+from twostagealign.data.stills.example import EXAMPLE_SPEED, example_clip
 from twostagealign.models.checkpoint import open_restorer
 from twostagealign.restoration.frame import restore_frame
 from twostagealign.restoration.input import WINDOW
@@ -31,11 +29,6 @@ from twostagealign.runtime.files import output_folder, write_json
 from twostagealign.studies.burst_averaging import block_matched_average
 from twostagealign.studies.classical import demosaicked, denoised
 from twostagealign.studies.demo_figure import Panel, TileOffsets, compare_offsets, draw_comparison
-
-SIZE = (384, 512)
-"""Height and width of frames made from a photograph, RGB pixels, even; less if the photograph is smaller."""
-SPEED = (16.0, 24.0)
-"""Smallest and largest motion from frame to frame, raw pixels; the default search window reaches 24."""
 
 
 @dataclass(frozen=True)
@@ -120,11 +113,8 @@ def run_demo(
 
 
 def _photograph(source: str, noise: str, seed: int) -> _Subject:
-    photograph = bundled_picture(source)
-    height, width = (min(wanted, side // 2 * 2) for wanted, side in zip(SIZE, photograph.shape[:2], strict=True))
-    pictures, shifts = burst_from_picture(photograph, WINDOW, (height, width), SPEED, seed=seed)
-    clip = ClipInMemory(source, pictures, PROTOCOL_NOISE[noise])
-    motion = f"{SPEED[0]:g} to {SPEED[1]:g} raw pixels from frame to frame"
+    clip, shifts = example_clip(source, PROTOCOL_NOISE[noise], seed)
+    motion = f"{EXAMPLE_SPEED[0]:g} to {EXAMPLE_SPEED[1]:g} raw pixels from frame to frame"
     return _Subject(source, motion, read_burst(clip, clip.references), shifts)
 
 
