@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow fuzz bench lint format clean
+.PHONY: help setup demo app test test-slow fuzz bench lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ $(STAMP): requirements.txt pyproject.toml
 
 demo: setup  ## restore a burst with the shipped checkpoint, compare it with classical methods
 	$(BIN)/python scripts/demo.py
+
+app: setup  ## serve the page on which a burst is dropped, http://127.0.0.1:7860
+	$(BIN)/twostagealign app
 
 test: setup  ## run the quick tests on all cores
 	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile

@@ -20,6 +20,7 @@ FLOORS = (
     {"training", "evaluation"},
     {"studies"},
     {"api"},
+    {"app"},
     {"cli"},
 )
 """Folders of the package from the ground up. A folder imports lower floors only; `runtime` is below all of them."""
@@ -84,6 +85,12 @@ def test_imports_go_down(folder: str) -> None:
         module = ".".join(["twostagealign", *path.relative_to(PACKAGE).with_suffix("").parts])
         forbidden = imported(path.read_text(encoding="utf-8"), module) - allowed(folder) - {folder}
         assert not forbidden, f"{path} imports {', '.join(sorted(forbidden))}"
+
+
+def test_the_page_uses_the_public_interface_only() -> None:
+    for path in modules("app"):
+        module = ".".join(["twostagealign", *path.relative_to(PACKAGE).with_suffix("").parts])
+        assert imported(path.read_text(encoding="utf-8"), module) <= {"app"}, path
 
 
 def test_no_private_name_is_imported() -> None:

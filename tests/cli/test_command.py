@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import twostagealign as tsa
 from twostagealign.cli.command import PROGRAMS, main
 from twostagealign.data import write_picture
 from twostagealign.models.checkpoint import find_checkpoint, open_restorer
@@ -79,3 +81,26 @@ def test_restore(call: Call, tmp_path: Path, tiny_checkpoint: Path) -> None:
     assert code == 0
     assert out.endswith(f"written to {tmp_path / 'out'}\n")
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["noise"] == "low"
+
+
+def test_example_can_be_restored(call: Call, tmp_path: Path) -> None:
+    code, out, _ = call("example", "coffee", "--output", tmp_path / "coffee")
+    assert code == 0
+    assert f"restore --input {tmp_path / 'coffee'} --simulate high" in out
+    pictures = sorted((tmp_path / "coffee").iterdir())
+    assert [path.name for path in pictures] == ["1.png", "2.png", "3.png", "4.png", "5.png"]
+    same = tsa.simulate(pictures, "low").demosaicked()
+    assert np.array_equal(same, tsa.example("coffee", "low").demosaicked())
+    code, _, err = call("example", "coffee", "--output", tmp_path / "coffee")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "not empty" in err
+
+
+def test_page_without_its_package_is_one_line() -> None:
+    program = (
+        "import sys; sys.modules['gradio'] = None; sys.argv = ['twostagealign', 'app']; "
+        "from twostagealign.cli.command import main; main()"
+    )
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert finished.returncode == 2
+    assert finished.stderr == "error: the page needs Gradio: pip install 'twostagealign[app]'\n"

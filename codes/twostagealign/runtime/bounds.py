@@ -28,6 +28,8 @@ Blocks = Annotated[int, Field(ge=1, le=256)]
 """Blocks of a network that follow each other."""
 NoiseLevel = Annotated[float, Field(gt=0, le=1)]
 Megabytes = Annotated[int, Field(ge=0, le=2**20)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+"""TCP port; 0: any free one."""
 SearchWindow = Annotated[int, Field(ge=16, le=1024, multiple_of=16)]
 """Half the window must be an even number of pixels of the features, which have a quarter of the raw size: candidates
 are two apart, and offset 0 must be one of them."""

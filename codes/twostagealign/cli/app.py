@@ -1,0 +1,32 @@
+"""Serve a local page on which a burst is dropped, restored, compared and downloaded."""
+
+from twostagealign.api import list_models
+from twostagealign.cli.arguments import Parser, add_import_argument, bounded
+from twostagealign.models.checkpoint import find_checkpoint
+from twostagealign.runtime.bounds import Port
+from twostagealign.runtime.errors import UserError
+
+
+def main() -> None:
+    """Read the arguments and serve the page."""
+    parser = Parser(description=__doc__)
+    add = parser.add_argument
+    add(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen at; 0.0.0.0: reachable from outside (default: %(default)s)",
+    )
+    add("--port", type=bounded(Port), default=7860, help="port, or the next free one; 0: any (default: %(default)s)")
+    files = "also offer these weights; may be given several times"
+    add("--checkpoint", type=find_checkpoint, action="append", default=[], metavar="FILE", help=files)
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add_import_argument(parser)
+    options = parser.parse_args()
+    try:
+        from twostagealign.app.server import serve
+    except ModuleNotFoundError as error:
+        if error.name not in ("gradio", "fastapi", "uvicorn", "starlette"):
+            raise
+        raise UserError("the page needs Gradio: pip install 'twostagealign[app]'") from error
+    shipped = [model.name for model in list_models()]
+    serve(options.host, options.port, [*map(str, options.checkpoint), *shipped], options.device)

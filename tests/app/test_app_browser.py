@@ -1,0 +1,305 @@
+"""The page, used in headless Chromium with mouse and keyboard, as a person would."""
+
+import io
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import rawpy
+from PIL import Image
+
+from twostagealign.cli.command import main
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+    from selenium.webdriver.remote.webelement import WebElement
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DRIVER = shutil.which("chromedriver")
+ARGUMENTS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+PATIENCE = 300  # seconds, on a busy machine
+
+if not (CHROMIUM and DRIVER):
+    pytest.skip("chromium and chromedriver are not installed", allow_module_level=True)
+pytest.importorskip("selenium", reason="selenium is not installed")
+pytest.importorskip("gradio", reason="gradio is not installed")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of the page, served by the program on a free port."""
+    command = [sys.executable, "-m", "twostagealign", "app", "--port", "0", "--device", "cpu"]
+    folder = tmp_path_factory.mktemp("server")
+    with (folder / "errors").open("w+") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=folder)
+        assert process.stdout
+        address = process.stdout.readline().split(" ")[0]
+        yield address
+        process.terminate()
+        process.wait(PATIENCE)
+        errors.seek(0)
+        assert "Traceback" not in errors.read()
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Chrome]":
+    from selenium.webdriver import Chrome, ChromeOptions
+    from selenium.webdriver.chrome.service import Service
+
+    options = ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in (*ARGUMENTS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = Chrome(options, Service(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def page(chromium: "Chrome", server: str) -> "Iterator[Chrome]":
+    """The page, just opened at the size of a desk; in the end there may be no error in the console."""
+    chromium.get_log("browser")
+    resize(chromium, 1280, 900)
+    chromium.get(server)
+    wait_for(chromium, "Drop the files")
+    yield chromium
+    assert [entry for entry in chromium.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def resize(page: "Chrome", width: int, height: int, scheme: str = "light") -> None:
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    page.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def line(page: "Chrome") -> str:
+    """What the page says is going on."""
+    return page.execute_script("return document.querySelector('#status .message')?.textContent ?? ''")
+
+
+def wait_for(page: "Chrome", text: str) -> None:
+    wait_until(lambda: text in line(page))
+
+
+def button(page: "Chrome", label: str) -> "WebElement":
+    return element(page, "button", label)
+
+
+def choose(page: "Chrome", label: str) -> None:
+    """Click a radio button."""
+    element(page, "label", label).click()
+
+
+def element(page: "Chrome", selector: str, text: str) -> "WebElement":
+    """The element with this text, once it is there and can be used."""
+    from selenium.common.exceptions import StaleElementReferenceException
+
+    found: list[WebElement] = []
+
+    def is_there() -> bool:
+        try:
+            elements = page.find_elements("css selector", selector)
+            found[:] = [each for each in elements if each.text.strip() == text and each.is_enabled()]
+        except StaleElementReferenceException:  # the page has drawn it again
+            return False
+        return bool(found)
+
+    wait_until(is_there)
+    return found[0]
+
+
+def picture(page: "Chrome") -> np.ndarray:
+    """The picture as it is seen, (height, width, 3)."""
+    shot = page.find_element("css selector", "#viewer canvas").screenshot_as_png
+    return np.array(Image.open(io.BytesIO(shot)).convert("RGB"))
+
+
+def noise_at(page: "Chrome", place: float) -> float:
+    """Noise of the picture in a flat area, a wall in the upper part; place: from left to right, 0 to 1."""
+    seen = picture(page)
+    y, x = round(0.2 * len(seen)), round(place * seen.shape[1])
+    return float(seen[y : y + 24, x : x + 24, 1].std())
+
+
+def set_slider(page: "Chrome", selector: str, value: float) -> None:
+    slider = page.find_element("css selector", selector)
+    page.execute_script(
+        """const [slider, value] = arguments;
+        slider.value = value;
+        const bubbles = { bubbles: true };
+        for (const kind of ["input", "change", "pointerup"]) slider.dispatchEvent(new Event(kind, bubbles));""",
+        slider,
+        value,
+    )
+
+
+WALL = 0.62  # where the example has a flat wall
+
+
+def test_from_an_example_to_a_raw_converter(
+    page: "Chrome", server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    button(page, "astronaut").click()
+    wait_for(page, "Ready to restore")
+    assert len(page.find_elements("css selector", "#frames label")) == 5
+    button(page, "Restore").click()
+    wait_for(page, "Restored in")
+    wait_until(lambda: noise_at(page, WALL) < 4)  # right of the divide: restored
+
+    # The divide, by keyboard and by mouse
+    stage, split = (page.find_element("css selector", f"#viewer {each}") for each in (".stage", ".split"))
+    split.send_keys(Keys.END)
+    assert split.get_attribute("aria-valuetext") == "100 % before, 0 % after"
+    wait_until(lambda: noise_at(page, WALL) > 7)
+    page.execute_script("arguments[0].scrollIntoView({ block: 'center' })", stage)
+    middle = ActionChains(page, duration=20).move_to_element(stage).click_and_hold()
+    middle.move_by_offset(-round(0.2 * stage.size["width"]), 0).release().perform()
+    assert float(split.get_property("value")) == pytest.approx(30, abs=1)
+    wait_until(lambda: noise_at(page, WALL) < 4)
+
+    # Strength does not run the network again
+    before = line(page)
+    set_slider(page, "#strength input[type=range]", 0)
+    wait_until(lambda: noise_at(page, WALL) > 7)
+    set_slider(page, "#strength input[type=range]", 1)
+    wait_until(lambda: noise_at(page, WALL) < 4)
+    assert line(page) == before
+
+    # Zoom to pixels, by keyboard
+    stage.send_keys("1")
+    assert page.find_element("css selector", "#viewer output").text == "100 %"
+    stage.send_keys("0")
+
+    # Matches are drawn
+    page.find_element("css selector", "#viewer select option:nth-child(2)").click()
+    wait_until(lambda: (picture(page) == (255, 214, 10)).all(axis=2).sum() > 100)
+
+    # The DNG is that of the command line that the page shows
+    links = {each.text: each.get_attribute("href") for each in page.find_elements("css selector", "#downloads a")}
+    assert list(links) == ["PNG, 16 bits", "TIFF, 16 bits", "Linear DNG", "What was done (JSON)"]
+    with urllib.request.urlopen(links["Linear DNG"]) as answer:
+        (tmp_path / "page.dng").write_bytes(answer.read())
+    example, restore = page.find_element("css selector", "#facts code").text.splitlines()
+    monkeypatch.chdir(tmp_path)
+    for command in (example, f"{restore} --dng --device cpu"):
+        monkeypatch.setattr(sys, "argv", shlex.split(command))
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+    assert np.array_equal(samples(tmp_path / "page.dng"), samples(tmp_path / "restored" / "3.dng"))
+
+    # Another reference frame, by clicking its thumbnail
+    page.find_element("css selector", "#frames label:nth-child(2)").click()
+    wait_for(page, "Ready to restore")
+    assert "frame 2, chosen by you" in page.find_element("css selector", "#facts").text
+    assert not page.find_elements("css selector", "#downloads a")
+    assert page.find_element("css selector", "#reference input:checked").get_attribute("value") == "the clicked one"
+
+    requests = page.execute_script("return performance.getEntriesByType('resource').map((each) => each.name)")
+    assert {address for address in requests if not address.startswith((server, "data:", "blob:"))} == set()
+
+
+def samples(path: Path) -> np.ndarray:
+    with rawpy.imread(str(path)) as raw:
+        return raw.raw_image_visible.copy()
+
+
+def test_stop(page: "Chrome") -> None:
+    choose(page, "as in the paper's protocol")
+    button(page, "coffee").click()
+    wait_for(page, "Ready to restore")
+    button(page, "Restore").click()
+    button(page, "Stop").click()
+    wait_for(page, "Stopped.")
+    assert not page.find_elements("css selector", "#downloads a")
+    assert button(page, "Restore").is_enabled()
+
+
+def test_a_broken_file_is_one_line(page: "Chrome", tmp_path: Path) -> None:
+    broken = tmp_path / "IMG_1234.dng"
+    broken.write_bytes(b"II*\0" + bytes(1000))
+    wait_until(lambda: page.find_elements("css selector", "#files input[type=file]"))
+    page.find_element("css selector", "#files input[type=file]").send_keys(str(broken))
+    wait_for(page, "IMG_1234.dng: ")
+    assert "\n" not in line(page)
+    assert page.find_elements("css selector", ".tsa-status.error")
+    button(page, "coffee").click()  # the page can be used on
+    wait_for(page, "Ready to restore")
+
+
+def test_a_closed_tab_leaves_no_work(page: "Chrome") -> None:
+    choose(page, "as in the paper's protocol")
+    button(page, "coffee").click()
+    wait_for(page, "Ready to restore")
+    thumbnail = page.find_element("css selector", "#frames img").get_attribute("src")
+    assert status(thumbnail) == 200
+    button(page, "Restore").click()
+    wait_for(page, "...")
+    page.get("about:blank")
+    wait_until(lambda: status(thumbnail) == 404)  # the session has ended
+    page.get_log("browser")  # Gradio says that its requests were cut off
+
+
+def status(address: str) -> int:
+    try:
+        with urllib.request.urlopen(address) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_pages_of_other_sites_get_no_answer(server: str) -> None:
+    request = urllib.request.Request(server, headers={"Host": "example.org"})
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        urllib.request.urlopen(request)
+
+
+def test_phone_and_dark_mode(page: "Chrome") -> None:
+    button(page, "coffee").click()
+    wait_for(page, "Ready to restore")
+    for width in (320, 390, 640):  # the last: a desk at 200 %
+        resize(page, width, 844)
+        assert page.execute_script("return document.documentElement.scrollWidth") <= width
+    resize(page, 390, 844, "dark")
+    background = page.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert sum(map(float, background.removeprefix("rgb(").removesuffix(")").split(","))) < 200
+
+
+def test_every_control_has_a_name(page: "Chrome") -> None:
+    nodes = page.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    roles = {"button", "slider", "combobox", "radio", "checkbox", "spinbutton", "link", "textbox", "listbox"}
+    controls = [node for node in nodes if node.get("role", {}).get("value") in roles and not node.get("ignored")]
+    assert len(controls) > 10
+    nameless = [node["role"]["value"] for node in controls if not node.get("name", {}).get("value", "").strip()]
+    assert nameless == []
