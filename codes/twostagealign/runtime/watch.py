@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import torch
 from torch import distributed
@@ -29,7 +30,7 @@ class Watch:
 
     def __init__(self, message: Callable[[], str], silence: timedelta = SILENCE) -> None:
         self._message = message
-        self._group = distributed.new_group(backend="gloo", timeout=silence)
+        self._group: Any = distributed.new_group(backend="gloo", timeout=silence)
         self._leaving, self._stopped = threading.Event(), threading.Event()
         self._loss: RuntimeError | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
