@@ -105,4 +105,5 @@ def _for_each(hidden: Tensor | None, states: int) -> Tensor | None:
 
 def _beside(states: Tensor, batch: int) -> Tensor:
     """Concatenate the states of both directions, (2B, nf, H, W) -> (B, 2 nf, H, W)."""
-    return torch.cat(states.unflatten(0, (2, batch)).unbind(), dim=1)
+    # Slices keep the layout in memory also of a batch of one, and with it the convolutions' order of summation.
+    return torch.cat((states[:batch], states[batch:]), dim=1)
