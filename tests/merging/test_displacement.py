@@ -86,3 +86,13 @@ def test_bursts_do_not_depend_on_their_batch() -> None:
     others = torch.cat((F.pad(lq, (1, 0))[..., :-1], lq))
     together, _ = align_to_reference(others, noise_map.expand(2, -1, -1, -1, -1).contiguous())
     torch.testing.assert_close(together[1:], align_to_reference(lq, noise_map)[0])
+
+
+def test_what_has_no_noise_and_no_content_stays_finite() -> None:
+    """Patches that reach beyond a frame are filled with zeros, their noise maps too."""
+    lq, noise_map = with_noise(texture(32, 32).expand(1, 3, 4, 32, 32))
+    lq[..., 20:], noise_map[..., 20:] = 0, 0
+    aligned = align_to_reference(lq, noise_map)
+    merged = merge_reference(*aligned)
+    assert all(planes.isfinite().all() for planes in (*aligned, *merged))
+    assert (merged[0][..., 24:] == 0).all()

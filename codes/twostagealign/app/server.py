@@ -51,7 +51,7 @@ def serve(host: str, port: int, checkpoints: Sequence[str], device: Device) -> N
         sessions, worker = Sessions(Path(folder) / "sessions"), Worker()
         app = make_app(sessions, worker, Restorers(checkpoints, device))
         if host in _LOCAL:
-            # Pages of other sites, whose names may be made to lead here, get no answer.
+            # Refuse other host names: another site could make its own name point to this machine (DNS rebinding).
             app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(_LOCAL))
         shown = f"[{host}]" if ":" in host else host
         print(f"http://{shown}:{listener.getsockname()[1]}  (Ctrl+C ends it)", flush=True)

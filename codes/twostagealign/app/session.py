@@ -231,7 +231,7 @@ class Session:
             kind: one of `KINDS`.
 
         Returns:
-            The file. Its name is that of the reference frame, without characters that file systems dislike.
+            The file. Its name is that of the reference frame, without characters that file systems do not allow.
 
         Raises:
             ValueError: there is no result, or no such kind.

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from twostagealign.merging.average import TINY
+
 BLOCK = 4
 """Side of the blocks that have a displacement each, raw pixels."""
 BLOCKS = 3
@@ -55,7 +57,8 @@ def find_displacements(lq: Tensor, variances: Tensor) -> Tensor:
     grey = lq.mean(dim=2)
     own = grey[:, number // 2, None]
     noise = variances.mean(dim=2) / 4
-    explained = _blocks(noise + noise[:, number // 2, None])
+    # Beyond the border of a frame, patches are filled with zeros, and so are their noise maps.
+    explained = _blocks(noise + noise[:, number // 2, None]).clamp_min_(TINY)
     around = F.pad(grey, [RADIUS] * 4, mode="replicate")
     places = [(y, x) for y in range(2 * RADIUS + 1) for x in range(2 * RADIUS + 1)]
     costs = torch.stack(
