@@ -2,9 +2,11 @@
 
 import importlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 # The tensors of the tests are small: a second thread only waits, on a busy machine for long. Children inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -16,6 +18,20 @@ from twostagealign.archs import LowResolutionFeatures, TwoStageNet
 from twostagealign.matching import Matcher, Search
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import save_weights
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+CHROMIUM_ARGUMENTS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
 
 collect_ignore = ["data"]  # a package in it is imported by other processes only
 
@@ -115,3 +131,23 @@ def torchrun_jobs() -> Iterator[ModuleType]:
         patch.syspath_prepend(repository / "scripts")
         patch.setenv("PYTHONPATH", str(repository / "codes"))
         yield importlib.import_module("torchrun_jobs")
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Chrome]":
+    """Headless Chromium; the test is skipped where it is not installed."""
+    binary = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    driver_binary = shutil.which("chromedriver")
+    if not (binary and driver_binary):
+        pytest.skip("chromium and chromedriver are not installed")
+    from selenium.webdriver import Chrome, ChromeOptions
+    from selenium.webdriver.chrome.service import Service
+
+    options = ChromeOptions()
+    options.binary_location = binary
+    for argument in (*CHROMIUM_ARGUMENTS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = Chrome(options, Service(driver_binary))
+    yield driver
+    driver.quit()
