@@ -7,6 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from types import TracebackType
 
+import torch
+
 import twostagealign as tsa
 
 logger = logging.getLogger(__name__)
@@ -87,7 +89,8 @@ class Worker:
     """Does one job after the other, in the order in which they were asked for."""
 
     def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="work")
+        cores = torch.get_num_threads()
+        self._executor = ThreadPoolExecutor(1, "work", initializer=torch.set_num_threads, initargs=(cores,))
         self._waiting: list[Job] = []
 
     def submit(self, job: Job) -> "Callable[[float], bool]":

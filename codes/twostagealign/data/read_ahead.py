@@ -1,8 +1,10 @@
 """Read-ahead in background threads."""
 
 from collections.abc import Callable, Generator, Hashable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TypeVar
+
+from twostagealign.runtime.threads import background_pool
 
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
@@ -25,7 +27,7 @@ def read_ahead(
         For each request the futures of its items, valid until the next request. `result()` waits for the item, and
         raises what `load` raised.
     """
-    pool = ThreadPoolExecutor(max(workers, 1))
+    pool = background_pool(max(workers, 1))
     futures: dict[Key, Future[Item]] = {}
     try:
         for turn, request in enumerate(requests):

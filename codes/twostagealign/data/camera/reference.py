@@ -3,7 +3,6 @@
 import logging
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -13,6 +12,7 @@ from twostagealign.data.camera.raw_folder import RawFolder
 from twostagealign.data.metadata import FrameMetadata
 from twostagealign.isp import exposure_ratio, overview, sharpness
 from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.threads import background_pool
 
 Reference = int | Literal["middle", "sharpest"]
 """Index of the reference frame, from 0, or how it is chosen."""
@@ -60,7 +60,7 @@ def choose_reference(folder: RawFolder, reference: Reference | None = None) -> t
     exposures = _known_exposures([folder.metadata(index) for index in range(count)])
     if count == 1 or (exposures and reference != "sharpest"):
         return replace(folder, exposures=exposures), reference if isinstance(reference, int) else count // 2
-    with ThreadPoolExecutor(_READERS) as pool:
+    with background_pool(_READERS) as pool:
         looks = list(pool.map(lambda index: _look(folder, index), range(count)))
     exposures = _checked(folder, exposures, looks) if exposures else _estimated(folder, looks)
     if reference == "sharpest":
