@@ -4,7 +4,6 @@ import copy
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -25,6 +24,8 @@ def count_flops(network: nn.Module, frames: int, side: int) -> int | None:
         Multiplications and additions of its convolutions and matrix products, as PyTorch counts them; None for a
         network whose control flow depends on its values.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # brings Triton: 80 MB that a training does not need
+
     network = copy.deepcopy(network).to("meta")  # computes shapes and nothing else
     tile = torch.zeros(1, frames, 4, side, side, dtype=next(network.parameters()).dtype, device="meta")
     try:
