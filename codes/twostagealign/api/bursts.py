@@ -21,18 +21,16 @@ from twostagealign.data import (
     RawFolder,
     frame_window,
     open_raw_files,
-    open_raw_folder,
     read_picture,
 )
 from twostagealign.data import read_burst as read_window
 from twostagealign.data.burst import Levels
 from twostagealign.data.camera.mosaics import estimate_mosaic_noise, mosaics_in_memory
 from twostagealign.data.camera.reference import Reference, choose_reference
-from twostagealign.data.clips.sc_burst import SCBurstScene, is_scene
 from twostagealign.data.metadata import FrameMetadata
 from twostagealign.data.stills.example import example_clip
 from twostagealign.isp import CFA_ORDERS
-from twostagealign.restoration.input import WINDOW
+from twostagealign.restoration.input import WINDOW, open_frames
 from twostagealign.restoration.metrics_file import describe_input
 from twostagealign.restoration.outputs import Rendering, default_tone
 from twostagealign.restoration.reference import demosaic_reference, small_picture
@@ -138,9 +136,8 @@ def read_burst(
     """
     if isinstance(reference, str) and reference not in ("middle", "sharpest"):
         raise ValueError(f"reference: found {reference!r}, expected middle, sharpest or the index of a frame")
-    sequence: FrameSequence
     if isinstance(source, str | Path):
-        sequence = SCBurstScene(Path(source)) if is_scene(Path(source)) else open_raw_folder(source)
+        sequence = open_frames(Path(source))
     elif isinstance(source, Sequence) and source and all(isinstance(path, str | Path) for path in source):
         sequence = open_raw_files([Path(path) for path in source])
     else:

@@ -7,19 +7,17 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from twostagealign.api.bursts import RawBurst
 from twostagealign.api.result import Result
-from twostagealign.isp import fade_highlights
 from twostagealign.matching import Search
 from twostagealign.models import TwoStageRestorer
-from twostagealign.models.checkpoint import find_checkpoint, open_restorer
-from twostagealign.restoration.frame import restore_strips
+from twostagealign.models.checkpoint import find_checkpoint
+from twostagealign.restoration.folder import Request, load_restorer
 from twostagealign.restoration.outputs import Rendering, default_tone
-from twostagealign.restoration.quality import develop, measure
+from twostagealign.restoration.picture import Strip, restore_picture
 from twostagealign.restoration.tiling import FAST, Tiling, count_tiles
-from twostagealign.runtime.device import pick_device, pick_dtype
+from twostagealign.runtime.device import pick_device
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.memory import give_back_memory
 
@@ -82,23 +80,11 @@ class Restorer:
         height, width = (2 * side for side in frames.size)
         linear = np.full((height, width, 3), np.nan, np.float32)
         picture = np.empty((height, width, 3), np.uint8)
-        finished = 0
-        colours: list[Tensor] = []
 
-        def take(strip: Tensor) -> None:
-            nonlocal finished
-            if not strip.isfinite().all():
-                raise UserError(f"{self.name}: the network's result is not finite; use another checkpoint or dtype")
-            give_back_memory()  # what the network has left: the strip needs some, too
-            if frames.has_target:
-                colours.append(develop(strip, frames.camera))
-            else:
-                strip = fade_highlights(strip.float(), frames.camera)
-            rows = slice(finished, finished + strip.shape[1])
-            picture[rows] = rendering.pixels(strip, frames.camera)
-            linear[rows] = strip.float().permute(1, 2, 0).numpy()
-            finished = rows.stop
-            give_back_memory()
+        def take(strip: Strip) -> None:
+            rows = slice(strip.rows.start, strip.rows.stop)
+            picture[rows] = strip.picture
+            linear[rows] = strip.linear.permute(1, 2, 0).numpy()
             if preview:
                 preview(burst.source.finish(linear, burst.reference))
 
@@ -111,9 +97,14 @@ class Restorer:
                 progress(done, total)
 
         give_back_memory()  # what reading has left
-        matches = restore_strips(self.model, frames, tiling, take, count, begin_frame=partial(count, 0))
+        begin_frame = partial(count, 0)
+        try:
+            matches, quality = restore_picture(self.model, frames, tiling, rendering, take, count, begin_frame)
+        except FloatingPointError as error:
+            raise UserError(
+                f"{self.name}: the network's result is not finite; use another checkpoint or dtype"
+            ) from error
         rows = len(matches.origins[:, 0].unique())
-        truth = develop(frames.target(), frames.camera) if colours else None
         return Result(
             srgb=np.ascontiguousarray(burst.source.finish(picture, burst.reference)),
             linear=np.ascontiguousarray(burst.source.finish(linear, burst.reference)),
@@ -122,7 +113,7 @@ class Restorer:
             metadata=burst.source.metadata(burst.reference),
             default_tone=rendering.tone,
             settings=f"{len(burst)} frames, checkpoint {self.name}, {tiling}",
-            quality=None if truth is None else measure(torch.cat(colours, dim=1), truth),
+            quality=quality,
         )
 
 
@@ -159,6 +150,6 @@ def load(
     if search is not None and not isinstance(search, Search):
         raise ValueError(f"search: found {type(search).__name__}, expected a Search")
     place = pick_device(device)
-    model = open_restorer(find_checkpoint(str(name)), None if features is None else Path(features), search=search)
-    model.to(place).network.to(pick_dtype(dtype, place))
-    return Restorer(model, str(name))
+    feature_file = None if features is None else Path(features)
+    request = Request(find_checkpoint(str(name)), feature_file, dtype=dtype, search=search or Search())
+    return Restorer(load_restorer(request, place), str(name))

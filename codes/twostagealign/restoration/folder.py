@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from twostagealign.data import (
@@ -19,21 +18,18 @@ from twostagealign.data import (
     read_bursts,
 )
 from twostagealign.data.camera.reference import Reference
-from twostagealign.isp import fade_highlights
 from twostagealign.matching import Search
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import open_restorer
-from twostagealign.restoration.frame import restore_strips
 from twostagealign.restoration.input import check_output, choose_windows, open_input
 from twostagealign.restoration.metrics_file import describe_input
 from twostagealign.restoration.outputs import Outputs, Rendering, default_tone, write_outputs
-from twostagealign.restoration.quality import develop, measure
-from twostagealign.restoration.reference import demosaic_rows
+from twostagealign.restoration.picture import Strip, restore_picture
+from twostagealign.restoration.quality import Quality
 from twostagealign.restoration.tiling import FAST, Tiling, count_tiles
 from twostagealign.runtime.device import pick_device, pick_dtype
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import output_folder, write_json
-from twostagealign.runtime.memory import give_back_memory
 from twostagealign.runtime.warning_log import collect_warnings
 
 
@@ -44,12 +40,12 @@ class Restored:
     Attributes:
         picture: rendered sRGB, (2H, 2W, 3), uint8 or uint16.
         linear: linear camera RGB, (2H, 2W, 3) uint16, if it was asked for.
-        srgb: what is measured, (3, 2H, 2W) in [0, 1], where the ground truth is known.
+        quality: PSNR and SSIM, where the ground truth is known.
     """
 
     picture: np.ndarray
     linear: np.ndarray | None
-    srgb: Tensor | None
+    quality: Quality | None
 
 
 def restore_burst(
@@ -76,34 +72,18 @@ def restore_burst(
         FloatingPointError: the result is not finite.
     """
     rendering = rendering or Rendering(default_tone(burst))
-    pictures: list[np.ndarray] = []
-    levels: list[np.ndarray] = []
-    colours: list[Tensor] = []
-    finished = 0
+    height, width = (2 * side for side in burst.size)
+    picture = np.empty((height, width, 3), np.uint16 if rendering.deep else np.uint8)
+    levels = np.empty((height, width, 3), np.uint16) if linear else None
 
-    def take(strip: Tensor) -> None:
-        nonlocal finished
-        if not strip.isfinite().all():
-            raise FloatingPointError("the network's result holds infinite values or NaN")
-        give_back_memory()  # what the network has left: the strip needs some, too
-        strip = strip if burst.has_target else fade_highlights(strip.float(), burst.camera)
-        if strength < 1:
-            before = demosaic_rows(burst, range(finished, finished + strip.shape[1]))
-            strip = before + strength * (strip.float() - before)
-        finished += strip.shape[1]
-        if burst.has_target:
-            colours.append(develop(strip, burst.camera))
-        pictures.append(rendering.pixels(strip, burst.camera))
-        if linear:
-            levels.append(strip.clamp(0, 1).mul(65535).round().permute(1, 2, 0).numpy().astype(np.uint16))
-        give_back_memory()
+    def take(strip: Strip) -> None:
+        rows = slice(strip.rows.start, strip.rows.stop)
+        picture[rows] = strip.picture
+        if levels is not None:
+            levels[rows] = strip.linear.clamp(0, 1).mul(65535).round().permute(1, 2, 0).numpy()
 
-    restore_strips(restorer, burst, tiling, take, progress)
-    return Restored(
-        picture=np.concatenate(pictures),
-        linear=np.concatenate(levels) if linear else None,
-        srgb=torch.cat(colours, dim=1) if colours else None,
-    )
+    _, quality = restore_picture(restorer, burst, tiling, rendering, take, progress, strength=strength)
+    return Restored(picture, levels, quality)
 
 
 @dataclass(frozen=True)
@@ -257,13 +237,12 @@ def restore_sequence(
             history = f"restored from {', '.join(names)}; {settings}"
             files = write_outputs(output, name, picture, linear, metadata, outputs, history)
             take(picture)
-            if restored.srgb is None:
+            if restored.quality is None:
                 how = {"tone": rendering.tone, "exposure_correction": rendering.stops}
                 gains = [frame.gain for frame in burst.frames]
                 records.append({"name": name, "window": names, "gains": gains, "files": files, **how})
             else:
-                truth = develop(burst.target(), burst.camera)
-                records.append({"name": name, **asdict(measure(restored.srgb, truth))})
+                records.append({"name": name, **asdict(restored.quality)})
     return records
 
 

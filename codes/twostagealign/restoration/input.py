@@ -44,6 +44,11 @@ def open_input(input: Path | Sequence[Path], simulate: str | None) -> FrameSeque
         logger.warning("%s: restored from this frame alone; give its folder to restore it from a burst", path)
     if simulate:
         return open_clip(path, PROTOCOL_NOISE[simulate])
+    return open_frames(path)
+
+
+def open_frames(path: Path) -> FrameSequence:
+    """Open what a camera has taken: a scene of SC_burst, a folder of raw frames, or one of them."""
     return SCBurstScene(path) if is_scene(path) else open_raw_folder(path)
 
 
