@@ -36,6 +36,7 @@ from twostagealign.restoration.frame import restore_frame
 from twostagealign.restoration.quality import develop, measure
 from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.files import sha256
 from twostagealign.runtime.locks import folder_lock
 
 HIGH, LOW = PROTOCOL_NOISE["high"], PROTOCOL_NOISE["low"]
@@ -258,11 +259,35 @@ def test_resume_with_other_settings_is_refused(tmp_path, make_request, checkpoin
         ({"tiling": dataclasses.replace(TILING, halo=0)}, 'tiling {"patch": 16, "halo": 4, .*, found .*"halo": 0'),
         ({"checkpoints": checkpoints[1:]}, 'checkpoints {"first": .*, found {"second": '),
         ({"noise": [LOW]}, 'noise .*"high"'),
+        ({"options": request.options.model_copy(update={"metrics": ["psnr"]})}, r'metrics null, found \["psnr"\]'),
     ):
         with pytest.raises(UserError, match=f"^--resume: {tmp_path}/mine was made with {message}"):
             evaluate(dataclasses.replace(request, resume=True, **changes))
     (results,) = read_results(tmp_path / "mine/results.json").runs
     assert len(results.frames) == 2
+
+
+def test_an_evaluation_from_before_metrics_could_be_chosen_is_resumed(tmp_path, make_request, checkpoints) -> None:
+    """Its identity, of which each finished frame holds a hash, does not list them."""
+    request = make_request(tmp_path, name="mine", limit=1, clips=["a"])
+    evaluate(request)
+    identity = {
+        "averaged": True,
+        "checkpoints": {"first": sha256(checkpoints[0])},
+        "data": str(request.data),
+        "dataset": "Two",
+        "device": "cpu",
+        "dtype": "float32",
+        "frames": 3,
+        "lpips": False,
+        "noise": [dataclasses.asdict(HIGH)],
+        "tiling": dataclasses.asdict(TILING) | dataclasses.asdict(SEARCH),
+    }
+    assert json.loads((tmp_path / "mine/identity.json").read_text()) == identity
+    metrics = {"metrics": ["psnr", "ssim", "chroma_error"]}
+    evaluate(make_request(tmp_path, name="other", limit=1, clips=["a"], options=metrics))
+    with pytest.raises(UserError, match=r'other was made with metrics \["psnr", .*\], found null'):
+        evaluate(dataclasses.replace(request, name="other", resume=True))
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,8 @@ class _Evaluation:
     def _identity(self) -> dict[str, Any]:
         """Data, checkpoints and settings that the result of a frame depends on."""
         request = self.request
-        return {
+        metrics = request.options.metrics
+        identity = {
             "dataset": request.options.name,
             "data": str(request.data.resolve()),
             "frames": request.options.frames,
@@ -170,8 +171,10 @@ class _Evaluation:
             "averaged": request.averaged,
             "device": self.device.type,
             "dtype": request.dtype,
-            "metrics": request.options.metrics,
+            "lpips": "lpips" in metrics,
         }
+        # Without metrics: an evaluation from before they could be chosen, which can be resumed
+        return identity if metrics == ["psnr", "ssim"] else identity | {"metrics": metrics}
 
     def run(self) -> tuple[Path, Results] | None:
         with folder_lock(self.folder.path) if self.ranks.rank == 0 else nullcontext():

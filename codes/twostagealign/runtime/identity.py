@@ -36,9 +36,10 @@ def check_identity(path: Path, identity: Mapping[str, Any], other: str) -> None:
         damaged = True
     if damaged:
         raise UserError(f"{path}: damaged, so --resume cannot tell which settings were used; use another {other}")
-    for key, value in json.loads(json.dumps(identity)).items():
-        if before.get(key) != value:
+    now = json.loads(json.dumps(identity))
+    for key in now | before:
+        if before.get(key) != now.get(key):
             raise UserError(
                 f"--resume: {path.parent} was made with {key} {json.dumps(before.get(key)):.300}, found "
-                f"{json.dumps(value)}; use the same settings, or another {other}"
+                f"{json.dumps(now.get(key))}; use the same settings, or another {other}"
             )
