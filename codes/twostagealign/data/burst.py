@@ -150,7 +150,9 @@ def linear_bands(picture: Tensor, camera: Camera) -> Iterator[Tensor]:
     """
     camera = camera.to(device=picture.device)
     for band in picture.split(BAND, dim=1):
-        yield unprocess(band[None].float().div_(255), camera)[0]
+        # In one layout, since the last digits can depend on it
+        linear = band[None].to(torch.float32, memory_format=torch.contiguous_format)
+        yield unprocess(linear.div_(255), camera)[0]
 
 
 @dataclass(frozen=True)
