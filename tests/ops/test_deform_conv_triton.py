@@ -123,15 +123,29 @@ def test_what_does_not_fit_is_told(channels: int, out_channels: int, groups: int
 
 @runs_kernel
 @pytest.mark.parametrize(("channels", "chosen"), [(16, True), (8, False)])
-def test_is_chosen_where_it_fits(channels: int, chosen: bool) -> None:
+def test_is_chosen_where_it_fits(channels: int, chosen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     from twostagealign.ops.deform_conv import deform_conv2d_on_gpu
 
+    monkeypatch.setenv("TSA_DEFORM_CONV", "triton")  # the interpreter is slow
     given = arguments(channels=channels)
     given["weight"].requires_grad_()
     # The interpreter works on tensors of the CPU, for which deform_conv2d never chooses a kernel.
     result = deform_conv2d_on_gpu(**given, groups=2)
     torch.testing.assert_close(result, reference(**given), rtol=1e-4, atol=1e-4)
     assert ("twostagealign" in result.grad_fn.name()) == chosen
+
+
+@runs_kernel
+def test_passes_the_proof_before_its_first_use() -> None:
+    from twostagealign.ops.deform_conv_proof import Case, find_fault
+    from twostagealign.ops.deform_conv_triton import deform_conv2d_fused
+
+    def theirs(x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor | None) -> Tensor:
+        return reference(x, offset, weight, bias, mask=mask)
+
+    case = Case(torch.device(DEVICE), torch.float32, 16, 16, 2, True, "highest")
+    fault = find_fault(deform_conv2d_fused, theirs, case, (1, 5, 7)) or ""
+    assert not fault or (INTERPRETED and fault.startswith("take ")), fault
 
 
 @pytest.mark.slow

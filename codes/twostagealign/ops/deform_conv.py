@@ -58,7 +58,8 @@ def deform_conv2d_on_gpu(
 ) -> Tensor:
     """Compute ``deform_conv2d`` of checked arguments by our Triton kernels, or else by torchvision.
 
-    The kernels are used where triton is installed and they take these numbers of channels.
+    The kernels are used where triton is installed, they take these numbers of channels, and a comparison with
+    torchvision's has found them right and not slower; see `deform_conv_choice`.
 
     Args:
         input: (B, C, H, W).
@@ -71,15 +72,49 @@ def deform_conv2d_on_gpu(
     Returns:
         (B, C_out, H, W).
     """
-    # Imported here because triton and torchvision take long to import, and the CPU needs neither.
+    # Imported here because triton takes long to import, and the CPU does not need it.
     if _HAS_TRITON:
         from twostagealign.ops import deform_conv_triton
 
-        if deform_conv_triton.fits(input, weight, groups):
+        tensors = (input, offset, weight, bias, mask)
+        gradients = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+        if deform_conv_triton.fits(input, weight, groups) and _takes_triton(
+            input.device, input.dtype, input.shape[1], len(weight), groups, gradients
+        ):
             return deform_conv_triton.deform_conv2d_fused(input, offset, weight, bias, mask)
+    return _by_torchvision(input, offset, weight, bias, mask)
+
+
+def _takes_triton(
+    device: torch.device, dtype: torch.dtype, channels: int, out_channels: int, groups: int, gradients: bool
+) -> bool:
+    """Whether our kernels are chosen for calls of this kind."""
+    from twostagealign.ops import deform_conv_triton
+    from twostagealign.ops.deform_conv_choice import is_proven, kernels_to_use
+    from twostagealign.ops.deform_conv_proof import Case, find_fault
+
+    choice = kernels_to_use()
+    if choice != "auto":
+        return choice == "triton"
+    precision = torch.get_float32_matmul_precision()
+    case = Case(device, dtype, channels, out_channels, groups, gradients, precision)
+    return is_proven(case, lambda: find_fault(deform_conv_triton.deform_conv2d_fused, _by_torchvision, case))
+
+
+# torch.compile calls it while it compiles, and keeps what it returns: torch.compiler.assume_constant_result does the
+# same, but takes a second to import.
+_takes_triton._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def _by_torchvision(input: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor | None) -> Tensor:
+    """Compute ``deform_conv2d`` of checked arguments by torchvision, which takes long to import."""
     from torchvision import ops
 
-    output = ops.deform_conv2d(input, offset, weight, bias, padding=1, mask=mask)
+    # On a GPU, torchvision's kernels do not take bfloat16, and in float16 positions lose their fractions.
+    dtype = torch.promote_types(input.dtype, torch.float32)
+    x, offset, weight = input.to(dtype), offset.to(dtype), weight.to(dtype)
+    bias, mask = (None if tensor is None else tensor.to(dtype) for tensor in (bias, mask))
+    output = ops.deform_conv2d(x, offset, weight, bias, padding=1, mask=mask).to(input.dtype)
     # torchvision always returns the standard layout; keep that of the input for the layers that follow.
     last = input.is_contiguous(memory_format=torch.channels_last)
     return output.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)

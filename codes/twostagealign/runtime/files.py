@@ -129,6 +129,12 @@ def locate_output(path: Path) -> Path:
     return path if _INSTALLED else locate(path)
 
 
+def user_cache() -> Path:
+    """Folder for what this package finds out and can find out again; it may not exist yet."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path("~/.cache").expanduser()) / "twostagealign"
+
+
 def sha256(path: Path) -> str:
     """SHA-256 of the content of a regular file, in hexadecimal; UserError if it is none."""
     with open_regular(path, sys.maxsize, "a file") as file:
