@@ -81,10 +81,16 @@ class Ranks:
         self.gather([])
 
     def device(self, name: str) -> torch.device:
-        """The device of this process; see `pick_device`. Processes of one machine share its GPUs."""
+        """The device of this process; see `pick_device`. Processes of one machine share its GPUs.
+
+        Of several processes, each makes its GPU the current one: what names no GPU, also in libraries, works there.
+        """
         device = pick_device(name)
         if device.type == "cuda" and self.count > 1:
-            return torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+            # Launchers other than torchrun may not number the processes of a machine; they number all in its order.
+            number = int(os.environ.get("LOCAL_RANK", self.rank))
+            device = torch.device("cuda", number % torch.cuda.device_count())
+            torch.cuda.set_device(device)
         return device
 
 
