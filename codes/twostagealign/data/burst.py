@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -47,8 +48,14 @@ class Levels:
 
     def scale(self, stored: Tensor) -> Tensor:
         """Convert stored planes (4, h, w) to float32: 0 at the black level, 1 at the white level, not clamped."""
-        black = torch.tensor(self.black, device=stored.device)[:, None, None]
+        black = _on_device(self.black, stored.device)
         return (stored.float() - black) / (self.white - black)
+
+
+@lru_cache(maxsize=32)
+def _on_device(black: tuple[float, ...], device: torch.device) -> Tensor:
+    """Black levels, (4, 1, 1). Copied to a device once: tiles are decoded one by one."""
+    return torch.tensor(black, device=device)[:, None, None]
 
 
 @dataclass(frozen=True)
@@ -90,10 +97,31 @@ class RawFrame:
             noise = noise.masked_fill(raw >= self.gain, UNKNOWN)
         return raw, noise
 
+    def at(self, y: Tensor, x: Tensor) -> RawFrame:
+        """Take samples of all planes, as a frame.
+
+        Args:
+            y: rows of the samples, (height, width), int64.
+            x: columns of the samples, the same shape.
+
+        Returns:
+            The samples, with planes of (4, height, width).
+        """
+        places = y * self.planes.shape[-1] + x
+        noise = _pick(self.noise, places) if isinstance(self.noise, Tensor) else self.noise
+        return replace(self, planes=_pick(self.planes, places), noise=noise, clean=None)
+
     def to(self, device: torch.device) -> RawFrame:
         """Copy planes and noise to a device."""
         noise = self.noise.to(device) if isinstance(self.noise, Tensor) else self.noise
         return replace(self, planes=self.planes.to(device), noise=noise)
+
+
+def _pick(planes: Tensor, places: Tensor) -> Tensor:
+    """Values of planes (4, H, W) at pixels given by their numbers, (height, width): (4, height, width)."""
+    if planes.dtype == torch.uint16:  # for which PyTorch has few operations
+        return _pick(planes.view(torch.int16), places).view(torch.uint16)
+    return planes.flatten(1).gather(1, places.flatten().expand(4, -1)).unflatten(1, places.shape)
 
 
 @dataclass(frozen=True)

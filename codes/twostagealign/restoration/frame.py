@@ -12,7 +12,7 @@ from twostagealign.data.burst import Burst
 from twostagealign.models import TwoStageRestorer
 from twostagealign.restoration.canvas import Canvas
 from twostagealign.restoration.tile_network import restore_tiles, tiles_at_once
-from twostagealign.restoration.tiles import batches, cut_tile
+from twostagealign.restoration.tiles import batches, cut_tiles
 from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.stopwatch import Stopwatch
 
@@ -103,16 +103,16 @@ def restore_strips(
     with watch("matching"):
         positions = restorer.locate(frames, origins, tiling.patch, tiling.halo, begin_frame)
 
-    grid = positions.cpu().unflatten(0, (len(origins_y), len(origins_x)))
+    grid = positions.unflatten(0, (len(origins_y), len(origins_x)))
     repeat_border = restorer.matcher.repeats_border
-    cut = partial(cut_tile, frames, grid, tiling.patch, tiling.halo, repeat_border, dtype)
+    cut = partial(cut_tiles, frames, grid, tiling.patch, tiling.halo, repeat_border, dtype)
     canvas = Canvas((height, width), tiling, device)
     batch = tiling.batch or tiles_at_once(restorer.network, len(frames), tiling.side, tiling.side, device)
     done = 0  # rows of the picture
     for rows in tiling.divide(height):
         for some in batches(tiling.divide(width), batch):
             with watch("network"):
-                restored = restore_tiles(restorer.network, *torch.stack([cut(rows, columns) for columns in some], 1))
+                restored = restore_tiles(restorer.network, *cut(rows, some))
             with watch("stitching"):
                 for tile, columns in zip(restored, some, strict=True):
                     canvas.lay(tile, rows, columns)

@@ -1,16 +1,15 @@
 """Tiles cut from the frames of a burst, each patch from where it was found."""
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby, islice, pairwise
+from itertools import groupby, islice
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from twostagealign.data.burst import UNKNOWN, RawFrame
 
 
-def cut_tile(
+def cut_tiles(
     frames: Sequence[RawFrame],
     positions: Tensor,
     patch: int,
@@ -18,36 +17,76 @@ def cut_tile(
     repeat_border: bool,
     dtype: torch.dtype,
     rows: range,
-    columns: range,
+    tiles: Sequence[range],
 ) -> Tensor:
-    """Cut a tile, a rectangle of patches with a halo around it, each patch from where it was found.
+    """Cut tiles, rectangles of patches with a halo around them, each patch from where it was found.
+
+    It takes a few operations per frame, however many patches there are: a GPU would wait for the launches of more.
 
     Args:
         frames: the N frames.
-        positions: top-left corner [y, x] of every patch in every frame, raw pixels, (rows, columns, N, 2), on the CPU.
+        positions: top-left corner [y, x] of every patch in every frame, raw pixels, (rows, columns, N, 2), on the
+            device of the frames.
         patch: side of a patch, raw pixels.
         halo: width of the halo, raw pixels.
         repeat_border: whether tiles repeat the border of a frame beyond it; they are zero there otherwise.
-        dtype: dtype of the tile.
-        rows: rows of its patches.
-        columns: columns of its patches.
+        dtype: dtype of the tiles.
+        rows: rows of the patches of all tiles.
+        tiles: columns of the patches of each of the B tiles, equally many.
 
     Returns:
-        Raw planes and noise map, (2, N, 4, height, width). Frames of different exposure have been brought to one noise.
+        Raw planes and noise maps, (2, B, N, 4, height, width). Frames of different exposure have been brought to one
+        noise.
     """
-    down, across = _parts(len(rows), patch, halo), _parts(len(columns), patch, halo)
-    size = down[-1].stop, across[-1].stop
-    tile = torch.zeros(2, len(frames), 4, *size, dtype=dtype, device=frames[0].planes.device)
-    for row, part_y in zip(rows, down, strict=True):
-        for column, part_x in zip(columns, across, strict=True):
-            for number, (frame, (y, x)) in enumerate(zip(frames, positions[row, column].tolist(), strict=True)):
-                # The patch's own corner -> where its part of the tile begins in the frame.
-                y += part_y.start - (row - rows.start) * patch - halo
-                x += part_x.start - (column - columns.start) * patch - halo
-                _fill(tile[:, number, :, part_y, part_x], frame, y, x, repeat_border)
+    corners = torch.stack([positions[rows.start : rows.stop, columns.start : columns.stop] for columns in tiles])
+    down, across = (_Lines(count, patch, halo, corners.device) for count in (len(rows), len(tiles[0])))
+    cut = corners.new_zeros(2, len(tiles), len(frames), 4, len(down.patch), len(across.patch), dtype=dtype)
+    for number, frame in enumerate(frames):
+        height, width = frame.planes.shape[-2:]
+        corner_y, corner_x = corners[..., number, :].unbind(-1)  # (B, rows, columns) each
+        y = down.spread(corner_y, 1) + down.distance[:, None]
+        x = across.spread(corner_x, 2) + across.distance
+        y, x = across.spread(y, 2), down.spread(x, 1)
+        known_y, known_x = y.clamp(0, height - 1), x.clamp(0, width - 1)
+        if repeat_border:
+            # A patch that was found wholly outside has no border to repeat.
+            overlaps = down.overlaps(corner_y, 1, height) & across.overlaps(corner_x, 2, width)
+            known = across.spread(down.spread(overlaps, 1), 2)
+        else:
+            known = (y == known_y) & (x == known_x)
+        samples = torch.stack(frame.at(known_y.flatten(0, 1), known_x.flatten(0, 1)).read())
+        samples = samples.unflatten(2, known.shape[:2]).masked_fill_(~known, 0)
+        cut[:, :, number] = samples.movedim(1, 2)
     if any(frame.gain != 1 for frame in frames):
-        _equalise_noise(tile)
-    return tile
+        for tile in cut.unbind(1):
+            _equalise_noise(tile)
+    return cut
+
+
+class _Lines:
+    """The lines of a tile along one axis.
+
+    Attributes:
+        patch: number of the patch that each line belongs to; the outer patches have the halo.
+        distance: distance of each line from the corner of its patch.
+    """
+
+    def __init__(self, patches: int, size: int, halo: int, device: torch.device) -> None:
+        line = torch.arange(patches * size + 2 * halo, device=device) - halo
+        self.patch = (line // size).clamp(0, patches - 1)
+        self.distance = line - size * self.patch
+        number = torch.arange(patches, device=device)
+        self._first = -halo * (number == 0)
+        self._last = size - 1 + halo * (number == patches - 1)
+
+    def spread(self, values: Tensor, axis: int) -> Tensor:
+        """Give every line the value of its patch."""
+        return values.index_select(axis, self.patch)
+
+    def overlaps(self, corners: Tensor, axis: int, length: int) -> Tensor:
+        """Whether the part of the tile that belongs to a patch overlaps a frame of a length, along the axis."""
+        shape = [-1 if dim == axis else 1 for dim in range(corners.dim())]
+        return (corners + self._first.view(shape) < length) & (corners + self._last.view(shape) >= 0)
 
 
 def _equalise_noise(tile: Tensor) -> None:
@@ -67,26 +106,6 @@ def _equalise_noise(tile: Tensor) -> None:
     own = weight * noise
     own[middle] = (1 + (1 - weight).sum(dim=0)) * expected
     noise.copy_((own.square().sum(dim=0) / count).sqrt().expand_as(noise))
-
-
-def _parts(count: int, patch: int, halo: int) -> list[slice]:
-    """Each patch's part of a tile along one axis: the outer ones have the halo."""
-    inner = [halo + i * patch for i in range(1, count)]
-    return [slice(*ends) for ends in pairwise([0, *inner, count * patch + 2 * halo])]
-
-
-def _fill(part: Tensor, frame: RawFrame, y: int, x: int, repeat_border: bool) -> None:
-    """Fill a part of a tile, (2, 4, h, w), with what a frame has from its pixel [y, x] on."""
-    height, width = part.shape[-2:]
-    rows, columns = (slice(max(start, 0), max(start + side, 0)) for start, side in ((y, height), (x, width)))
-    inside = torch.stack(frame.read(rows, columns))
-    found_height, found_width = inside.shape[-2:]
-    above, before = max(-y, 0), max(-x, 0)
-    if repeat_border and inside.numel():
-        below, after = height - above - found_height, width - before - found_width
-        part.copy_(F.pad(inside, (before, after, above, below), mode="replicate"))
-    else:
-        part[..., above : above + found_height, before : before + found_width] = inside
 
 
 def batches(tiles: Sequence[range], count: int) -> Iterator[list[range]]:
