@@ -94,6 +94,8 @@ class Objective:
 
 
 def _cut_target(burst: BurstBatch, origins: Tensor, size: int) -> Tensor:
-    corners = (2 * origins[:, 0]).tolist()
-    pairs = zip(burst.target, corners, strict=True)
-    return torch.stack([target[:, y : y + 2 * size, x : x + 2 * size] for target, (y, x) in pairs])
+    # Without a look at the numbers, for which a GPU would have to finish its work first.
+    lines = torch.arange(2 * size, device=origins.device)
+    y, x = (2 * origins[:, 0, axis, None] + lines for axis in (0, 1))
+    bursts = torch.arange(len(origins), device=origins.device)[:, None, None]
+    return burst.target[bursts, :, y[:, :, None], x[:, None, :]].movedim(-1, 1).contiguous()

@@ -154,8 +154,9 @@ class TrainingStep:
 
         # One transfer from the device for all numbers.
         names = list(found[0])
-        table = torch.stack([torch.stack([terms[name] for name in names]) for terms in found])
-        rows, norm = table.tolist(), gradient_norm.item()
+        table = [terms[name] for terms in found for name in names]
+        *numbers, norm = torch.stack([*table, gradient_norm]).tolist()
+        rows = [numbers[i : i + len(names)] for i in range(0, len(numbers), len(names))]
         losses = [row[names.index("loss")] for row in rows]
         values = {name: sum(row[i] for row in rows) / len(rows) for i, name in enumerate(names)}
         values["gradient_norm"] = norm
