@@ -41,6 +41,12 @@ def add_import_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--import", action=_Import, dest=argparse.SUPPRESS, metavar="MODULE", help=text)
 
 
+def add_graphs_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --no-cuda-graphs, as `cuda_graphs`, True unless it is given."""
+    text = "call the network for every tile on a GPU, instead of recording its work once and replaying it"
+    parser.add_argument("--no-cuda-graphs", dest="cuda_graphs", action="store_false", help=text)
+
+
 def bounded(annotation: Any) -> Callable[[str], Any]:
     """A `type` for `add_argument`.
 

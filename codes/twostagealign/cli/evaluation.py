@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from twostagealign.cli.arguments import Parser, add_import_argument, bounded
+from twostagealign.cli.arguments import Parser, add_graphs_argument, add_import_argument, bounded
 from twostagealign.data import PROTOCOL_NOISE, NoiseLevel
 from twostagealign.evaluation.protocol import Request, evaluate
 from twostagealign.evaluation.summary import results_table
@@ -83,6 +83,7 @@ def read_request(description: str, option_file: Path) -> Request:
         limit=arguments.limit,
         device=arguments.device,
         dtype=arguments.dtype,
+        cuda_graphs=arguments.cuda_graphs,
         workers=arguments.workers,
         results=arguments.results,
         name=arguments.name,
@@ -163,5 +164,6 @@ def _parser(description: str, option_file: Path) -> Parser:
     add("--workers", type=bounded(Workers), default=2, metavar="N", help="reading threads (default: %(default)s)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     add("--dtype", choices=("float32", "bfloat16", "float16", "float64"), default="float32", help="of the network")
+    add_graphs_argument(parser)
     add_import_argument(parser)
     return parser

@@ -4,7 +4,7 @@ import logging
 from argparse import ArgumentTypeError
 from pathlib import Path
 
-from twostagealign.cli.arguments import Parser, add_import_argument, bounded
+from twostagealign.cli.arguments import Parser, add_graphs_argument, add_import_argument, bounded
 from twostagealign.cli.outputs import add_output_arguments, pop_outputs
 from twostagealign.cli.tiling import add_tiling_arguments, pop_tiling
 from twostagealign.data.camera.reference import Reference
@@ -42,6 +42,7 @@ def main() -> None:
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     dtypes = ("auto", "float32", "bfloat16", "float16", "float64")
     add("--dtype", choices=dtypes, default="auto", help="of the network; auto: bfloat16 on a GPU made for it")
+    add_graphs_argument(parser)
     add("--verbose", action="store_true", help="print for each raw file where its metadata is taken from")
     add_output_arguments(parser)
     add_tiling_arguments(parser)

@@ -31,6 +31,7 @@ from twostagealign.matching import Search
 from twostagealign.metrics import load_metrics
 from twostagealign.options.evaluation import FROM_CODE, EvaluationOptions
 from twostagealign.options.registry import EVALUATION_SETS, METRICS, check
+from twostagealign.restoration.tile_network import record_calls
 from twostagealign.restoration.tiling import Tiling, count_tiles
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import check_output_folder, output_folder
@@ -57,6 +58,7 @@ class Request:
         limit: number of frames per clip, from the first one; None: all.
         device: auto, cpu or cuda.
         dtype: name of the dtype that the network computes in; matching stays in float32.
+        cuda_graphs: record and replay the network's work on a GPU; see `restoration.replay`.
         workers: number of threads that read frames ahead.
         results: folder that contains the folder of the results.
         name: name of the folder of the results; None: made from data set, checkpoints and noise.
@@ -78,6 +80,7 @@ class Request:
     limit: int | None = None
     device: str = "auto"
     dtype: str = "float32"
+    cuda_graphs: bool = True
     workers: int = 2
     results: Path = Path("results")
     name: str | None = None
@@ -183,6 +186,7 @@ class _Evaluation:
                 self.ranks.begin()
             self.ranks.wait()
             for candidate in self.candidates:
+                record_calls(candidate.restorer.network, self.request.cuda_graphs)
                 for jobs in self.jobs.values():
                     self._restore(candidate, self.ranks.share(jobs))
             self.skipped = sorted(set(self.ranks.gather(self.skipped)), key=lambda x: (x.clip, x.frame or ""))

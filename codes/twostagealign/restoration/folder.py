@@ -26,6 +26,7 @@ from twostagealign.restoration.metrics_file import describe_input
 from twostagealign.restoration.outputs import Outputs, Rendering, default_tone, write_outputs
 from twostagealign.restoration.picture import Strip, restore_picture
 from twostagealign.restoration.quality import Quality
+from twostagealign.restoration.tile_network import record_calls
 from twostagealign.restoration.tiling import FAST, Tiling, count_tiles
 from twostagealign.runtime.device import pick_device, pick_dtype
 from twostagealign.runtime.errors import UserError
@@ -103,6 +104,7 @@ class Request:
         dtype: dtype that the network computes in, see `pick_dtype`; matching stays in float32.
         tiling: sizes of the tiles; `Tiling()` has those of the paper's REDS protocol.
         search: where patches are searched; by default as in the paper's REDS protocol.
+        cuda_graphs: record and replay the network's work on a GPU; see `restoration.replay`.
     """
 
     checkpoint: Path
@@ -116,6 +118,7 @@ class Request:
     dtype: str = "auto"
     tiling: Tiling = FAST
     search: Search = field(default_factory=Search)
+    cuda_graphs: bool = True
 
 
 def restore_folder(
@@ -184,6 +187,7 @@ def load_restorer(request: Request, place: torch.device) -> TwoStageRestorer:
     """Load the networks, in evaluation mode, on a device."""
     restorer = open_restorer(request.checkpoint, request.features_checkpoint, search=request.search).to(place)
     restorer.network.to(pick_dtype(request.dtype, place))
+    record_calls(restorer.network, request.cuda_graphs)
     return restorer
 
 

@@ -88,7 +88,8 @@ def _restore_share(bursts: Sequence[BurstInput], output: Path, request: Request,
 def _identity(request: Request) -> dict[str, Any]:
     """Settings that the results depend on."""
     files = [path for path in (request.checkpoint, request.features_checkpoint) if path]
-    settings = {key: value for key, value in asdict(request).items() if "checkpoint" not in key and key != "device"}
+    left_out = {"checkpoint", "features_checkpoint", "device", "cuda_graphs"}
+    settings = {key: value for key, value in asdict(request).items() if key not in left_out}
     return {"checkpoints": [sha256(path) for path in files], **settings}
 
 
