@@ -153,6 +153,14 @@ def test_what_cannot_be_a_path_is_one_line(text, problem) -> None:
     assert len(str(caught.value)) < 200
 
 
+def test_a_link_to_itself_is_one_line(tmp_path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for text in (str(loop), str(loop / "picture.png")):
+        with pytest.raises(UserError, match="leads back to itself"):
+            checked_path(text)
+
+
 def test_what_can_be_a_path_stays_as_it_is() -> None:
     for text in ("a/b c.png", "é" * 127, ".."):
         assert checked_path(text) == Path(text)

@@ -1,6 +1,5 @@
 """The bursts that a restoration is given: a folder with a folder for each, several folders, or files split by time."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,11 +82,11 @@ def _holds_folders_only(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     try:
-        entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+        entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
     except OSError:
         return False  # opening it as a burst explains why
     suffixes = (*PICTURE_SUFFIXES, ".mat")
-    frames = (entry for entry in entries if not entry.is_dir())
-    if any(is_raw(Path(entry.name)) or entry.name.lower().endswith(suffixes) for entry in frames):
+    files = [path for path in entries if not path.is_dir()]
+    if any(is_raw(path) or path.name.lower().endswith(suffixes) for path in files):
         return False
-    return any(entry.is_dir() for entry in entries)
+    return len(files) < len(entries)

@@ -35,7 +35,8 @@ def checked_path(text: str) -> Path:
         The path, which need not exist.
 
     Raises:
-        UserError: it contains a NUL or is not UTF-8, or a name in it is longer than file systems allow.
+        UserError: it contains a NUL or is not UTF-8, a name in it is longer than file systems allow, or a link in it
+            leads back to itself.
     """
     try:
         encoded = text.encode()
@@ -48,6 +49,11 @@ def checked_path(text: str) -> Path:
         found, limit = (longest, _NAME_BYTES) if longest > _NAME_BYTES else (len(encoded), _PATH_BYTES)
         what = "a name in this path" if longest > _NAME_BYTES else "this path"
         raise UserError(f"{text[:60]}...: {what} has {found} bytes, the limit is {limit}")
+    try:
+        os.stat(text)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UserError(f"{text}: a link that leads back to itself; replace or remove it") from None
     return Path(text)
 
 

@@ -1,7 +1,6 @@
 """A folder of clip folders: SOURCE/CLIP/FRAME.png, frames named by their numbers; clips may lie deeper."""
 
 import hashlib
-import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -80,9 +79,7 @@ def _find_clips(path: Path) -> Iterator[str]:
     open_folders = [(path / name, name, (path.resolve(),)) for name in list_folders(path, CONTENT)]
     while open_folders:
         folder, name, above = open_folders.pop()
-        with os.scandir(folder) as entries:
-            inner = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
-        if not inner:
+        if not any(path.is_dir() and not path.name.startswith(".") for path in folder.iterdir()):
             yield name
             continue
         here = folder.resolve()
