@@ -149,8 +149,9 @@ class TestFindBursts:
         assert find_bursts([tmp_path / "missing"], None, tmp_path) is None
 
     def test_a_link_to_itself_is_a_file(self, input, tmp_path) -> None:
-        (input / "a" / "2.dng").symlink_to("2.dng")
-        assert find_bursts([input / "a"], None, tmp_path) is None
+        (tmp_path / "burst").mkdir()
+        (tmp_path / "burst" / "2.dng").symlink_to("2.dng")
+        assert find_bursts([tmp_path / "burst"], None, tmp_path) is None
 
     def test_only_raw_files_are_split(self, input, tmp_path) -> None:
         with pytest.raises(UserError, match=r"0000\.png: not a raw file; --split-bursts needs the capture times"):
