@@ -52,13 +52,41 @@ def test_nothing_is_downloaded(package) -> None:
         raise AssertionError("a connection")
 
     package.create_metric = create_metric
-    with pytest.raises(UserError, match=r"^metric dists: cannot be loaded without a download \(URLError: .*\); fetch"):
+    reason = r"cannot be loaded \(URLError: .*no download.*\)"
+    with pytest.raises(UserError, match=rf"^metric dists: {reason}; if files are missing, fetch them once: python -c"):
         Pyiqa("dists").load(CPU)
     with socket.socket() as listener:  # connections work again
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         with socket.create_connection(listener.getsockname(), timeout=5):
             pass
+
+
+def test_a_missing_file_is_named(package) -> None:
+    def create_metric(name: str, device: torch.device) -> Model:
+        print('Downloading: "http://127.0.0.1:9/weights.pth" to /home/me/weights.pth\n')
+        urllib.request.urlopen("http://127.0.0.1:9/weights.pth", timeout=60)
+        raise AssertionError("a connection")
+
+    package.create_metric = create_metric
+    expected = r"^metric lpips: needs http://127\.0\.0\.1:9/weights\.pth as /home/me/weights\.pth; put it there, or "
+    with pytest.raises(UserError, match=expected):
+        Pyiqa("lpips").load(CPU)
+
+
+def test_the_hub_of_hugging_face_is_offline_while_a_metric_is_loaded(package) -> None:
+    """It tries again five times, for more than a minute, where it only cannot connect."""
+    hub = pytest.importorskip("huggingface_hub")
+    found = []
+
+    def create_metric(name: str, device: torch.device) -> Model:
+        found.append(hub.constants.HF_HUB_OFFLINE)
+        return Model(name, device)
+
+    package.create_metric = create_metric
+    Pyiqa("lpips").load(CPU)
+    assert found == [True]
+    assert hub.constants.HF_HUB_OFFLINE is False
 
 
 def test_a_picture_that_the_metric_refuses(package) -> None:

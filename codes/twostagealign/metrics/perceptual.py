@@ -2,7 +2,9 @@
 
 import contextlib
 import io
+import re
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from unittest.mock import patch
@@ -38,21 +40,28 @@ class Pyiqa:
         """Load the metric.
 
         Raises:
-            UserError: pyiqa is not installed, or its weights are not in PyTorch's cache. Nothing is downloaded.
+            UserError: pyiqa is not installed, or a file of the metric is missing. Nothing is downloaded.
         """
+        said = io.StringIO()
         try:
-            with no_network(), contextlib.redirect_stdout(io.StringIO()):
+            with no_network(), contextlib.redirect_stdout(said):
                 import pyiqa
-
-                model = pyiqa.create_metric(self.name, device=device)
         except ImportError as error:
             install = "pip install 'twostagealign[metrics]'"
             raise UserError(f"metric {self.name}: needs the package pyiqa ({error}); {install}") from error
+        try:
+            with no_network(), contextlib.redirect_stdout(said):
+                model = pyiqa.create_metric(self.name, device=device)
         except Exception as error:  # whatever pyiqa and the packages below it make of a failed download
+            fetch = f"python -c \"import pyiqa; pyiqa.create_metric('{self.name}')\""
+            if missing := re.search(r'Downloading: "(.+)" to (.+)', said.getvalue()):
+                file, place = missing.groups()
+                raise UserError(
+                    f"metric {self.name}: needs {file} as {place}; put it there, or fetch all its files once: {fetch}"
+                ) from error
             reason = f"{type(error).__name__}: {error}".partition("\n")[0]
             raise UserError(
-                f"metric {self.name}: cannot be loaded without a download ({reason}); fetch its weights once: "
-                f"python -c \"import pyiqa; pyiqa.create_metric('{self.name}')\""
+                f"metric {self.name}: cannot be loaded ({reason}); if files are missing, fetch them once: {fetch}"
             ) from error
 
         def measure(image: Tensor, target: Tensor) -> float:
@@ -72,5 +81,9 @@ def no_network() -> Iterator[None]:
     def refuse(*_: object, **__: object) -> None:
         raise OSError("no download")
 
-    with patch.object(socket, "getaddrinfo", refuse), patch.object(socket.socket, "connect", refuse):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(patch.object(socket, "getaddrinfo", refuse))
+        stack.enter_context(patch.object(socket.socket, "connect", refuse))
+        if "huggingface_hub" in sys.modules:  # it would try again for a minute
+            stack.enter_context(patch("huggingface_hub.constants.HF_HUB_OFFLINE", True))
         yield
