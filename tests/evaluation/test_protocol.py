@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -36,7 +37,6 @@ from twostagealign.restoration.frame import restore_frame
 from twostagealign.restoration.quality import develop, measure
 from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import sha256
 from twostagealign.runtime.locks import folder_lock
 
 HIGH, LOW = PROTOCOL_NOISE["high"], PROTOCOL_NOISE["low"]
@@ -259,7 +259,6 @@ def test_resume_with_other_settings_is_refused(tmp_path, make_request, checkpoin
         ({"tiling": dataclasses.replace(TILING, halo=0)}, 'tiling {"patch": 16, "halo": 4, .*, found .*"halo": 0'),
         ({"checkpoints": checkpoints[1:]}, 'checkpoints {"first": .*, found {"second": '),
         ({"noise": [LOW]}, 'noise .*"high"'),
-        ({"options": request.options.model_copy(update={"metrics": ["psnr"]})}, r'metrics null, found \["psnr"\]'),
     ):
         with pytest.raises(UserError, match=f"^--resume: {tmp_path}/mine was made with {message}"):
             evaluate(dataclasses.replace(request, resume=True, **changes))
@@ -267,27 +266,29 @@ def test_resume_with_other_settings_is_refused(tmp_path, make_request, checkpoin
     assert len(results.frames) == 2
 
 
-def test_an_evaluation_from_before_metrics_could_be_chosen_is_resumed(tmp_path, make_request, checkpoints) -> None:
-    """Its identity, of which each finished frame holds a hash, does not list them."""
-    request = make_request(tmp_path, name="mine", limit=1, clips=["a"])
+def test_an_evaluation_from_before_metrics_could_be_chosen_is_resumed(tmp_path, make_request) -> None:
+    """Its settings do not list them, and its frames hold a hash of these settings, or none."""
+    request = make_request(tmp_path, name="mine", clips=["a"], limit=3, save_images=1, resume=True)
     evaluate(request)
-    identity = {
-        "averaged": True,
-        "checkpoints": {"first": sha256(checkpoints[0])},
-        "data": str(request.data),
-        "dataset": "Two",
-        "device": "cpu",
-        "dtype": "float32",
-        "frames": 3,
-        "lpips": False,
-        "noise": [dataclasses.asdict(HIGH)],
-        "tiling": dataclasses.asdict(TILING) | dataclasses.asdict(SEARCH),
-    }
-    assert json.loads((tmp_path / "mine/identity.json").read_text()) == identity
-    metrics = {"metrics": ["psnr", "ssim", "chroma_error"]}
-    evaluate(make_request(tmp_path, name="other", limit=1, clips=["a"], options=metrics))
-    with pytest.raises(UserError, match=r'other was made with metrics \["psnr", .*\], found null'):
-        evaluate(dataclasses.replace(request, name="other", resume=True))
+    identity = json.loads((tmp_path / "mine/identity.json").read_text())
+    assert identity.pop("metrics") == ["psnr", "ssim"]
+    identity["lpips"] = False
+    earlier = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    frames = tmp_path / "mine/frames/first/high/a"
+    for number, (evaluation, psnr) in enumerate(((earlier, 77.0), (None, 78.0), ("other", 79.0)), 24):
+        record = json.loads((frames / f"{number:08d}.json").read_text()) | {"psnr": psnr}
+        del record["evaluation"]
+        record |= {"evaluation": evaluation} if evaluation else {}
+        (frames / f"{number:08d}.json").write_text(json.dumps(record))
+    for metrics, found in ((["psnr"], r'\["psnr"\]'), (["psnr", "ssim", "chroma_error"], ".*chroma_error")):
+        (tmp_path / "mine/identity.json").write_text(json.dumps(identity))
+        options = request.options.model_copy(update={"metrics": metrics})
+        with pytest.raises(UserError, match=rf'mine was made with metrics \["psnr", "ssim"\], found {found}'):
+            evaluate(dataclasses.replace(request, options=options))
+    _, results = evaluate(request)
+    assert [frame.psnr for frame in results.runs[0].frames[:2]] == [77, 78]  # not computed again
+    assert results.runs[0].frames[2].psnr < 70
+    assert json.loads((tmp_path / "mine/identity.json").read_text())["metrics"] == ["psnr", "ssim"]
 
 
 @pytest.mark.parametrize(

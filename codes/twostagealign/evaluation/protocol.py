@@ -163,8 +163,7 @@ class _Evaluation:
     def _identity(self) -> dict[str, Any]:
         """Data, checkpoints and settings that the result of a frame depends on."""
         request = self.request
-        metrics = request.options.metrics
-        identity = {
+        return {
             "dataset": request.options.name,
             "data": str(request.data.resolve()),
             "frames": request.options.frames,
@@ -174,10 +173,8 @@ class _Evaluation:
             "averaged": request.averaged,
             "device": self.device.type,
             "dtype": request.dtype,
-            "lpips": "lpips" in metrics,
+            "metrics": request.options.metrics,
         }
-        # Without metrics: an evaluation from before they could be chosen, which can be resumed
-        return identity if metrics == ["psnr", "ssim"] else identity | {"metrics": metrics}
 
     def run(self) -> tuple[Path, Results] | None:
         with folder_lock(self.folder.path) if self.ranks.rank == 0 else nullcontext():

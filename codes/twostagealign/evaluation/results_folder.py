@@ -19,7 +19,7 @@ from twostagealign.evaluation.results import FrameResult, Results, metrics_of, w
 from twostagealign.evaluation.summary import frames_csv
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import output_folder, read_regular, write_atomically, write_json
-from twostagealign.runtime.identity import check_identity
+from twostagealign.runtime.identity import check_identity, identity_digest
 from twostagealign.runtime.yaml_file import dump_yaml
 
 IDENTITY = "identity.json"
@@ -27,12 +27,14 @@ RESULTS = "results.json"
 REPORT = "report.html"
 _RECORD_BYTES = 2**24
 """Largest size of the record of a frame."""
+_EARLIER_METRICS = ["psnr", "ssim"]
+"""What was measured before metrics could be chosen."""
 
 
 class _FrameRecord(FrameResult):
     """Content of the file of a finished frame."""
 
-    evaluation: str  # `identity_digest` of the evaluation that wrote it
+    evaluation: str | None = None  # `identity_digest` of the evaluation that wrote it; early ones wrote none
 
 
 class ResultsFolder:
@@ -57,7 +59,9 @@ class ResultsFolder:
             UserError: the folder cannot be written, or its identity is another one or damaged.
         """
         if resume and (self.path / IDENTITY).exists():
-            check_identity(self.path / IDENTITY, identity, "--name")
+            before = check_identity(self.path / IDENTITY, identity, "--name", {"metrics": _EARLIER_METRICS})
+            if "metrics" not in before:
+                self._adopt_frames(identity_digest(before), identity_digest(identity))
         elif self.path.exists():
             archive = self.path.with_name(f"{self.path.name}_archived_{time.strftime('%Y%m%d_%H%M%S')}")
             try:
@@ -103,6 +107,16 @@ class ResultsFolder:
         if (pictures and not names) or not all(self._is_picture_of(file, name) for name in names):
             return None
         return FrameResult(**{name: getattr(record, name) for name in FrameResult.model_fields})
+
+    def _adopt_frames(self, before: str, now: str) -> None:
+        """Let the finished frames of an evaluation that an earlier version began belong to the one that resumes it."""
+        for file in (self.path / "frames").rglob("*.json"):
+            try:
+                record = _FrameRecord.model_validate_json(read_regular(file, _RECORD_BYTES, "the record of a frame"))
+            except (UserError, ValidationError):
+                continue  # of another kind, or damaged
+            if record.evaluation in (before, None):
+                write_record(file, record.model_copy(update={"evaluation": now}))
 
     def _is_picture_of(self, file: Path, name: str) -> bool:
         """Whether a name in a record is that of an existing file beside it."""

@@ -17,13 +17,19 @@ def identity_digest(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def check_identity(path: Path, identity: Mapping[str, Any], other: str) -> None:
+def check_identity(
+    path: Path, identity: Mapping[str, Any], other: str, earlier: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Check that a job that is resumed is the one that a folder belongs to.
 
     Args:
         path: file of the identity, in the folder.
         identity: JSON values that describe data, checkpoints and settings of the job.
         other: option that gives the job another folder, for errors.
+        earlier: settings of earlier versions of the program, whose files do not hold them.
+
+    Returns:
+        Content of the file.
 
     Raises:
         UserError: the file is damaged, or a value differs.
@@ -36,10 +42,11 @@ def check_identity(path: Path, identity: Mapping[str, Any], other: str) -> None:
         damaged = True
     if damaged:
         raise UserError(f"{path}: damaged, so --resume cannot tell which settings were used; use another {other}")
-    now = json.loads(json.dumps(identity))
-    for key in now | before:
-        if before.get(key) != now.get(key):
+    known = {**(earlier or {}), **before}
+    for key, value in json.loads(json.dumps(identity)).items():
+        if known.get(key) != value:
             raise UserError(
-                f"--resume: {path.parent} was made with {key} {json.dumps(before.get(key)):.300}, found "
-                f"{json.dumps(now.get(key))}; use the same settings, or another {other}"
+                f"--resume: {path.parent} was made with {key} {json.dumps(known.get(key)):.300}, found "
+                f"{json.dumps(value)}; use the same settings, or another {other}"
             )
+    return before
