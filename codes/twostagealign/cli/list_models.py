@@ -3,8 +3,8 @@
 import json
 from dataclasses import asdict
 
+from twostagealign.api import ShippedModel, list_models
 from twostagealign.cli.arguments import Parser
-from twostagealign.models.shipped import ShippedModel, list_models
 
 HEAD = ("name", "network", "parameters", "GFLOP/megapixel", "PSNR high/low noise", "licence")
 
