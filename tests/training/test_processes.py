@@ -132,14 +132,18 @@ def test_the_launcher_needs_torchrun(tiny_experiment) -> None:
 
 
 @pytest.fixture
-def failing_job(torchrun_jobs, tmp_path) -> Callable[[list[str]], tuple[list[int | None], list[str]]]:
-    """Runs a command as two processes; their exit codes and error lines. PyTorch prints lines of its own."""
+def failing_job(torchrun_jobs, tmp_path) -> Callable[..., tuple[list[int | None], list[str]]]:
+    """Runs a command as two processes; their exit codes and error lines. PyTorch prints lines of its own.
 
-    def run(command: list[str]) -> tuple[list[int | None], list[str]]:
+    `restarts` says how often the agent of each process has started it again, of once at most.
+    """
+
+    def run(command: list[str], restarts: tuple[int, int] = (0, 0)) -> tuple[list[int | None], list[str]]:
         port = str(torchrun_jobs.free_port())
         with torchrun_jobs.Job([], tmp_path / "logs", nodes=0) as job:
             for rank in range(2):
                 addresses = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+                addresses |= {"TORCHELASTIC_MAX_RESTARTS": "1", "TORCHELASTIC_RESTART_COUNT": str(restarts[rank])}
                 job.start([sys.executable, *command], **addresses, RANK=str(rank), LOCAL_RANK=str(rank))
             codes = job.wait(600)
         lines = [line for rank in range(2) for line in job.output(rank).splitlines()]
@@ -191,9 +195,10 @@ def test_a_mistake_that_one_process_alone_meets_is_reported(failing_job, tmp_pat
         "        time.sleep(300)\n"
         "run(main)\n"
     )
-    codes, lines = failing_job([str(script)])
+    codes, lines = failing_job([str(script)], restarts=(0, 1))  # rank 0 does not know of the restart by itself
     assert codes == [2, 2]
     assert lines[0].startswith("error: process 0 of 2: another process has ended")
+    assert "--max_restarts=1 is spent" in lines[0]
     assert lines[1:] == ["error: 7.png: no such file"]
 
 

@@ -117,12 +117,15 @@ def join_ranks(required: bool = False, timeout: timedelta = STEP_TIMEOUT) -> Ite
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     store, kept = join_process_group(backend, timeout)
     rank, count = distributed.get_rank(), distributed.get_world_size()
-    watch = None
+    watch, left = None, _restarts_left()
     try:
         # Where no store tells what earlier processes did, the number of restarts has to.
         restarted = kept.check([_BEGUN]) if kept else _restarts() > 0
-        restarted = Ranks(rank, count).any(restarted)
-        watch = Watch(lambda: _loss(rank, count))
+        processes = Ranks(rank, count)
+        restarted = processes.any(restarted)
+        # An agent does not count restarts that another one has begun. The first one that has none left ends the job.
+        left = min(processes.gather([left]))
+        watch = Watch(lambda: _loss(rank, count, left))
         yield Ranks(rank, count, restarted, kept)
         watch.leave()
     except UserError as error:
@@ -132,7 +135,7 @@ def join_ranks(required: bool = False, timeout: timedelta = STEP_TIMEOUT) -> Ite
     except RuntimeError as error:
         if not _is_lost_connection(error):
             raise
-        raise JobError(_loss(rank, count)) from error
+        raise JobError(_loss(rank, count, left)) from error
     finally:
         if watch is None or watch.stop():
             distributed.destroy_process_group()
@@ -157,13 +160,27 @@ def _restarts() -> int:
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
-def _loss(rank: int, count: int) -> str:
-    """The line of a process that has lost another one: whether torchrun starts the job again, or the user has to."""
+def _max_restarts() -> int:
+    """How often the agent of this process may start all of its processes again."""
+    return int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0"))
+
+
+def _restarts_left() -> int:
+    return _max_restarts() - _restarts()
+
+
+def _loss(rank: int, count: int, left: int) -> str:
+    """The line of a process that has lost another one: whether torchrun can start the job again, or the user has to.
+
+    Args:
+        rank: rank of the process.
+        count: number of processes.
+        left: number of restarts that are left to the job.
+    """
     text = f"process {rank} of {count}: another process has ended, or does not answer; see its messages"
-    most = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0"))
-    left = most - _restarts()
+    most = _max_restarts()
     if left > 0:
-        return f"{text}; torchrun starts the job again ({left} of --max_restarts={most} left)"
+        return f"{text}; torchrun can start the job again ({left} of --max_restarts={most} left)"
     spent = f"--max_restarts={most} is spent" if most else "no --max_restarts is given"
     return f"{text}; {spent}, so start again with --auto_resume (training) or --resume (evaluation)"
 
