@@ -1,5 +1,7 @@
 """A job that has lost a process goes on, or ends with one line on each node."""
 
+import os
+import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from twostagealign.data import bundled_picture, write_picture
+from twostagealign.evaluation.results import read_results
 from twostagealign.models.checkpoint import load_torch_file
 
 pytestmark = [
@@ -80,7 +84,7 @@ def start(torchrun_jobs, tmp_path):
     return make
 
 
-@pytest.mark.parametrize("ranks", [(0,), (1,)], ids=str)
+@pytest.mark.parametrize("ranks", [(0,), (1,), (0, 1)], ids=str)
 def test_killed_processes(torchrun_jobs, start, trains, tiny_experiment, check_weights, ranks) -> None:
     with start(training(tiny_experiment, "killed"), "--max_restarts=3") as job:
         trains("killed")
@@ -91,6 +95,93 @@ def test_killed_processes(torchrun_jobs, start, trains, tiny_experiment, check_w
     check_weights("killed")
     log = (experiments(tiny_experiment) / "killed" / "train.log").read_text()
     assert log.count("from iteration") == 2
+
+
+def test_a_process_killed_before_training_begins(torchrun_jobs, start, tiny_experiment, check_weights) -> None:
+    with start(training(tiny_experiment, "early"), "--max_restarts=3") as job:
+        assert torchrun_jobs.wait_for(lambda: len(job.workers()) == 2, PATIENCE)
+        torchrun_jobs.kill(job.workers()[1])
+        assert job.wait(PATIENCE) == [0, 0], job.output(0)
+    check_weights("early")
+    assert [path.name for path in experiments(tiny_experiment).iterdir()] == ["early"]
+
+
+FAILING = """
+import os
+from pathlib import Path
+from twostagealign.data import StillsInMotion
+
+class Failing(StillsInMotion):
+    calls = 0
+
+    def __getitem__(self, index):
+        self.calls += 1
+        has_failed = Path(__file__).with_name("has_failed")
+        if os.environ["RANK"] == "1" and self.calls > 10 and not has_failed.exists():
+            has_failed.touch()
+            raise ZeroDivisionError("once")
+        return super().__getitem__(index)
+"""
+
+
+def test_an_exception_in_one_process(start, tiny_experiment, check_weights, monkeypatch) -> None:
+    tiny_experiment.with_name("failing.py").write_text(FAILING)
+    monkeypatch.setenv("PYTHONPATH", str(tiny_experiment.parent), prepend=os.pathsep)
+    command = [*training(tiny_experiment, "raised"), "datasets:train:type=failing.Failing"]
+    with start(command, "--max_restarts=1") as job:
+        assert job.wait(PATIENCE) == [0, 0], job.output(0)
+    check_weights("raised")
+    output = job.output(0) + job.output(1)
+    assert output.count("ZeroDivisionError: once") == 1
+    (line,) = errors(output)
+    assert "another process has ended" in line
+
+
+def test_the_older_launcher(torchrun_jobs, start, trains, tiny_experiment, check_weights) -> None:
+    launcher = [sys.executable, "-m", "torch.distributed.launch", "--standalone", "--nproc_per_node=2"]
+    with start([], nodes=0) as job:
+        job.start([*launcher, "--max_restarts=1", *training(tiny_experiment, "launched")])
+        trains("launched")
+        torchrun_jobs.kill(job.workers()[1])
+        assert job.wait(PATIENCE) == [0], job.output(0)
+    check_weights("launched")
+
+
+def fill_disk(*processes: int) -> None:
+    """Let these processes, and those that they start, write small files only, as log files are.
+
+    A limit on the size of files stands for the full disk: writing fails in the same place.
+    """
+    for process in processes:
+        _, hard = resource.prlimit(process, resource.RLIMIT_FSIZE)
+        resource.prlimit(process, resource.RLIMIT_FSIZE, (50_000, hard))
+
+
+def written_in_vain(job) -> list[str]:
+    """Lines on files that could not be written."""
+    lines = errors(job.output(0)) + errors(job.output(1))
+    return [line for line in lines if "cannot be written" in line and "File too large" in line]
+
+
+def test_a_disk_that_is_full_for_a_while(start, trains, tiny_experiment, check_weights) -> None:
+    with start(training(tiny_experiment, "full"), "--max_restarts=1") as job:
+        trains("full")
+        fill_disk(job.workers()[0])
+        assert job.wait(PATIENCE) == [0, 0], job.output(0)
+    check_weights("full")
+    assert len(written_in_vain(job)) == 1
+
+
+def test_a_disk_that_stays_full(torchrun_jobs, start, trains, tiny_experiment) -> None:
+    with start(training(tiny_experiment, "full"), "--max_restarts=1") as job:
+        trains("full")
+        fill_disk(*(agent.pid for agent in job.agents), *job.workers().values())
+        assert torchrun_jobs.wait_for(lambda: any(agent.poll() is not None for agent in job.agents), PATIENCE)
+        assert job.wait(WAIT) == [1, 1]
+    assert len(written_in_vain(job)) == 2
+    lines = errors(job.output(0) + job.output(1))
+    assert sum("torchrun can start the job again (1 of --max_restarts=1 left)" in line for line in lines) <= 1
+    assert sum("--max_restarts=1 is spent, so start again with --auto_resume" in line for line in lines) == 1
 
 
 def test_no_restart_is_left(torchrun_jobs, start, trains, tiny_experiment) -> None:
@@ -118,3 +209,66 @@ def test_an_agent_that_is_started_again(
         job.start_agent()
         assert job.wait(PATIENCE) == [0, -9, 0], job.output(0)
     check_weights("back")
+
+
+def test_the_agent_that_keeps_the_store_is_lost(start, trains, tiny_experiment) -> None:
+    with start(training(tiny_experiment, "store"), "--max_restarts=3") as job:
+        trains("store")
+        job.lose_agent(0)
+        assert job.wait(WAIT) == [-9, 1]
+        (line,) = errors(job.output(1))
+    assert "another process has ended" in line
+
+
+FRAMES = 24
+
+
+@pytest.fixture
+def evaluation(tmp_path, tiny_checkpoint) -> list[str]:
+    """Command that evaluates a checkpoint on a clip of FRAMES frames, which takes some seconds."""
+    clip, picture = tmp_path / "data" / "clip", bundled_picture("chelsea")
+    clip.mkdir(parents=True)
+    for k in range(FRAMES):
+        write_picture(clip / f"{k:03d}.png", picture[100 + k : 196 + k, 150 + k : 278 + k])
+    command = [str(CODES / "test_REDS4.py"), "--data", str(clip.parent), "--checkpoint", str(tiny_checkpoint)]
+    command += ["--results", str(tmp_path / "results"), "--name", "evaluated", "--device", "cpu"]
+    tiling = "tiling={patch: 16, halo: 4, search_window: 16}"
+    return [*command, "--force_yml", "frames=3", "clips=null", "paper=null", tiling]
+
+
+@pytest.fixture
+def kill_one(torchrun_jobs, tmp_path) -> Callable[..., dict[Path, int]]:
+    """Kills a process of an evaluation when it has finished frames; returns their records, with their times."""
+
+    def kill(job) -> dict[Path, int]:
+        folder = tmp_path / "results" / "evaluated" / "frames"
+        assert torchrun_jobs.wait_for(lambda: len([*folder.rglob("*.json")]) >= 4, PATIENCE), job.output(0)
+        torchrun_jobs.kill(job.workers()[1])
+        return {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
+
+    return kill
+
+
+def check_evaluation(folder: Path, kept: dict[Path, int]) -> None:
+    """All frames are there, and those that were finished before were not restored again."""
+    assert len(read_results(folder / "results.json").runs[0].frames) == FRAMES
+    assert 4 <= len(kept) < FRAMES
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+def test_an_evaluation_that_is_started_again(start, evaluation, kill_one, tmp_path) -> None:
+    with start(evaluation, "--max_restarts=1") as job:
+        kept = kill_one(job)
+        assert job.wait(PATIENCE) == [0, 0], job.output(0)
+    check_evaluation(tmp_path / "results" / "evaluated", kept)
+
+
+def test_an_evaluation_that_is_resumed(start, evaluation, kill_one, tmp_path) -> None:
+    with start(evaluation) as job:
+        kept = kill_one(job)
+        assert job.wait(WAIT) == [1, 1]
+        (line,) = errors(job.output(0) + job.output(1))
+        assert "start again with --auto_resume (training) or --resume (evaluation)" in line
+    with start([*evaluation, "--resume"], nodes=1) as job:
+        assert job.wait(PATIENCE) == [0], job.output(0)
+    check_evaluation(tmp_path / "results" / "evaluated", kept)
