@@ -272,6 +272,8 @@ def _take(sequence: FrameSequence, length: int, reference: int | None) -> RawBur
     count = len(sequence.frames)
     index = count // 2 if reference is None else _whole("reference", reference, 0, count - 1)
     window = frame_window(index, count, length)
+    if isinstance(sequence, RawFolder):
+        sequence = sequence.unload_others(window)
     return RawBurst(sequence, tuple(window), read_window(sequence, window))
 
 

@@ -92,4 +92,7 @@ def choose_windows(
     elif reference == "sharpest":
         raise UserError(f"--reference sharpest: {sequence.name} is not a raw folder; give the number of a frame")
     references = sequence.references if sliding else [index]
-    return sequence, [frame_window(index, count, frames or min(WINDOW, count)) for index in references]
+    windows = [frame_window(index, count, frames or min(WINDOW, count)) for index in references]
+    if isinstance(sequence, RawFolder):
+        sequence = sequence.unload_others(set().union(*windows))
+    return sequence, windows

@@ -9,6 +9,7 @@ import torch
 
 from twostagealign.data.camera.raw_folder import open_raw_folder
 from twostagealign.isp import process
+from twostagealign.runtime.errors import UserError
 
 SHOT, READ = 2e-3, 3e-3
 BLACK, WHITE = 60, 1023
@@ -92,3 +93,14 @@ def test_noise_is_estimated_from_all_frames(write_burst) -> None:
         assert known.sources["noise"] == "samples"
         assert known.noise.shot == pytest.approx(SHOT, rel=0.15)
         assert known.noise.shot * 0.3 + known.noise.read**2 == pytest.approx(SHOT * 0.3 + READ**2, rel=0.1)
+
+
+def test_frames_that_were_examined_are_not_read_again(write_burst) -> None:
+    folder = open_raw_folder(write_burst(stuck={(20, 32): 1000}))
+    planes = folder.read(1).planes
+    for path in folder.paths:
+        path.unlink()
+    kept = folder.unload_others([1, 2])
+    assert torch.equal(kept.read(1).planes, planes)
+    with pytest.raises(UserError, match=r"0\.dng"):
+        kept.read(0)

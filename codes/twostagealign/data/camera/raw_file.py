@@ -180,19 +180,27 @@ def _planes(cell: np.ndarray, cfa: CfaOrder) -> list[float]:
 
 def _colours(path: Path, raw: "rawpy.RawPy", crop: Crop) -> CfaOrder:
     """Colours of the upper left cell of the crop."""
-    cell = raw.raw_colors_visible[crop.top : crop.top + 2, crop.left : crop.left + 2]
-    cfa = "".join(chr(raw.color_desc[colour]) for colour in cell.flat)
+    cfa = "".join(chr(raw.color_desc[colour]) for colour in _colour_numbers(raw, crop.top, crop.left).flat)
     for order in CFA_ORDERS:
         if order == cfa:
             return order
     raise UserError(f"{path}: found the colours {cfa}, expected a Bayer mosaic: {', '.join(CFA_ORDERS)}")
 
 
+def _colour_numbers(raw: "rawpy.RawPy", top: int, left: int) -> np.ndarray:
+    """LibRaw's numbers of the colours of a 2 x 2 cell, which starts at a sample of the picture without borders."""
+    # `raw_colors_visible` would make an array as large as the picture.
+    rows, columns = (np.arange(2) + raw.sizes.top_margin + top) % 2, (np.arange(2) + raw.sizes.left_margin + left) % 2
+    pattern = raw.raw_pattern
+    assert pattern is not None  # see _check_pattern
+    return pattern[np.ix_(rows, columns)]
+
+
 def _black_level(tags: Tags, raw: "rawpy.RawPy", size: tuple[int, int], sources: dict[str, str]) -> dng.BlackLevel:
     black = dng.black_level(tags) if dng.is_dng(tags) else None
     if black is None or (dng.has_masked_areas(tags) and not black.pattern.any()):
         sources["black_level"] = "LibRaw"  # which measures it in masked areas
-        return dng.BlackLevel(np.array(raw.black_level_per_channel, dtype=float)[raw.raw_colors_visible[:2, :2]])
+        return dng.BlackLevel(np.array(raw.black_level_per_channel, dtype=float)[_colour_numbers(raw, 0, 0)])
     for offsets, side, name in zip((black.rows, black.columns), size, ("V", "H"), strict=True):
         if len(offsets) not in (0, side):
             found = f"BlackLevelDelta{name}: found {len(offsets)} numbers, expected {side}"

@@ -2,8 +2,8 @@
 
 import logging
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +20,7 @@ from twostagealign.data.camera.raw_file import RawFile, open_raw_file
 from twostagealign.data.camera.survey import FrameFile, read_planes, survey
 from twostagealign.data.frame_files import CAMERA_FILE, is_raw, list_frames, unique_names, warn_about_numbering
 from twostagealign.data.metadata import FrameMetadata
-from twostagealign.data.pictures import (
-    PICTURE_SUFFIXES,
-    write_picture,
-)
+from twostagealign.data.pictures import PICTURE_SUFFIXES, write_picture
 from twostagealign.data.sequence import FrameSequence
 from twostagealign.isp import Camera, red_position, replace_defects, unpack
 from twostagealign.runtime.errors import UserError
@@ -42,12 +39,14 @@ class RawFolder(FrameSequence):
         defects: plane, row and column of each defective sample of the sensor, (K, 3); they are replaced.
         exposures: signal of each frame per light, in proportion; None: equal, or not known.
         reference: index of the reference frame that the data set says; None: it does not say one.
+        loaded: raw planes of frames that are in memory, by file, without defects. The others are read when needed.
     """
 
     sources: Sequence[FrameFile]
     defects: Tensor
     exposures: Sequence[float] | None = None
     reference: int | None = None
+    loaded: Mapping[Path, Tensor] = field(default_factory=dict)
 
     @property
     def paths(self) -> list[Path]:
@@ -61,9 +60,16 @@ class RawFolder(FrameSequence):
     def read(self, index: int) -> RawFrame:
         """Read a frame. Its planes are uint8 or uint16."""
         source = self.sources[index]
-        planes = read_planes(source)
-        replace_defects(planes, self.defects)
+        planes = self.loaded.get(source.path)
+        if planes is None:
+            planes = read_planes(source)
+            replace_defects(planes, self.defects)
         return RawFrame(planes, source.metadata.noise, source.metadata.levels)
+
+    def unload_others(self, indices: Iterable[int]) -> "RawFolder":
+        """Return the same frames, of which only these may be in memory."""
+        paths = {self.sources[index].path for index in indices}
+        return replace(self, loaded={path: planes for path, planes in self.loaded.items() if path in paths})
 
     def burst(self, window: Sequence[int], frames: Sequence[RawFrame]) -> Burst:
         """Make a burst of frames that have been read, with exposure, colours and shading of its reference frame."""
@@ -139,7 +145,8 @@ def _open(name: str, folder: Path, paths: Sequence[Path]) -> RawFolder:
     assert metadata.crop
     top, left = red_position(metadata.cfa)
     size = ((top + metadata.crop.height + 1) // 2, (left + metadata.crop.width + 1) // 2)
-    return RawFolder(name, unique_names(paths), size, surveyed.files, surveyed.defects)
+    names = unique_names(paths)
+    return RawFolder(name, names, size, surveyed.files, surveyed.defects, loaded=surveyed.planes)
 
 
 def open_files(folder: Path, paths: Sequence[Path]) -> Sequence[FrameFile]:

@@ -1,7 +1,8 @@
 """What only the samples of a burst tell: where its sensor saturates, its noise, and its defective samples."""
 
 import logging
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,12 @@ from twostagealign.isp import (
     find_defects,
     find_saturation,
     pack,
+    replace_defects,
 )
 from twostagealign.runtime.errors import UserError
 
 _FRAMES = 9  # that are examined, of longer sequences spread over them
+_READERS = 2  # threads
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +43,12 @@ class Survey:
     Attributes:
         files: the files, their metadata completed.
         defects: plane, row and column of each defective sample, (K, 3), in raw planes.
+        planes: raw planes of the frames that were examined, by file, without defects.
     """
 
     files: Sequence[FrameFile]
     defects: Tensor
+    planes: Mapping[Path, Tensor]
 
 
 def read_planes(file: FrameFile) -> Tensor:
@@ -66,7 +71,8 @@ def survey(files: Sequence[FrameFile]) -> Survey:
     """
     count = min(len(files), _FRAMES)
     chosen = [(2 * i + 1) * len(files) // (2 * count) for i in range(count)]
-    planes = {index: read_planes(files[index]) for index in chosen}
+    with ThreadPoolExecutor(_READERS) as pool:
+        planes = dict(zip(chosen, pool.map(lambda index: read_planes(files[index]), chosen), strict=True))
     files = _with_noise(_with_saturation(files, planes), planes)
     defects = torch.zeros(0, 3, dtype=torch.int64)
     if count >= LEAST_FRAMES:
@@ -75,7 +81,9 @@ def survey(files: Sequence[FrameFile]) -> Survey:
         defects = find_defects(frames, _size(planes), noise.shot, noise.read)
         if len(defects):
             logger.warning("%s: %d defective samples of the sensor are replaced", files[0].path.parent, len(defects))
-    return Survey(files, defects)
+    for frame in planes.values():
+        replace_defects(frame, defects)
+    return Survey(files, defects, {files[index].path: frame for index, frame in planes.items()})
 
 
 def _with_saturation(files: Sequence[FrameFile], planes: dict[int, Tensor]) -> list[FrameFile]:
