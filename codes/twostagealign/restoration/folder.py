@@ -31,6 +31,7 @@ from twostagealign.restoration.tiling import FAST, Tiling, count_tiles
 from twostagealign.runtime.device import pick_device, pick_dtype
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import output_folder, write_json
+from twostagealign.runtime.stopwatch import Stopwatch
 from twostagealign.runtime.warning_log import collect_warnings
 
 
@@ -147,21 +148,27 @@ def restore_folder(
     Raises:
         UserError: an input cannot be used or the output cannot be written.
     """
+    watch = Stopwatch(torch.device("cpu"))  # results are on the CPU at the end of each stage
     with collect_warnings() as warnings:
-        sequence = open_input(input, request.simulate)
-        sequence, windows = choose_windows(sequence, request.frames, request.reference, request.sliding)
+        with watch("examining"):
+            sequence = open_input(input, request.simulate)
+            sequence, windows = choose_windows(sequence, request.frames, request.reference, request.sliding)
         check_output(input, output)
-        restorer = restorer or load_restorer(request, pick_device(request.device))
+        with watch("loading"):
+            restorer = restorer or load_restorer(request, pick_device(request.device))
         used = sorted(set().union(*windows))
-        for index in used:
-            sequence.check(index)  # a damaged frame is found before anything is written
+        with watch("examining"):
+            for index in used:
+                sequence.check(index)  # a damaged frame is found before anything is written
         output_folder(output)
 
         start = time.perf_counter()
         try:
             tiling = request.tiling
             settings = f"checkpoint {request.checkpoint.stem}, {tiling}"
-            frames = restore_sequence(restorer, sequence, windows, output, tiling, request.outputs, settings, take)
+            frames = restore_sequence(
+                restorer, sequence, windows, output, tiling, request.outputs, settings, take, watch
+            )
         except FloatingPointError as error:
             hint = "use another checkpoint (with --dtype float16: try bfloat16)"
             raise UserError(f"{request.checkpoint}: {error}; {hint}") from error
@@ -171,6 +178,7 @@ def restore_folder(
         "window": len(windows[0]),
         "tiling": asdict(request.tiling) | asdict(restorer.matcher.search),
         "seconds": round(time.perf_counter() - start, 3),
+        "stages": {stage: round(seconds, 3) for stage, seconds in watch.seconds.items()},
     }
     if request.simulate:
         mean = {key: fmean(frame[key] for frame in frames) for key in ("psnr", "ssim")}
@@ -200,6 +208,7 @@ def restore_sequence(
     outputs: Outputs | None = None,
     settings: str = "",
     take: Callable[[np.ndarray], object] = lambda picture: None,
+    watch: Stopwatch | None = None,
 ) -> list[dict[str, Any]]:
     """Restore bursts of a sequence, and write each picture as soon as it is done.
 
@@ -212,6 +221,7 @@ def restore_sequence(
         outputs: files that are written of each picture; None: a PNG.
         settings: how pictures are restored, for the history in a DNG.
         take: called with each rendered picture, (height, width, 3), uint8 or uint16.
+        watch: measures "reading" (waiting for frames), "restoring" and "writing".
 
     Returns:
         For each burst an entry of `frames` in metrics.json: measures where the ground truth is known, otherwise what
@@ -221,25 +231,30 @@ def restore_sequence(
         UserError: a frame cannot be read or a picture cannot be written.
         FloatingPointError: a result is not finite.
     """
-    outputs = outputs or Outputs()
+    outputs, watch = outputs or Outputs(), watch or Stopwatch(torch.device("cpu"))
     rendering: Rendering | None = None
     records: list[dict[str, Any]] = []
     total = len(windows) * count_tiles(sequence.size, tiling)
     with tqdm(total=total, unit="tile", desc="restoring", dynamic_ncols=True) as progress:
-        for window, burst in zip(windows, read_bursts(sequence, windows), strict=True):
+        bursts = read_bursts(sequence, windows)
+        for window in windows:
+            with watch("reading"):
+                burst = next(bursts)
             reference = window[len(window) // 2]
             name = sequence.frames[reference]
             metadata = sequence.metadata(reference)
             if rendering is None or outputs.brightness != "auto":
                 rendering = outputs.rendering(burst, metadata)  # automatic brightness: one for all, against flicker
-            restored = restore_burst(
-                restorer, burst, tiling, rendering, outputs.needs_linear, progress.update, outputs.strength
-            )
+            with watch("restoring"):
+                restored = restore_burst(
+                    restorer, burst, tiling, rendering, outputs.needs_linear, progress.update, outputs.strength
+                )
             picture = sequence.finish(restored.picture, reference)
             linear = None if restored.linear is None else sequence.finish(restored.linear, reference)
             names = [sequence.frames[index] for index in window]
             history = f"restored from {', '.join(names)}; {settings}"
-            files = write_outputs(output, name, picture, linear, metadata, outputs, history)
+            with watch("writing"):
+                files = write_outputs(output, name, picture, linear, metadata, outputs, history)
             take(picture)
             if restored.quality is None:
                 how = {"tone": rendering.tone, "exposure_correction": rendering.stops}

@@ -45,11 +45,22 @@ class Sizes(_Part):
     inclusive_search: bool
 
 
+class Stages(_Part):
+    """Time of each stage, seconds."""
+
+    examining: float = Field(description="reading metadata and samples: saturation, noise, defects, reference frame")
+    loading: float = Field(description="reading the weights")
+    reading: float = Field(description="waiting for frames that were not in memory")
+    restoring: float = Field(description="matching, network and rendering")
+    writing: float
+
+
 class _Metrics(_Part):
     checkpoint: str = Field(description="file of the weights")
     window: int = Field(description="number of frames that each picture is restored from")
     tiling: Sizes
     seconds: float = Field(description="time of restoring and writing")
+    stages: Stages
 
 
 class Quality(_Part):
