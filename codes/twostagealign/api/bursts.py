@@ -170,7 +170,7 @@ def burst_from_arrays(
         cfa: colours of the upper left 2 x 2 cell: RGGB, BGGR, GRBG or GBRG.
         black_level: black level of integer mosaics; or four: of R, of G in red rows, of G in blue rows, of B.
         white_level: white level of integer mosaics.
-        noise: shot and read noise on the [0, 1] scale; None: estimated from the reference frame.
+        noise: shot and read noise on the [0, 1] scale; None: estimated from all frames, of many from nine.
         reference: index of the frame to restore; None: the middle one.
 
     Returns:
@@ -191,7 +191,7 @@ def burst_from_arrays(
     array = array.astype(np.float32) if levels is None else array.astype(np.uint16)
     if noise is None:
         try:
-            noise = estimate_mosaic_noise(array[index], cfa, levels)
+            noise = estimate_mosaic_noise(array, cfa, levels)
         except ValueError as error:
             raise ValueError(f"noise: cannot be estimated, {error}; give a NoiseLevel") from None
     _check_noise(noise)

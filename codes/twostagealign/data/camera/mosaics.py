@@ -1,6 +1,7 @@
 """Raw frames of a real camera that are already in memory."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -8,7 +9,9 @@ from torch import Tensor
 
 from twostagealign.data.burst import Levels, NoiseLevel, RawFrame
 from twostagealign.data.sequence import UniformSequence
-from twostagealign.isp import Camera, estimate_noise, extend_to_rggb, pack, red_position
+from twostagealign.isp import Camera, estimate_burst_noise, extend_to_rggb, pack, red_position
+
+_EXAMINED = 9  # mosaics that noise is estimated from
 
 
 @dataclass(frozen=True)
@@ -40,18 +43,15 @@ def mosaics_in_memory(
     mosaics: np.ndarray, cfa: str, levels: Levels | None, camera: Camera, noise: NoiseLevel
 ) -> MosaicsInMemory:
     """Make a sequence of mosaics; see `MosaicsInMemory` for the arguments. Its frames are numbered from 0."""
-    top, left = red_position(cfa)
-    height, width = mosaics.shape[1:]
-    size = ((top + height + 1) // 2, (left + width + 1) // 2)
     names = [str(index) for index in range(len(mosaics))]
-    return MosaicsInMemory("arrays", names, size, camera, noise, mosaics, cfa, levels)
+    return MosaicsInMemory("arrays", names, _size(mosaics, cfa), camera, noise, mosaics, cfa, levels)
 
 
-def estimate_mosaic_noise(mosaic: np.ndarray, cfa: str, levels: Levels | None) -> NoiseLevel:
-    """Estimate the noise of a mosaic.
+def estimate_mosaic_noise(mosaics: np.ndarray, cfa: str, levels: Levels | None) -> NoiseLevel:
+    """Estimate the noise of consecutive mosaics, of more than nine from the nine in the middle.
 
     Args:
-        mosaic: (height, width), as in `MosaicsInMemory`.
+        mosaics: (N, height, width), as in `MosaicsInMemory`.
         cfa: colours of the upper left 2 x 2 cell.
         levels: black and white level of integer samples; None for samples in [0, 1].
 
@@ -59,10 +59,24 @@ def estimate_mosaic_noise(mosaic: np.ndarray, cfa: str, levels: Levels | None) -
         The noise level, named "camera".
 
     Raises:
-        ValueError: the mosaic is too small, or clipped at every brightness.
+        ValueError: the mosaics are too small, or clipped at every brightness.
     """
-    planes = _planes(mosaic, cfa)
-    return NoiseLevel("camera", *estimate_noise(levels.scale(planes) if levels else planes))
+
+    def rows_of(mosaic: np.ndarray, rows: slice) -> Tensor:
+        planes = _planes(mosaic, cfa)[:, rows]
+        return levels.scale(planes) if levels else planes
+
+    first = max(len(mosaics) - _EXAMINED, 0) // 2
+    frames = [partial(rows_of, mosaic) for mosaic in mosaics[first : first + _EXAMINED]]
+    shot, read = estimate_burst_noise(frames, _size(mosaics, cfa))
+    return NoiseLevel("camera", min(shot, 1.0), min(read, 1.0))
+
+
+def _size(mosaics: np.ndarray, cfa: str) -> tuple[int, int]:
+    """Height and width of the raw planes."""
+    top, left = red_position(cfa)
+    height, width = mosaics.shape[1:]
+    return (top + height + 1) // 2, (left + width + 1) // 2
 
 
 def _planes(mosaic: np.ndarray, cfa: str) -> Tensor:
