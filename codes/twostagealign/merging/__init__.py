@@ -2,5 +2,6 @@
 
 from twostagealign.merging.average import merge_reference
 from twostagealign.merging.displacement import align_to_reference, displace, find_displacements
+from twostagealign.merging.equal_noise import equalise_noise
 
-__all__ = ["align_to_reference", "displace", "find_displacements", "merge_reference"]
+__all__ = ["align_to_reference", "displace", "equalise_noise", "find_displacements", "merge_reference"]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from twostagealign.data.burst import UNKNOWN, RawFrame
+from twostagealign.merging import equalise_noise
 
 
 def cut_tiles(
@@ -58,8 +59,10 @@ def cut_tiles(
         samples = samples.unflatten(2, known.shape[:2]).masked_fill_(~known, 0)
         cut[:, :, number] = samples.movedim(1, 2)
     if any(frame.gain != 1 for frame in frames):
+        # Networks are trained with frames of equal noise, and average others badly.
         for tile in cut.unbind(1):
-            _equalise_noise(tile)
+            samples, noise = tile
+            tile.copy_(torch.stack(equalise_noise(samples, noise, UNKNOWN)))
     return cut
 
 
@@ -87,25 +90,6 @@ class _Lines:
         """Whether the part of the tile that belongs to a patch overlaps a frame of a length, along the axis."""
         shape = [-1 if dim == axis else 1 for dim in range(corners.dim())]
         return (corners + self._first.view(shape) < length) & (corners + self._last.view(shape) >= 0)
-
-
-def _equalise_noise(tile: Tensor) -> None:
-    """Bring all frames of a tile, (2, N, 4, h, w), to one noise.
-
-    Networks are trained with frames of equal noise, and average others badly. A noisier sample is blended with that of
-    the reference frame until its own noise is only as strong as the reference frame's; an unknown one is replaced. The
-    noise map then is that of frames whose average is as noisy as the average of these.
-    """
-    samples, noise = tile
-    count, middle = len(samples), len(samples) // 2
-    reference, expected = tile[:, middle].clone()
-    weight = (expected / noise.clamp_min(torch.finfo(noise.dtype).tiny)).clamp_max(1)
-    weight = weight.masked_fill(noise >= UNKNOWN, 0)
-    weight[middle] = 1
-    samples.copy_(reference + weight * (samples - reference))
-    own = weight * noise
-    own[middle] = (1 + (1 - weight).sum(dim=0)) * expected
-    noise.copy_((own.square().sum(dim=0) / count).sqrt().expand_as(noise))
 
 
 def batches(tiles: Sequence[range], count: int) -> Iterator[list[range]]:
