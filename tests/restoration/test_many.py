@@ -16,6 +16,8 @@ from twostagealign.restoration.many import restore_bursts
 from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.errors import UserError
 
+CODES = Path(__file__).parents[2] / "codes"
+
 
 def write_burst(folder: Path, seed: int = 0) -> None:
     """Write two mosaics of 24 x 32 samples and their camera.yml."""
@@ -127,6 +129,37 @@ def test_names_are_neither_markup_nor_formulas(restore, input, tmp_path) -> None
     restore()
     assert list(rows(tmp_path / "out")) == ["'=1<script>#?"]
     assert "script" not in Page(tmp_path / "out" / "index.html").tags
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_bursts_out(input, tiny_checkpoint, tmp_path, torchrun_jobs) -> None:
+    command = [str(CODES / "restore.py"), "--input", str(input), "--output", str(tmp_path / "out")]
+    command += ["--checkpoint", str(tiny_checkpoint), "--device", "cpu", "--patch", "16"]
+
+    def run(number: int, *options: str) -> tuple[list[int | None], str]:
+        start = ["--standalone", "--nproc_per_node=2"]
+        with torchrun_jobs.Job([*command, *options], tmp_path / f"logs_{number}", start, nodes=1) as job:
+            return job.wait(900), job.output(0)
+
+    codes, output = run(1)
+    assert codes == [1]  # torchrun's own, where a process has ended with another code than 0
+    (line,) = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert line.startswith("error: 1 of 3 bursts not restored: b: ")
+    before = rows(tmp_path / "out")
+    assert [name for name, row in before.items() if row["error"]] == ["b"]
+    pictures = {name: tmp_path / "out" / name / before[name]["pictures"] for name in ("a", "c")}
+    for path in pictures.values():
+        assert read_picture(path).shape == (24, 32, 3)
+        os.utime(path, (1, 1))
+
+    shutil.rmtree(input / "b")
+    write_burst(input / "b", 5)  # repaired
+    codes, output = run(2, "--resume")
+    assert codes == [0], output
+    after = rows(tmp_path / "out")
+    assert list(after) == ["a", "b", "c"]
+    assert not any(row["error"] for row in after.values())
+    assert [path.stat().st_mtime for path in pictures.values()] == [1, 1]
 
 
 class TestFindBursts:

@@ -57,12 +57,13 @@ def restore_bursts(bursts: Sequence[BurstInput], output: Path, request: Request,
 
 
 def _restore_share(bursts: Sequence[BurstInput], output: Path, request: Request, resume: bool, ranks: Ranks) -> None:
-    identity = _identity(request)
+    identity, resume = _identity(request), resume or ranks.restarted
     if ranks.rank == 0:
         if resume and (output / IDENTITY).exists():
             check_identity(output / IDENTITY, identity, "--output")
         output_folder(output)
         write_json(output / IDENTITY, identity)
+        ranks.begin()
     ranks.wait()
     job, restorer = identity_digest(identity), None
     for burst in ranks.share(bursts):
