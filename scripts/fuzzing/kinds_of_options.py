@@ -1,6 +1,7 @@
 """Kinds of input: option files and command lines."""
 
 import random
+from itertools import pairwise
 from typing import Any
 
 from fuzzing.bench import EVALUATE, Attempt, Bench, restore
@@ -101,6 +102,9 @@ def command_lines(bench: Bench) -> Attempt:
         at = rng.randrange(len(attempt.arguments))
         value = str(rng.choice(VALUES))
         attempt.arguments[at] = rng.choice(attempt.arguments) if rng.random() < 0.2 else value.replace("\0", "")
+    for before, at in pairwise(range(len(attempt.arguments))):
+        if attempt.arguments[before] in ("--output", "--results") and attempt.arguments[at].startswith(".."):
+            attempt.arguments[at] = "x"  # who asks for an output elsewhere gets it
     return attempt
 
 
