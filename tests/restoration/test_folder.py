@@ -221,6 +221,8 @@ class TestSimulated:
         assert 0 < difference.mean() < 8
 
     def test_neighbouring_windows_share_the_frames_that_they_read(self, clip, make_restorer, tmp_path) -> None:
+        """Each frame is read, and its features are made, once."""
+
         class Counted(Clip):
             reads: ClassVar[Counter[int]] = Counter()
 
@@ -231,9 +233,12 @@ class TestSimulated:
         opened = open_clip(clip, PROTOCOL_NOISE["low"])
         counted = Counted(**vars(opened))
         windows = [frame_window(index, 6, 5) for index in range(6)]
-        measures = restore_sequence(make_restorer(), counted, windows, tmp_path, TILING)
+        restorer, described = make_restorer(), []
+        restorer.features.register_forward_hook(lambda *_: described.append(1))
+        measures = restore_sequence(restorer, counted, windows, tmp_path, TILING)
         assert [entry["name"] for entry in measures] == [f"{number:03d}" for number in range(6)]
         assert counted.reads == dict.fromkeys(range(6), 1)
+        assert len(described) == 6
 
     def test_a_single_picture_is_restored_alone_with_a_hint(self, restore, clip, tmp_path, caplog) -> None:
         result = restore(clip / "002.png", simulate="low")

@@ -42,6 +42,19 @@ class Search:
 
 
 @dataclass(frozen=True)
+class FrameMaps:
+    """What the patches of a frame are compared by.
+
+    Attributes:
+        features: feature maps of the frame with a border, (C, H / scale, W / scale).
+        grey: mean of the raw planes, (1, H, W), for `Matcher.refine`; None without.
+    """
+
+    features: Tensor
+    grey: Tensor | None
+
+
+@dataclass(frozen=True)
 class Matcher:
     """Find the patches of a burst's reference frame in its other frames.
 
@@ -68,20 +81,25 @@ class Matcher:
         """
         return self.refine
 
-    def locate(
-        self,
-        features: Callable[[Tensor], Tensor],
-        frames: Sequence[Callable[[], Tensor]],
-        origins: Tensor,
-        patch: int,
-        halo: int,
-    ) -> Tensor:
-        """Find the patches of a whole frame, for restoration.
+    def describe(self, features: Callable[[Tensor], Tensor], planes: Tensor, patch: int, halo: int) -> FrameMaps:
+        """Make what a whole frame is matched by. It depends on no other frame.
 
         Args:
             features: makes the feature maps, (4, H, W) -> (C, H / scale, W / scale).
-            frames: functions that read the raw planes of one frame each, (4, H, W); N of them, the reference frame is
-                N // 2. They are called one after the other, and no planes are kept.
+            planes: raw planes, (4, H, W).
+            patch: side of a patch.
+            halo: pixels around a patch that are compared too.
+        """
+        height, width = planes.shape[-2:]
+        border = (halo, halo + -width % patch, halo, halo + -height % patch)
+        return FrameMaps(features(F.pad(planes, border)), grey(planes) if self.refine else None)
+
+    def locate(self, frames: Sequence[Callable[[], FrameMaps]], origins: Tensor, patch: int, halo: int) -> Tensor:
+        """Find the patches of a whole frame, for restoration.
+
+        Args:
+            frames: functions that describe one frame each, by `describe`; N of them, the reference frame is N // 2.
+                They are called one after the other, unless all patches stay where they are.
             origins: top-left corners [y, x] of the patches in the reference frame, (P, 2), int64; multiples of `patch`
                 that cover the frame. Patches of the last row and column may reach beyond it.
             patch: side of a patch.
@@ -93,19 +111,13 @@ class Matcher:
         if not self.search.block_matching:
             return origins.unsqueeze(1).expand(-1, len(frames), -1)
         side = patch + 2 * halo
-        feature_maps, grey_planes = [], []
-        for read in frames:
-            planes = read()
-            height, width = planes.shape[-2:]
-            border = (halo, halo + -width % patch, halo, halo + -height % patch)
-            feature_maps.append(features(F.pad(planes, border)))
-            if self.refine:
-                grey_planes.append(grey(planes))
+        maps = [describe() for describe in frames]
         # With the border, a patch and its halo begin where the patch itself began.
-        positions = self.match(torch.stack(feature_maps)[None], origins[None], side)
+        positions = self.match(torch.stack([frame.features for frame in maps])[None], origins[None], side)
         if self.refine:
             corners = (origins - halo)[None]
-            positions = halo + refine_beyond(torch.stack(grey_planes)[None], corners, positions - halo, side)
+            planes = torch.stack([frame.grey for frame in maps if frame.grey is not None])[None]
+            positions = halo + refine_beyond(planes, corners, positions - halo, side)
         return positions[0]
 
     def match(self, feature_maps: Tensor, origins: Tensor, size: int) -> Tensor:

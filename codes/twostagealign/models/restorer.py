@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
-
 from torch import Tensor, nn
 
 from twostagealign.data.burst import RawFrame
-from twostagealign.matching import Matcher, SoftMatch
+from twostagealign.matching import FrameMaps, Matcher, SoftMatch
 
 
 class TwoStageRestorer(nn.Module):
@@ -64,29 +61,6 @@ class TwoStageRestorer(nn.Module):
         lq, noise_map = patches.flatten(0, 1).split(4, dim=2)
         return self.network(lq, noise_map, interpolation), match
 
-    def locate(
-        self,
-        frames: Sequence[RawFrame],
-        origins: Tensor,
-        patch: int,
-        halo: int,
-        begin_frame: Callable[[], object] = lambda: None,
-    ) -> Tensor:
-        """Find the patches of a whole frame, for restoration.
-
-        Args:
-            frames: the burst, on the device of the restorer; the reference frame is N // 2.
-            origins: top-left corners [y, x] of the patches in the reference frame, (P, 2), int64; see `Matcher.locate`.
-            patch: side of a patch.
-            halo: pixels around a patch that are compared too.
-            begin_frame: called before the features of each frame are made.
-
-        Returns:
-            Top-left corners [y, x] of the patches in all frames, (P, N, 2), int64.
-        """
-
-        def read(frame: RawFrame) -> Tensor:
-            begin_frame()
-            return frame.raw()
-
-        return self.matcher.locate(self.features, [partial(read, frame) for frame in frames], origins, patch, halo)
+    def describe(self, frame: RawFrame, patch: int, halo: int) -> FrameMaps:
+        """Make what a frame, on the device of the restorer, is matched by; see `Matcher.describe`."""
+        return self.matcher.describe(self.features, frame.raw(), patch, halo)

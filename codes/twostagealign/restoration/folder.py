@@ -21,6 +21,7 @@ from twostagealign.data.camera.reference import Reference
 from twostagealign.matching import Search
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import open_restorer
+from twostagealign.restoration.frame_memory import FrameMemory
 from twostagealign.restoration.input import check_output, choose_windows, open_input
 from twostagealign.restoration.metrics_file import describe_input
 from twostagealign.restoration.outputs import Outputs, Rendering, default_tone, write_outputs
@@ -58,6 +59,7 @@ def restore_burst(
     linear: bool = False,
     progress: Callable[[int], object] = lambda tiles: None,
     strength: float = 1.0,
+    memory: FrameMemory | None = None,
 ) -> Restored:
     """Restore a burst in little memory: what grows with the frame are frames and pictures as they are in files.
 
@@ -69,6 +71,7 @@ def restore_burst(
         linear: whether linear RGB is asked for.
         progress: called with the number of patches just finished.
         strength: share of the restored picture in a blend with the demosaicked reference frame, 0 to 1.
+        memory: what is known of frames from bursts before; None: nothing.
 
     Raises:
         FloatingPointError: the result is not finite.
@@ -84,7 +87,7 @@ def restore_burst(
         if levels is not None:
             levels[rows] = strip.linear.clamp(0, 1).mul(65535).round().permute(1, 2, 0).numpy()
 
-    _, quality = restore_picture(restorer, burst, tiling, rendering, take, progress, strength=strength)
+    _, quality = restore_picture(restorer, burst, tiling, rendering, take, progress, strength=strength, memory=memory)
     return Restored(picture, levels, quality)
 
 
@@ -234,6 +237,7 @@ def restore_sequence(
     outputs, watch = outputs or Outputs(), watch or Stopwatch(torch.device("cpu"))
     rendering: Rendering | None = None
     records: list[dict[str, Any]] = []
+    memory = FrameMemory() if len(windows) > 1 else None
     total = len(windows) * count_tiles(sequence.size, tiling)
     with tqdm(total=total, unit="tile", desc="restoring", dynamic_ncols=True) as progress:
         bursts = read_bursts(sequence, windows)
@@ -247,7 +251,7 @@ def restore_sequence(
                 rendering = outputs.rendering(burst, metadata)  # automatic brightness: one for all, against flicker
             with watch("restoring"):
                 restored = restore_burst(
-                    restorer, burst, tiling, rendering, outputs.needs_linear, progress.update, outputs.strength
+                    restorer, burst, tiling, rendering, outputs.needs_linear, progress.update, outputs.strength, memory
                 )
             picture = sequence.finish(restored.picture, reference)
             linear = None if restored.linear is None else sequence.finish(restored.linear, reference)

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from twostagealign.archs.frames import check_frames
-from twostagealign.data.burst import Burst
+from twostagealign.data.burst import Burst, RawFrame
+from twostagealign.matching import FrameMaps
 from twostagealign.models import TwoStageRestorer
 from twostagealign.restoration.canvas import Canvas
+from twostagealign.restoration.frame_memory import FrameMemory
 from twostagealign.restoration.tile_network import restore_tiles, tiles_at_once
 from twostagealign.restoration.tiles import batches, cut_tiles
 from twostagealign.restoration.tiling import Tiling
@@ -71,6 +73,7 @@ def restore_strips(
     take: Callable[[Tensor], object],
     progress: Callable[[int], object] = lambda tiles: None,
     begin_frame: Callable[[], object] = lambda: None,
+    memory: FrameMemory | None = None,
 ) -> Matches:
     """Restore the reference frame of a burst strip by strip, and return where its patches were found.
 
@@ -86,6 +89,7 @@ def restore_strips(
             on the CPU.
         progress: called with the number of patches just finished.
         begin_frame: called before the patches are searched in each frame, and in the reference frame.
+        memory: what is known of frames from bursts before; None: nothing, and nothing is kept.
 
     Raises:
         UserError: the network was made for another number of frames.
@@ -95,17 +99,23 @@ def restore_strips(
     check_frames(restorer.network, len(burst.frames))
     device = next(restorer.parameters()).device
     dtype = next(restorer.network.parameters()).dtype
-    frames = [frame.to(device) for frame in burst.frames]
+    known = memory or FrameMemory(keeps=False)
+    frames = known.load(burst.frames, device)
     height, width = burst.size
     origins_y, origins_x = torch.arange(0, height, tiling.patch), torch.arange(0, width, tiling.patch)
     origins = torch.cartesian_prod(origins_y, origins_x).to(device)
-    watch = Stopwatch(device)
+    watch, sizes = Stopwatch(device), (tiling.patch, tiling.halo)
+
+    def describe(frame: RawFrame) -> FrameMaps:
+        begin_frame()
+        return known.describe(frame, partial(restorer.describe, frame, *sizes))
+
     with watch("matching"):
-        positions = restorer.locate(frames, origins, tiling.patch, tiling.halo, begin_frame)
+        positions = restorer.matcher.locate([partial(describe, frame) for frame in frames], origins, *sizes)
 
     grid = positions.unflatten(0, (len(origins_y), len(origins_x)))
     repeat_border = restorer.matcher.repeats_border
-    cut = partial(cut_tiles, frames, grid, tiling.patch, tiling.halo, repeat_border, dtype)
+    cut = partial(cut_tiles, frames, grid, *sizes, repeat_border, dtype)
     canvas = Canvas((height, width), tiling, device)
     batch = tiling.batch or tiles_at_once(restorer.network, len(frames), tiling.side, tiling.side, device)
     done = 0  # rows of the picture

@@ -11,6 +11,7 @@ from twostagealign.data.burst import Burst
 from twostagealign.isp import fade_highlights
 from twostagealign.models import TwoStageRestorer
 from twostagealign.restoration.frame import Matches, restore_strips
+from twostagealign.restoration.frame_memory import FrameMemory
 from twostagealign.restoration.outputs import Rendering
 from twostagealign.restoration.quality import Quality, develop, measure
 from twostagealign.restoration.reference import demosaic_rows
@@ -42,6 +43,7 @@ def restore_picture(
     progress: Callable[[int], object] = lambda tiles: None,
     begin_frame: Callable[[], object] = lambda: None,
     strength: float = 1.0,
+    memory: FrameMemory | None = None,
 ) -> tuple[Matches, Quality | None]:
     """Restore and render the reference frame of a burst. What grows with the frame is what `take` keeps.
 
@@ -54,6 +56,7 @@ def restore_picture(
         progress: called with the number of patches just finished.
         begin_frame: called before the patches are searched in each frame, and in the reference frame.
         strength: share of the restored picture in a blend with the demosaicked reference frame, 0 to 1.
+        memory: what is known of frames from bursts before; None: nothing.
 
     Returns:
         Where the patches were found; and PSNR and SSIM, where the ground truth is known.
@@ -81,7 +84,7 @@ def restore_picture(
         finished = rows.stop
         give_back_memory()
 
-    matches = restore_strips(restorer, burst, tiling, take_strip, progress, begin_frame)
+    matches = restore_strips(restorer, burst, tiling, take_strip, progress, begin_frame, memory)
     if not colours:
         return matches, None
     return matches, measure(torch.cat(colours, dim=1), develop(burst.target(), burst.camera))
