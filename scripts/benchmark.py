@@ -28,6 +28,7 @@ SUITES: dict[str, Callable[[argparse.Namespace], Iterator[Measurement]]] = {
     "network": lambda _: benchmarks.benchmark_network(DirectNetwork),
     "matching": lambda _: benchmarks.benchmark_matching(match_directly),
     "frame": lambda arguments: benchmarks.benchmark_frame(restore_frame_directly, arguments.whole),
+    "clip": lambda _: benchmarks.benchmark_clip(),
     "memory": lambda _: benchmarks.benchmark_memory(),
     "data": lambda arguments: benchmarks.benchmark_data(arguments.input),
     "growth": lambda arguments: benchmarks.benchmark_growth(arguments.plots),

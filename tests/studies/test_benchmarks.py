@@ -156,6 +156,14 @@ def test_memory_of_two_sizes() -> None:
     assert len(results) == 4
 
 
+@pytest.mark.slow
+def test_clip() -> None:
+    results = measured(benchmarks.benchmark_clip(3, 32, 48, [0, 2]))
+    assert results["nf 16, 3 frames of 32x48, pictures that are equal"].value == 100
+    assert results["nf 16, 3 frames of 32x48, time of a frame"].value > 0
+    assert len(results) == 4
+
+
 def test_training_seconds(tiny_experiment, monkeypatch) -> None:
     waited, worked = data.training_seconds(tiny_experiment, steps=3, warm_up=1)
     assert 0 < waited < 10

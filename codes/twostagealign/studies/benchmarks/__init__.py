@@ -3,6 +3,7 @@
 Suites that compare with the direct implementation (`scripts/baselines`) get it from the caller.
 """
 
+from twostagealign.studies.benchmarks.clip import benchmark_clip
 from twostagealign.studies.benchmarks.data import benchmark_data
 from twostagealign.studies.benchmarks.dcn import benchmark_dcn
 from twostagealign.studies.benchmarks.frame import benchmark_frame
@@ -14,6 +15,7 @@ from twostagealign.studies.benchmarks.network import benchmark_network
 
 __all__ = [
     "Measurement",
+    "benchmark_clip",
     "benchmark_data",
     "benchmark_dcn",
     "benchmark_frame",
