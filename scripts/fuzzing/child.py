@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 CPU_SECONDS = 20
 WALL_SECONDS = 90
 """Long: other programs may keep the machine busy. What hangs without computing ends here."""
@@ -120,6 +122,9 @@ def run_program(
 def _be_child(program: Path, arguments: Sequence[str], folder: Path, logs: Path) -> None:
     status, known = 70, set(sys.modules)
     try:
+        torch.set_num_threads(
+            1
+        )  # repairs PyTorch's pool of threads after a fork, before two threads of a program try to
         os.setsid()
         os.chdir(folder)
         os.environ["TMPDIR"] = os.environ["MPLCONFIGDIR"] = tempfile.tempdir = str(logs)

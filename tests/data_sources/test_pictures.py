@@ -304,3 +304,15 @@ def test_sizes_are_compared_as_pictures_are_read(tmp_path):
     assert read_picture(tmp_path / "1.jpg").shape == (16, 24, 3)
     with pytest.raises(UserError, match=r"2\.jpg: found 16x24 pixels, expected 24x16 as in 0\.jpg"):
         check_equal_sizes([tmp_path / "0.jpg", tmp_path / "2.jpg"])
+
+
+def test_libtiff_prints_nothing_beside_our_line(tmp_path, capfd) -> None:
+    path = tmp_path / "a.tif"
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(path, compression="tiff_lzw")
+    short, rational = (struct.pack("<HH", 284, kind) for kind in (3, 5))  # PlanarConfiguration
+    content = path.read_bytes()
+    assert content.count(short) == 1
+    path.write_bytes(content.replace(short, rational))
+    with pytest.raises(UserError, match="truncated or damaged picture"):
+        read_picture(path)
+    assert capfd.readouterr().err == ""

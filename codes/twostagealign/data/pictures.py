@@ -4,7 +4,7 @@ import importlib.resources
 import io
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +14,7 @@ import numpy as np
 from cachetools import LRUCache
 from PIL import Image, ImageFile, ImageOps
 
+from twostagealign.data.silence import silence
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import open_regular, read_regular, write_atomically
 
@@ -92,7 +93,8 @@ def _decode(path: str | Path, upright: bool) -> np.ndarray:
             picture.verify()  # checksums and the end of the file, which decoding does not need
     with _opened(path, io.BytesIO(content)) as picture:
         layout = str([tile.args for tile in picture.tile])
-        picture.load()
+        with silence if picture.format == "TIFF" else nullcontext():
+            picture.load()
         if picture.mode == "F" or ";32" in layout or ";16S" in layout:
             raise UserError(f"{path}: found float pixels or more than 16 bits, expected 8 or 16 bits per channel")
         if ";16" in layout and not picture.mode.startswith("I"):
