@@ -9,6 +9,7 @@ import torch
 
 from twostagealign.data import write_raw_folder
 from twostagealign.isp import protocol_camera
+from twostagealign.options import load_options
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,9 +47,15 @@ def test_readme(folder: Path) -> None:
     assert (folder / "restored.png").is_file()
 
 
-def test_extending_page() -> None:
-    blocks = re.findall(r"^```python\n# (\S+)\n(.*?)^```", (ROOT / "docs/EXTENDING.md").read_text(), re.M | re.DOTALL)
+def test_extending_page(tmp_path: Path) -> None:
+    page = (ROOT / "docs/EXTENDING.md").read_text()
+    blocks = re.findall(r"^```python\n# (\S+)\n(.*?)^```", page, re.M | re.DOTALL)
     assert [name for name, _ in blocks] == ["my_lab/nets.py", "my_lab/losses.py", "my_lab/metrics.py"]
     for name, code in blocks:
         source = (ROOT / "tests" / "data" / "plugin" / name).read_text()
         assert all(line.removesuffix('"""') in source for line in code.splitlines())
+    (option_file,) = re.findall(r"^```yaml\n(.*?)^```", page, re.M | re.DOTALL)
+    (tmp_path / "shallow.yml").write_text(option_file)
+    assert "type: ShallowNet" in option_file
+    options = load_options(tmp_path / "shallow.yml", ["network={type: SingleFrameNet, nf: 16}"])
+    assert (options.name, options.matching.search_window) == ("shallow", 48)

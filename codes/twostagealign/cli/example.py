@@ -1,6 +1,7 @@
 """Write the pictures of an example: a burst of a photograph, to be restored with --simulate or dropped on the page."""
 
 from pathlib import Path
+from shlex import quote
 
 from twostagealign.cli.arguments import Parser
 from twostagealign.data import BUNDLED, PROTOCOL_NOISE, write_picture
@@ -21,4 +22,5 @@ def main() -> None:
     clip, _ = example_clip(options.name, PROTOCOL_NOISE["high"])
     for index, name in enumerate(clip.frames):
         write_picture(folder / f"{name}.png", clip.picture(index).permute(1, 2, 0).numpy())
-    print(f"written to {folder}; restore them with: restore --input {folder} --simulate high --output restored")
+    restore = f"twostagealign restore --input {quote(str(folder))} --simulate high --output restored"
+    print(f"written to {folder}; restore them with: {restore}")
