@@ -13,8 +13,8 @@ from PIL import Image
 from twostagealign.cli.restore import main
 from twostagealign.data import NoiseLevel, open_raw_folder, read_burst, write_raw_folder
 from twostagealign.data.metadata import Exposure, FrameMetadata
-from twostagealign.isp import protocol_camera
-from twostagealign.restoration.outputs import Outputs, remaining_noise
+from twostagealign.isp import protocol_camera, render
+from twostagealign.restoration.outputs import Outputs, Rendering, remaining_noise, to_levels
 from twostagealign.runtime.errors import UserError
 
 
@@ -117,6 +117,21 @@ def test_a_raw_file_s_baseline_exposure_brightens_the_picture(folder) -> None:
     burst = read_burst(open_raw_folder(folder), [0, 1])
     metadata = FrameMetadata(burst.camera, NoiseLevel("camera", 0, 0), exposure=Exposure(baseline=0.7))
     assert Outputs(brightness=0.5).rendering(burst, metadata).stops == pytest.approx(1.2)
+
+
+@pytest.mark.parametrize("tone", ["none", "curve", "paper"])
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_picture_in_bands_is_the_whole_one(tone, deep) -> None:
+    linear = 1.2 * torch.rand(3, 600, 7, generator=torch.Generator().manual_seed(0)) - 0.1
+    picture = Rendering(tone, 0.3, deep).pixels(linear, protocol_camera())
+    whole = render(linear, protocol_camera(), 0.3, tone).mul(65535 if deep else 255).round().permute(1, 2, 0)
+    assert picture.dtype == (np.uint16 if deep else np.uint8)
+    assert np.array_equal(picture, whole.numpy())
+
+
+def test_levels_in_bands_are_those_of_the_whole_picture() -> None:
+    linear = np.random.default_rng(0).uniform(-0.1, 1.1, (600, 7, 3)).astype(np.float32)
+    assert np.array_equal(to_levels(linear), (linear.clip(0, 1) * 65535).round().astype(np.uint16))
 
 
 def test_remaining_noise() -> None:

@@ -39,11 +39,8 @@ def write_picture_file(path: Path, picture: np.ndarray, format: PictureFormat, e
     Raises:
         UserError: the file cannot be written.
     """
-    if format == "tiff":
-        write_atomically(path, lambda temporary: _write_tiff(temporary, picture, exif))
-    else:
-        content = encode_jpeg(picture, exif) if format == "jpeg" else _encode_png(picture, exif)
-        write_atomically(path, lambda temporary: temporary.write_bytes(content))
+    write = {"tiff": _write_tiff, "jpeg": _write_jpeg}.get(format, _write_png)
+    write_atomically(path, lambda temporary: write(temporary, picture, exif))
 
 
 @cache
@@ -54,17 +51,22 @@ def srgb_profile() -> bytes:
     return bytes(content)
 
 
-def _encode_png(picture: np.ndarray, exif: Exif | None) -> bytes:
-    encoded = encode_picture(picture)
+def _write_png(path: Path, picture: np.ndarray, exif: Exif | None) -> None:
+    encoded = memoryview(encode_picture(picture))
     chunks = _chunk(b"iCCP", b"sRGB\0\0" + zlib.compress(srgb_profile()))
     if exif:
         chunks += _chunk(b"eXIf", exif.encode(picture.shape[:2]))
-    return encoded[:_PNG_HEADER] + chunks + encoded[_PNG_HEADER:]
+    with path.open("wb") as file:
+        file.writelines((encoded[:_PNG_HEADER], chunks, encoded[_PNG_HEADER:]))
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
     """Source: W3C, "Portable Network Graphics (PNG) Specification (Third Edition)", section 5.3."""
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def _write_jpeg(path: Path, picture: np.ndarray, exif: Exif | None) -> None:
+    path.write_bytes(encode_jpeg(picture, exif))
 
 
 def encode_jpeg(picture: np.ndarray, exif: Exif | None = None) -> bytes:

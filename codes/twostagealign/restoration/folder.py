@@ -24,7 +24,7 @@ from twostagealign.models.checkpoint import open_restorer
 from twostagealign.restoration.frame_memory import FrameMemory
 from twostagealign.restoration.input import check_output, choose_windows, open_input
 from twostagealign.restoration.metrics_file import describe_input
-from twostagealign.restoration.outputs import Outputs, Rendering, default_tone, write_outputs
+from twostagealign.restoration.outputs import Outputs, Rendering, default_tone, to_levels, write_outputs
 from twostagealign.restoration.picture import Strip, restore_picture
 from twostagealign.restoration.quality import Quality
 from twostagealign.restoration.tile_network import record_calls
@@ -85,7 +85,7 @@ def restore_burst(
         rows = slice(strip.rows.start, strip.rows.stop)
         picture[rows] = strip.picture
         if levels is not None:
-            levels[rows] = strip.linear.clamp(0, 1).mul(65535).round().permute(1, 2, 0).numpy()
+            levels[rows] = to_levels(strip.linear.permute(1, 2, 0).numpy())
 
     _, quality = restore_picture(restorer, burst, tiling, rendering, take, progress, strength=strength, memory=memory)
     return Restored(picture, levels, quality)

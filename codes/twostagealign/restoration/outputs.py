@@ -19,6 +19,7 @@ from twostagealign.isp import Camera, Tone, automatic_stops, estimate_noise, ren
 Brightness = float | Literal["auto"]
 """Exposure correction, EV; "auto": what gives the picture a medium brightness."""
 
+_BAND = 256  # rows that are computed at a time: in float32, a picture takes several times the memory of its file
 _NOISE_SIDE = 1024  # of the part of a picture that its noise is estimated from, pixels
 
 
@@ -37,7 +38,7 @@ class Rendering:
     deep: bool = False
 
     def pixels(self, linear: Tensor, camera: Camera) -> np.ndarray:
-        """Render a picture or a part of it.
+        """Render a picture or a part of it, in bands, which bounds the memory.
 
         Args:
             linear: linear camera RGB, (3, h, w), on the CPU, in any float dtype.
@@ -46,9 +47,13 @@ class Rendering:
         Returns:
             sRGB, (h, w, 3), uint8 or uint16.
         """
-        srgb = render(linear.float(), camera.to(device="cpu"), self.stops, self.tone)
+        camera = camera.to(device="cpu")
         dtype, white = (np.uint16, 65535) if self.deep else (np.uint8, 255)
-        return srgb.mul(white).round().permute(1, 2, 0).numpy().astype(dtype)
+        picture = np.empty((*linear.shape[1:], 3), dtype)
+        for top in range(0, len(picture), _BAND):
+            srgb = render(linear[:, top : top + _BAND].float().contiguous(), camera, self.stops, self.tone)
+            picture[top : top + _BAND] = srgb.mul_(white).round_().permute(1, 2, 0).numpy()
+        return picture
 
 
 @dataclass(frozen=True)
@@ -87,16 +92,39 @@ class Outputs:
         """
         tone = self.tone or default_tone(burst)
         deep = self.format in DEEP
-        if self.brightness != "auto":
-            return Rendering(tone, self.brightness + metadata.exposure.baseline, deep)
-        planes = burst.reference.raw()
-        noisy = torch.stack((planes[0], (planes[1] + planes[2]) / 2, planes[3]))
-        return Rendering(tone, automatic_stops(noisy, burst.camera), deep)
+        stops = (
+            automatic_brightness(burst) if self.brightness == "auto" else self.brightness + metadata.exposure.baseline
+        )
+        return Rendering(tone, stops, deep)
 
 
 def default_tone(burst: Burst) -> Tone:
     """Return the tone curve that is used unless the user says otherwise."""
     return "paper" if burst.has_target else "curve"
+
+
+def automatic_brightness(burst: Burst) -> float:
+    """Find the exposure correction that gives the reference frame a medium brightness, EV; see `isp.automatic_stops`.
+
+    The noisy frame is looked at: the brightness is known before the network runs.
+    """
+    red, green1, green2, blue = burst.reference.raw()
+    return automatic_stops(torch.stack((red, (green1 + green2) / 2, blue)), burst.camera)
+
+
+def to_levels(linear: np.ndarray) -> np.ndarray:
+    """Convert linear RGB to 16 bits, in bands.
+
+    Args:
+        linear: linear RGB, (height, width, 3) float32.
+
+    Returns:
+        The picture, clipped to [0, 1], which becomes 0 to 65535: (height, width, 3) uint16.
+    """
+    levels = np.empty(linear.shape, np.uint16)
+    for top in range(0, len(linear), _BAND):
+        levels[top : top + _BAND] = (linear[top : top + _BAND].clip(0, 1) * 65535).round()
+    return levels
 
 
 def write_outputs(
