@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from twostagealign.api.bursts import RawBurst
 from twostagealign.api.result import Result
@@ -14,8 +15,8 @@ from twostagealign.matching import Search
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import find_checkpoint
 from twostagealign.restoration.folder import Request, load_restorer
-from twostagealign.restoration.outputs import Rendering, default_tone
-from twostagealign.restoration.picture import Strip, restore_picture
+from twostagealign.restoration.outputs import automatic_brightness, default_tone
+from twostagealign.restoration.picture import restore_picture
 from twostagealign.restoration.tiling import FAST, Tiling, count_tiles
 from twostagealign.runtime.device import pick_device
 from twostagealign.runtime.errors import UserError
@@ -76,15 +77,11 @@ class Restorer:
             raise ValueError(f"tiling: found {type(tiling).__name__}, expected a Tiling")
         tiling = tiling or FAST
         frames = burst.frames
-        rendering = Rendering(default_tone(frames), burst.source.metadata(burst.reference).exposure.baseline)
         height, width = (2 * side for side in frames.size)
         linear = np.full((height, width, 3), np.nan, np.float32)
-        picture = np.empty((height, width, 3), np.uint8)
 
-        def take(strip: Strip) -> None:
-            rows = slice(strip.rows.start, strip.rows.stop)
-            picture[rows] = strip.picture
-            linear[rows] = strip.linear.permute(1, 2, 0).numpy()
+        def take(rows: slice, strip: Tensor) -> None:
+            linear[rows] = strip.permute(1, 2, 0).numpy()
             if preview:
                 preview(burst.source.finish(linear, burst.reference))
 
@@ -99,19 +96,19 @@ class Restorer:
         give_back_memory()  # what reading has left
         begin_frame = partial(count, 0)
         try:
-            matches, quality = restore_picture(self.model, frames, tiling, rendering, take, count, begin_frame)
+            matches, quality = restore_picture(self.model, frames, tiling, take, count, begin_frame)
         except FloatingPointError as error:
             raise UserError(
                 f"{self.name}: the network's result is not finite; use another checkpoint or dtype"
             ) from error
         rows = len(matches.origins[:, 0].unique())
         return Result(
-            srgb=np.ascontiguousarray(burst.source.finish(picture, burst.reference)),
             linear=np.ascontiguousarray(burst.source.finish(linear, burst.reference)),
             shifts=matches.shifts.unflatten(0, (rows, -1)).numpy(),
             window=burst.window,
             metadata=burst.source.metadata(burst.reference),
-            default_tone=rendering.tone,
+            default_tone=default_tone(frames),
+            automatic_brightness=automatic_brightness(frames),
             settings=f"{len(burst)} frames, checkpoint {self.name}, {tiling}",
             quality=quality,
         )

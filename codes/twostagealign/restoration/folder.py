@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from twostagealign.data import (
@@ -25,7 +26,7 @@ from twostagealign.restoration.frame_memory import FrameMemory
 from twostagealign.restoration.input import check_output, choose_windows, open_input
 from twostagealign.restoration.metrics_file import describe_input
 from twostagealign.restoration.outputs import Outputs, Rendering, default_tone, to_levels, write_outputs
-from twostagealign.restoration.picture import Strip, restore_picture
+from twostagealign.restoration.picture import restore_picture
 from twostagealign.restoration.quality import Quality
 from twostagealign.restoration.tile_network import record_calls
 from twostagealign.restoration.tiling import FAST, Tiling, count_tiles
@@ -81,13 +82,12 @@ def restore_burst(
     picture = np.empty((height, width, 3), np.uint16 if rendering.deep else np.uint8)
     levels = np.empty((height, width, 3), np.uint16) if linear else None
 
-    def take(strip: Strip) -> None:
-        rows = slice(strip.rows.start, strip.rows.stop)
-        picture[rows] = strip.picture
+    def take(rows: slice, strip: Tensor) -> None:
+        picture[rows] = rendering.pixels(strip, burst.camera)
         if levels is not None:
-            levels[rows] = to_levels(strip.linear.permute(1, 2, 0).numpy())
+            levels[rows] = to_levels(strip.permute(1, 2, 0).numpy())
 
-    _, quality = restore_picture(restorer, burst, tiling, rendering, take, progress, strength=strength, memory=memory)
+    _, quality = restore_picture(restorer, burst, tiling, take, progress, strength=strength, memory=memory)
     return Restored(picture, levels, quality)
 
 

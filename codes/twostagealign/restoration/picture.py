@@ -1,9 +1,7 @@
-"""From a burst to a rendered picture, strip by strip."""
+"""From a burst to a picture, strip by strip."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,47 +10,30 @@ from twostagealign.isp import fade_highlights
 from twostagealign.models import TwoStageRestorer
 from twostagealign.restoration.frame import Matches, restore_strips
 from twostagealign.restoration.frame_memory import FrameMemory
-from twostagealign.restoration.outputs import Rendering
 from twostagealign.restoration.quality import Quality, develop, measure
 from twostagealign.restoration.reference import demosaic_rows
 from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.memory import give_back_memory
 
 
-@dataclass(frozen=True)
-class Strip:
-    """Rows of a restored picture, in full width.
-
-    Attributes:
-        rows: numbers of the rows in the picture.
-        linear: linear camera RGB, (3, rows, 2W), float32, on the CPU.
-        picture: rendered sRGB, (rows, 2W, 3), uint8 or uint16.
-    """
-
-    rows: range
-    linear: Tensor
-    picture: np.ndarray
-
-
 def restore_picture(
     restorer: TwoStageRestorer,
     burst: Burst,
     tiling: Tiling,
-    rendering: Rendering,
-    take: Callable[[Strip], object],
+    take: Callable[[slice, Tensor], object],
     progress: Callable[[int], object] = lambda tiles: None,
     begin_frame: Callable[[], object] = lambda: None,
     strength: float = 1.0,
     memory: FrameMemory | None = None,
 ) -> tuple[Matches, Quality | None]:
-    """Restore and render the reference frame of a burst. What grows with the frame is what `take` keeps.
+    """Restore the reference frame of a burst. What grows with the frame is what `take` keeps.
 
     Args:
         restorer: in evaluation mode, on the device to work on.
         burst: what to restore, H x W raw planes.
         tiling: sizes of the tiles.
-        rendering: how the picture is rendered.
-        take: called with one strip after the other, from top to bottom.
+        take: called with one strip after the other, from top to bottom: its rows in the picture, and linear camera
+            RGB, (3, rows, 2W), float32, on the CPU.
         progress: called with the number of patches just finished.
         begin_frame: called before the patches are searched in each frame, and in the reference frame.
         strength: share of the restored picture in a blend with the demosaicked reference frame, 0 to 1.
@@ -80,7 +61,7 @@ def restore_picture(
             linear = before + strength * (linear - before)
         if burst.has_target:
             colours.append(develop(linear, burst.camera))
-        take(Strip(rows, linear, rendering.pixels(linear, burst.camera)))
+        take(slice(rows.start, rows.stop), linear)
         finished = rows.stop
         give_back_memory()
 
