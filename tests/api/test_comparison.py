@@ -1,6 +1,7 @@
 """Before and after, tile by tile."""
 
 import dataclasses
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,31 @@ def test_small_levels_show_all(comparison: tsa.Comparison, result: tsa.Result) -
     assert far(tile, half.render()) <= 1
 
 
+def test_shrunk_picture_is_that_of_its_bands(comparison: tsa.Comparison, result: tsa.Result) -> None:
+    """Each pixel shows a block of 2 ** level; the last row and column repeat what is there."""
+    for level, block in ((2, 4), (7, 128)):
+        height, width = (-(-side // block) for side in comparison.size)
+        rows, columns = (
+            np.arange(count * block).clip(max=side - 1)
+            for count, side in zip((height, width), comparison.size, strict=True)
+        )
+        full = result.linear[rows][:, columns].reshape(height, block, width, block, 3)
+        small = dataclasses.replace(result, linear=full.mean(axis=(1, 3)))
+        assert far(comparison.tile("after", level, 0, 0, tsa.Look()), small.render()) <= 1
+
+
+def test_a_tile_of_a_large_picture_takes_little_memory() -> None:
+    burst = tsa.simulate(np.full((1, 1600, 1200, 3), 90, np.uint8))
+    comparison = tsa.Comparison(burst)
+    comparison.show(burst.demosaicked())
+    whole = 4 * 3 * 1600 * 1200  # bytes of the picture in float32
+    tracemalloc.start()
+    comparison.tile("after", 2, 0, 0, tsa.Look(strength=0.5))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < whole / 3
+
+
 def test_brightness_and_tone(comparison: tsa.Comparison) -> None:
     usual, bright, plain = (
         comparison.tile("before", 0, 0, 0, look).mean()
@@ -75,6 +101,17 @@ def test_brightness_and_tone(comparison: tsa.Comparison) -> None:
     )
     assert bright > usual + 10
     assert plain != usual
+
+
+def test_automatic_brightness(tiny_checkpoint: Path) -> None:
+    dark = tsa.burst_from_arrays(
+        np.full((1, 16, 16), 0.01), tsa.CameraProfile.of_protocol(), noise=tsa.NoiseLevel("", 0, 0.01)
+    )
+    comparison, result = tsa.Comparison(dark), tsa.load(tiny_checkpoint, device="cpu").restore(dark, TILING)
+    comparison.show(result.linear)
+    look = tsa.Look(brightness="auto")
+    assert np.array_equal(comparison.tile("after", 0, 0, 0, look), result.render("auto"))
+    assert far(comparison.tile("before", 0, 0, 0, look), comparison.tile("before", 0, 0, 0, tsa.Look())) > 50
 
 
 def test_tiles_outside_the_picture_are_refused(comparison: tsa.Comparison) -> None:

@@ -1,6 +1,5 @@
 """Before and after a restoration, for a display that shows tiles of large pictures."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -11,13 +10,14 @@ import torch
 from twostagealign.api.bursts import RawBurst
 from twostagealign.api.result import Result
 from twostagealign.isp import Tone
-from twostagealign.restoration.outputs import Rendering, default_tone
+from twostagealign.restoration.outputs import Brightness, Rendering, automatic_brightness, default_tone
 from twostagealign.restoration.tiling import Tiling
 
 Side = Literal["before", "after"]
 
 TILE = 512
 """Side of a tile, pixels of the display."""
+_BAND = 64  # rows that are computed at a time: the whole of a large picture may have to be shrunk
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Look:
 
     Attributes:
         strength: 1: the restored picture; 0: the demosaicked reference frame; between them, a blend in linear RGB.
-        brightness: exposure correction, EV.
+        brightness: exposure correction, EV, or "auto"; see `Result.render`.
         tone: tone curve, see `Result.render`; None: the usual one.
 
     Raises:
@@ -34,14 +34,14 @@ class Look:
     """
 
     strength: float = 1.0
-    brightness: float = 0.0
+    brightness: Brightness = 0.0
     tone: Tone | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:
             raise ValueError(f"strength: found {self.strength:g}, expected 0 to 1")
-        if not -10 <= self.brightness <= 10:
-            raise ValueError(f"brightness: found {self.brightness:g}, expected -10 to 10 EV")
+        if self.brightness != "auto" and not -10 <= self.brightness <= 10:
+            raise ValueError(f"brightness: found {self.brightness:g}, expected -10 to 10 EV, or 'auto'")
         if self.tone is not None and self.tone not in get_args(Tone):
             raise ValueError(f"tone: found {self.tone!r}, expected one of {', '.join(get_args(Tone))}")
 
@@ -56,6 +56,7 @@ class Comparison:
     def __init__(self, burst: RawBurst) -> None:
         self.metadata = burst.source.metadata(burst.reference)
         self.default_tone = default_tone(burst.frames)
+        self.automatic_brightness = automatic_brightness(burst.frames)
         self._before = burst.demosaicked().astype(np.float16)  # enough for a display, in half the memory
         self._after: np.ndarray | None = None
         self._turn = _turn(burst)
@@ -66,12 +67,12 @@ class Comparison:
         height, width = self._before.shape[:2]
         return height, width
 
-    def show(self, linear: np.ndarray) -> None:
+    def show(self, linear: np.ndarray | None) -> None:
         """Show a restored picture, or a part of it, as "after".
 
         Args:
             linear: linear camera RGB, (height, width, 3), upright; NaN where it is not restored yet. It may change
-                later.
+                later. None: nothing is restored yet.
         """
         self._after = linear
 
@@ -92,17 +93,25 @@ class Comparison:
         height, width = self.size
         if not (0 <= row * step < height and 0 <= column * step < width and step):
             raise ValueError(f"tile: found level {level}, row {row}, column {column}, which is outside the picture")
-        place = slice(row * step, (row + 1) * step), slice(column * step, (column + 1) * step)
-        pixels = self._before[place].astype(np.float32)
-        if side == "after" and self._after is not None and look.strength:
-            after = self._after[place]
-            after = np.where(np.isnan(after), pixels, after)
-            pixels = after if look.strength == 1 else pixels + np.float32(look.strength) * (after - pixels)
-        if level:
-            size = [math.ceil(length / 2**level) for length in pixels.shape[1::-1]]
-            pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.float32)
-        rendering = Rendering(look.tone or self.default_tone, look.brightness + self.metadata.exposure.baseline)
-        return rendering.pixels(torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1), self.metadata.camera)
+        after = self._after if side == "after" else None
+        columns = slice(column * step, (column + 1) * step)
+        band = max(_BAND, 1 << level)
+        small = [
+            _shrink(self._pixels((slice(top, top + band), columns), after, look.strength), level)
+            for top in range(row * step, min((row + 1) * step, height), band)
+        ]
+        baseline = self.metadata.exposure.baseline
+        stops = self.automatic_brightness if look.brightness == "auto" else look.brightness + baseline
+        linear = torch.from_numpy(np.concatenate(small)).permute(2, 0, 1)
+        return Rendering(look.tone or self.default_tone, stops).pixels(linear, self.metadata.camera)
+
+    def _pixels(self, place: tuple[slice, slice], after: np.ndarray | None, strength: float) -> np.ndarray:
+        """Linear RGB of a part of the picture; before restoration if `after` is None or NaN."""
+        before = self._before[place].astype(np.float32)
+        if after is None or not strength:
+            return before
+        restored = np.where(np.isnan(after[place]), before, after[place])
+        return restored if strength == 1 else before + np.float32(strength) * (restored - before)
 
     def matches(self, result: Result, tiling: Tiling) -> np.ndarray:
         """Place the patches of a result in the picture, for drawing.
@@ -123,6 +132,17 @@ class Comparison:
         turn, corner = self._turn
         placed = np.broadcast_to((centres - corner) @ turn, shifts.shape)
         return np.concatenate([placed[..., ::-1], (shifts @ turn)[..., ::-1]], axis=-1)
+
+
+def _shrink(pixels: np.ndarray, level: int) -> np.ndarray:
+    """Average blocks of 2 ** level pixels on each side; at the right and lower border, they are filled up."""
+    if not level:
+        return pixels
+    block = 1 << level
+    height, width = pixels.shape[:2]
+    full = cv2.copyMakeBorder(pixels, 0, -height % block, 0, -width % block, cv2.BORDER_REPLICATE)
+    size = (full.shape[1] // block, full.shape[0] // block)
+    return np.asarray(cv2.resize(full, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _turn(burst: RawBurst) -> tuple[np.ndarray, np.ndarray]:
