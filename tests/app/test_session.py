@@ -164,6 +164,10 @@ def test_downloads(session: Session, restorers: Restorers) -> None:
     done = json.loads(json.dumps(record(session)))
     assert (done["checkpoint"], done["look"]["strength"]) == (restorers.names[0], 0.5)
     assert [frame["name"] for frame in done["inputs"]] == [f"frame {number}" for number in range(1, 6)]
+    assert "--brightness" not in command(session)
+    session.look = tsa.Look(strength=0.5, brightness="auto")
+    assert "--brightness auto" in command(session)
+    assert dict(facts(session))["Brightness"].startswith("automatic, +")
     for kind in ("png", "tif", "dng"):
         path = session.save(kind)
         assert path.name == f"frame_3_restored.{kind}"

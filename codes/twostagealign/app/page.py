@@ -75,14 +75,16 @@ class Page:
                     with gr.Row():
                         strength = gr.Slider(0, 1, 1, step=0.01, label="Strength", min_width=150, elem_id="strength")
                         brightness = gr.Slider(-4, 4, 0, step=0.1, label="Brightness, EV", min_width=150)
-                    tone = gr.Checkbox(True, label="Tone curve")
+                    with gr.Row():
+                        automatic = gr.Checkbox(False, label="Automatic brightness", elem_id="automatic", min_width=150)
+                        tone = gr.Checkbox(True, label="Tone curve", min_width=150)
                     downloads = gr.HTML(apply_default_css=False, elem_id="downloads")
                     thumbnails = _component("frames")
                     facts = gr.HTML(apply_default_css=False, elem_id="facts")
 
             outputs = [line, picture, thumbnails, downloads, facts, start, stop, frames, reference]
             settings = [checkpoint, frames, tiles, noise]
-            look: list[Any] = [strength, brightness, tone]
+            look: list[Any] = [strength, brightness, automatic, tone]
             quiet: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
             files.upload(self._upload, [files, *settings], outputs, **quiet).then(lambda: None, None, files, **quiet)
             for button in examples:
@@ -94,7 +96,7 @@ class Page:
             start.click(self._restore, settings, outputs, **quiet)
             stop.click(self._stop, None, line, queue=False, **quiet)
             for control in look:
-                control.change(self._look, look, [picture, facts], trigger_mode="always_last", **quiet)
+                control.change(self._look, look, [picture, facts, brightness], trigger_mode="always_last", **quiet)
             page.unload(self._unload)
         return page
 
@@ -129,10 +131,10 @@ class Page:
             session.job.stop()
         return status("Stopping after the next tiles ...")
 
-    def _look(self, request: gr.Request, strength: float, brightness: float, tone: bool) -> Updates:
+    def _look(self, request: gr.Request, strength: float, brightness: float, automatic: bool, tone: bool) -> Updates:
         session = self._session(request)
-        session.look = tsa.Look(strength, brightness, None if tone else "none")
-        return [session.view(), facts_html(session)]
+        session.look = tsa.Look(strength, "auto" if automatic else brightness, None if tone else "none")
+        return [session.view(), facts_html(session), gr.Slider(interactive=not automatic)]
 
     def _unload(self, request: gr.Request) -> None:
         self._sessions.close(_tab(request))

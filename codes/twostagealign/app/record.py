@@ -27,6 +27,8 @@ def facts(session: Session) -> list[tuple[str, str]]:
         ("Frames", f"{len(burst)} of {len(source.names)}: {used}"),
         ("Noise", f"shot {noise.shot:.3g}, read {noise.read:.3g}" + (f" ({origin})" if origin else "")),
     ]
+    if session.look.brightness == "auto":
+        known.append(("Brightness", f"automatic, {session.comparison.automatic_brightness:+.1f} EV"))
     if session.result and session.result.quality:
         quality = session.result.quality
         known.append(("Against the truth", f"{quality.psnr:.2f} dB, SSIM {quality.ssim:.4f}"))
@@ -47,7 +49,7 @@ def command(session: Session) -> str:
     parts += ["--tiling protocol"] if choice.by_protocol else []
     look = session.look
     parts += [f"--strength {look.strength:g}"] if look.strength < 1 else []
-    parts += [f"--brightness {look.brightness:g}"] if look.brightness else []
+    parts += [f"--brightness {look.brightness}"] if look.brightness else []
     parts += [f"--tone {look.tone}"] if look.tone else []
     return session.source.preparation + " ".join(parts)
 

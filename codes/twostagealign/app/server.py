@@ -81,7 +81,14 @@ def make_app(sessions: Sessions, worker: Worker, restorers: Restorers) -> FastAP
 
     @app.get("/picture/{key}/{side}/{level}/{row}/{column}.png")
     def picture(
-        key: str, side: Literal["before", "after"], level: int, row: int, column: int, b: float, t: bool, s: float = 1
+        key: str,
+        side: Literal["before", "after"],
+        level: int,
+        row: int,
+        column: int,
+        b: float | Literal["auto"],
+        t: bool,
+        s: float = 1,
     ) -> Response:
         try:
             content = find(key).tile(side, level, row, column, tsa.Look(s, b, None if t else "none"))

@@ -168,7 +168,7 @@ class Session:
         if not (self.comparison and self.source):
             return {}
         height, width = self.comparison.size
-        look = f"b={self.look.brightness:g}&t={int(self.look.tone is None)}"
+        look = f"b={self.look.brightness}&t={int(self.look.tone is None)}"
         restored = self.result is not None or self._restoring
         alt = f"Frame {self.name(self.reference)} " + (
             "before and after restoration" if restored else "as it was taken"
