@@ -5,6 +5,7 @@ import socket
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Literal
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported
@@ -72,6 +73,7 @@ def make_app(sessions: Sessions, worker: Worker, restorers: Restorers) -> FastAP
         restorers: the checkpoints.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    saving = Lock()  # one file at a time, which bounds the memory
 
     def find(key: str) -> Session:
         session = sessions.of_key(key)
@@ -117,7 +119,8 @@ def make_app(sessions: Sessions, worker: Worker, restorers: Restorers) -> FastAP
             if kind == "json" and session.result:
                 name = {"Content-Disposition": 'attachment; filename="restored.json"'}
                 return JSONResponse(record(session), headers=_NEVER | name)
-            path = session.save(kind)
+            with saving:
+                path = session.save(kind)
         except (ValueError, tsa.UserError) as error:
             raise HTTPException(404, str(error)) from None
         return FileResponse(path, filename=path.name, headers=_NEVER)

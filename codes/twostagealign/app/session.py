@@ -127,9 +127,13 @@ class Session:
         restorer, comparison, choice = restorers.load(self.choice.checkpoint), self.comparison, self.choice
         start = time.monotonic()
         self.result = None
+        self._show(comparison, None)
         self._restoring = True
         try:
             result = restorer.restore(self.burst, choice.tiling, job.progress, partial(self._show, comparison))
+        except BaseException:
+            self._show(comparison, None)
+            raise
         finally:
             self._restoring = False
         self.result, self.made_by = result, choice
@@ -143,7 +147,7 @@ class Session:
             self.choice = replace(self.choice, reference="sharpest")
         self.read(job)
 
-    def _show(self, comparison: tsa.Comparison, linear: Any) -> None:
+    def _show(self, comparison: tsa.Comparison, linear: np.ndarray | None) -> None:
         comparison.show(linear)
         self._version += 1
 
@@ -237,14 +241,15 @@ class Session:
             ValueError: there is no result, or no such kind.
             UserError: the file cannot be written.
         """
-        if not (self.result and self.burst and kind in KINDS):
+        result, burst = self.result, self.burst
+        if not (result and burst and kind in KINDS):
             raise ValueError("no result is there")
         stem = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(self.name(self.reference)).stem)[:80]
         path = self._folder / f"{stem or 'frame'}_restored.{kind}"
-        result = self.result
-        if self.look.strength < 1:
-            result = result.blended(self.burst.demosaicked(), self.look.strength)
-        result.save(path, self.look.brightness, self.look.tone, KINDS[kind])
+        look = self.look
+        if look.strength < 1:
+            result = result.blended(burst.demosaicked(), look.strength)
+        result.save(path, look.brightness, look.tone, KINDS[kind])
         return path
 
     def name(self, index: int) -> str:
