@@ -13,7 +13,7 @@ import torch
 import twostagealign as tsa
 from twostagealign.app.record import command, facts, record
 from twostagealign.app.restorers import Restorers
-from twostagealign.app.session import Choice, Session
+from twostagealign.app.session import WELCOME, Choice, Session
 from twostagealign.app.sessions import MOST_SESSIONS, Sessions
 from twostagealign.app.sources import MOST_FRAMES
 from twostagealign.app.worker import Job, Worker
@@ -110,8 +110,18 @@ def test_a_broken_file_is_one_line_and_the_page_goes_on(session: Session, restor
     assert "\n" not in error
     assert str(tmp_path.parent) not in error
     assert session.view() == {}
+    (tmp_path / "empty.png").touch()
+    assert (
+        open_files(session, [tmp_path / "empty.png"]).error == "empty.png: the file is empty, expected a picture file"
+    )
     assert do(lambda job: session.open_example("coffee", job), session).error is None
     assert session.view()["width"] == 512
+
+
+def test_controls_can_be_used_before_a_burst_is_there(session: Session) -> None:
+    session.choice = Choice(frames=3, noise="low")
+    job = do(session.read, session)
+    assert (job.error, job.message) == (None, WELCOME)
 
 
 def test_names_never_become_paths(session: Session, tmp_path: Path) -> None:
@@ -218,6 +228,15 @@ def test_a_closed_tab_leaves_no_work_and_no_files(restorers: Restorers, tmp_path
     assert ended(60)
     assert not list((tmp_path / "sessions").iterdir())
     assert sessions.of_key(session.key) is None
+    worker.close()
+
+
+def test_what_a_job_leaves_is_deleted_even_if_it_never_begins() -> None:
+    worker, deleted = Worker(), threading.Event()
+    job = Job(lambda job: pytest.fail("it was stopped before its turn"), deleted.set)
+    job.stop()
+    assert worker.submit(job)(60)
+    assert deleted.is_set()
     worker.close()
 
 

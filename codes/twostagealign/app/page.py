@@ -11,7 +11,7 @@ import gradio as gr
 
 import twostagealign as tsa
 from twostagealign.app.restorers import Restorers
-from twostagealign.app.session import Choice, Session
+from twostagealign.app.session import WELCOME, Choice, Session
 from twostagealign.app.sessions import Sessions
 from twostagealign.app.texts import downloads_html, facts_html, status, status_of
 from twostagealign.app.worker import Job, Worker
@@ -70,7 +70,7 @@ class Page:
                         )
                         stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="stop", min_width=90)
                 with gr.Column(scale=3, min_width=320):
-                    line = _component("status", status("Drop the files of a burst, or try an example."))
+                    line = _component("status", status(WELCOME))
                     picture = _component("viewer")
                     with gr.Row():
                         strength = gr.Slider(0, 1, 1, step=0.01, label="Strength", min_width=150, elem_id="strength")
@@ -103,8 +103,13 @@ class Page:
     # Events
 
     def _upload(self, request: gr.Request, files: list[str], *settings: Any) -> Iterator[Updates]:
-        paths = [Path(file) for file in files]
-        yield from self._work(request, settings, lambda session: partial(session.open_uploads, paths))
+        paths = [Path(file) for file in dict.fromkeys(files)]  # a file that is dropped twice has one path
+
+        def discard() -> None:
+            for path in paths:
+                path.unlink(missing_ok=True)
+
+        yield from self._work(request, settings, lambda session: partial(session.open_uploads, paths), discard)
 
     def _example(self, request: gr.Request, name: str, *settings: Any) -> Iterator[Updates]:
         yield from self._work(request, settings, lambda session: partial(session.open_example, name))
@@ -150,6 +155,7 @@ class Page:
         request: gr.Request,
         settings: Sequence[Any],
         work: Callable[[Session], Callable[[Job], None]],
+        at_end: Callable[[], object] = lambda: None,
         **choice: Any,
     ) -> Iterator[Updates]:
         """Do work for a tab, and tell what the page shows meanwhile and in the end.
@@ -158,6 +164,7 @@ class Page:
             request: a request of the tab.
             settings: checkpoint, number of frames, kind of tiles and noise, as the page has them.
             work: given the session, returns the work.
+            at_end: called when the work has ended, also if it never began.
             choice: other fields of the session's `Choice` that change.
         """
         session = self._session(request)
@@ -170,7 +177,7 @@ class Page:
             noise=noise,
             **choice,
         )
-        job = Job(work(session))
+        job = Job(work(session), at_end)
         session.begin(job)
         ended = self._worker.submit(job)
         shown: list[Any] = [None] * _OUTPUTS

@@ -23,6 +23,10 @@ KINDS = {"png": 16, "tif": 16, "dng": None}
 """Suffixes of the files that a result is saved as, and bits of each sample; None: the format's own."""
 
 
+WELCOME = "Drop the files of a burst, or try an example."
+"""What the page says while no burst is open."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """How a burst is restored.
@@ -93,12 +97,7 @@ class Session:
     def open_uploads(self, files: Sequence[Path], job: Job) -> None:
         """Open uploaded files, which are moved away."""
         self._empty()
-        try:
-            uploads = Uploads(self._folder, files)
-        finally:
-            for path in files:
-                path.unlink(missing_ok=True)
-        self._open(open_uploads(uploads, self.choice.noise, job), job)
+        self._open(open_uploads(Uploads(self._folder, files), self.choice.noise, job), job)
 
     def open_example(self, name: str, job: Job) -> None:
         """Open an example."""
@@ -108,7 +107,9 @@ class Session:
 
     def read(self, job: Job) -> None:
         """Read the burst that `choice` asks for."""
-        assert self.source
+        if not self.source:
+            job.message = WELCOME
+            return
         job.step("reading the burst")
         job.notes.clear()
         frames = min(self.choice.frames, len(self.source.names))

@@ -27,14 +27,19 @@ class Job:
         total: number of all tiles; 0 until it is known.
         error: what was wrong, one line; None unless the job failed.
         notes: warnings that came up, one line each.
+
+    Args:
+        run: the work.
+        at_end: called when the job has ended, also if it was stopped before it began.
     """
 
-    def __init__(self, run: "Callable[[Job], object]") -> None:
+    def __init__(self, run: "Callable[[Job], object]", at_end: Callable[[], object] = lambda: None) -> None:
         self.message = ""
         self.done = self.total = 0
         self.error: str | None = None
         self.notes: list[str] = []
         self._run = run
+        self._at_end = at_end
         self._stop = threading.Event()
         self._first: tuple[float, int] | None = None  # time and number of the first finished tiles
 
@@ -83,6 +88,8 @@ class Job:
             except Exception:
                 logger.exception("a job failed")
                 self.error = "an error of the program, which the terminal describes; the page can be used on"
+            finally:
+                self._at_end()
 
 
 class Worker:
