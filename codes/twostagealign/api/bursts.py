@@ -34,6 +34,7 @@ from twostagealign.restoration.input import WINDOW, open_frames
 from twostagealign.restoration.metrics_file import describe_input
 from twostagealign.restoration.outputs import Rendering, default_tone
 from twostagealign.restoration.reference import demosaic_reference, small_picture
+from twostagealign.runtime.memory import give_back_memory
 
 EXAMPLES = BUNDLED
 """Names of the photographs that `example` takes."""
@@ -274,7 +275,9 @@ def _take(sequence: FrameSequence, length: int, reference: int | None) -> RawBur
     window = frame_window(index, count, length)
     if isinstance(sequence, RawFolder):
         sequence = sequence.unload_others(window)
-    return RawBurst(sequence, tuple(window), read_window(sequence, window))
+    burst = RawBurst(sequence, tuple(window), read_window(sequence, window))
+    give_back_memory()  # what looking at all frames has left
+    return burst
 
 
 def _levels(array: np.ndarray, black_level: float | Sequence[float], white_level: float | None) -> Levels | None:

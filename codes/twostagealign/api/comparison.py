@@ -12,6 +12,7 @@ from twostagealign.api.result import Result
 from twostagealign.isp import Tone
 from twostagealign.restoration.outputs import Brightness, Rendering, automatic_brightness, default_tone
 from twostagealign.restoration.tiling import Tiling
+from twostagealign.runtime.memory import give_back_memory
 
 Side = Literal["before", "after"]
 
@@ -60,6 +61,7 @@ class Comparison:
         self._before = burst.demosaicked().astype(np.float16)  # enough for a display, in half the memory
         self._after: np.ndarray | None = None
         self._turn = _turn(burst)
+        give_back_memory()
 
     @property
     def size(self) -> tuple[int, int]:

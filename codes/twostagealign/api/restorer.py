@@ -93,6 +93,7 @@ class Restorer:
             if progress:
                 progress(done, total)
 
+        brightness = automatic_brightness(frames)
         give_back_memory()  # what reading has left
         begin_frame = partial(count, 0)
         try:
@@ -102,13 +103,14 @@ class Restorer:
                 f"{self.name}: the network's result is not finite; use another checkpoint or dtype"
             ) from error
         rows = len(matches.origins[:, 0].unique())
+        give_back_memory()
         return Result(
             linear=np.ascontiguousarray(burst.source.finish(linear, burst.reference)),
             shifts=matches.shifts.unflatten(0, (rows, -1)).numpy(),
             window=burst.window,
             metadata=burst.source.metadata(burst.reference),
             default_tone=default_tone(frames),
-            automatic_brightness=automatic_brightness(frames),
+            automatic_brightness=brightness,
             settings=f"{len(burst)} frames, checkpoint {self.name}, {tiling}",
             quality=quality,
         )

@@ -12,7 +12,6 @@ import tifffile
 from PIL import Image, ImageCms
 
 from twostagealign.data.exif import SOFTWARE, Exif
-from twostagealign.data.pictures import encode_picture
 from twostagealign.runtime.files import write_atomically
 
 PictureFormat = Literal["png", "png16", "tiff", "jpeg"]
@@ -24,7 +23,9 @@ DEEP: tuple[PictureFormat, ...] = ("png16", "tiff")
 """Formats of 16 bits; the others have 8."""
 
 _JPEG_QUALITY = 95
-_PNG_HEADER = 33  # bytes of the signature and the chunk IHDR
+_PNG_RGB, _PNG_SUB = 2, 1  # colour type; filter that subtracts the pixel to the left
+_PNG_LEVEL = 1  # of compression: higher ones take several times as long, and hardly make noisy pictures smaller
+_BAND = 64  # rows that are written at a time
 
 
 def write_picture_file(path: Path, picture: np.ndarray, format: PictureFormat, exif: Exif | None = None) -> None:
@@ -52,16 +53,31 @@ def srgb_profile() -> bytes:
 
 
 def _write_png(path: Path, picture: np.ndarray, exif: Exif | None) -> None:
-    encoded = memoryview(encode_picture(picture))
-    chunks = _chunk(b"iCCP", b"sRGB\0\0" + zlib.compress(srgb_profile()))
-    if exif:
-        chunks += _chunk(b"eXIf", exif.encode(picture.shape[:2]))
+    """Write a PNG file in bands: libraries make several copies of the picture.
+
+    Source: W3C, "Portable Network Graphics (PNG) Specification (Third Edition)", sections 5, 9 and 11.
+    """
+    height, width, channels = picture.shape
+    pixel = channels * picture.itemsize  # bytes
+    compressor = zlib.compressobj(_PNG_LEVEL)
     with path.open("wb") as file:
-        file.writelines((encoded[:_PNG_HEADER], chunks, encoded[_PNG_HEADER:]))
+        file.write(b"\x89PNG\r\n\x1a\n")
+        file.write(_chunk(b"IHDR", struct.pack(">2I5B", width, height, 8 * picture.itemsize, _PNG_RGB, 0, 0, 0)))
+        file.write(_chunk(b"iCCP", b"sRGB\0\0" + zlib.compress(srgb_profile())))
+        if exif:
+            file.write(_chunk(b"eXIf", exif.encode((height, width))))
+        for top in range(0, height, _BAND):
+            band = picture[top : top + _BAND]
+            rows = band.astype(band.dtype.newbyteorder(">")).view(np.uint8).reshape(len(band), pixel * width)
+            lines = np.full((len(band), 1 + pixel * width), _PNG_SUB, np.uint8)
+            lines[:, 1 : 1 + pixel] = rows[:, :pixel]
+            np.subtract(rows[:, pixel:], rows[:, :-pixel], out=lines[:, 1 + pixel :])
+            file.write(_chunk(b"IDAT", compressor.compress(lines)))
+        file.write(_chunk(b"IDAT", compressor.flush()))
+        file.write(_chunk(b"IEND", b""))
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
-    """Source: W3C, "Portable Network Graphics (PNG) Specification (Third Edition)", section 5.3."""
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 

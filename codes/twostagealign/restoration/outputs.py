@@ -19,7 +19,7 @@ from twostagealign.isp import Camera, Tone, automatic_stops, estimate_noise, ren
 Brightness = float | Literal["auto"]
 """Exposure correction, EV; "auto": what gives the picture a medium brightness."""
 
-_BAND = 256  # rows that are computed at a time: in float32, a picture takes several times the memory of its file
+_BAND = 64  # rows that are computed at a time: in float32, a picture takes several times the memory of its file
 _NOISE_SIDE = 1024  # of the part of a picture that its noise is estimated from, pixels
 
 

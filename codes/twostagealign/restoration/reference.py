@@ -11,7 +11,7 @@ from twostagealign.data.burst import Burst, RawFrame
 from twostagealign.isp import Camera, demosaic
 from twostagealign.restoration.outputs import Rendering
 
-_BAND = 512  # rows of the picture that are demosaicked at a time, which bounds the memory
+_BAND = 128  # rows of the picture that are demosaicked at a time, which bounds the memory
 _REACH = 1  # raw rows to each side that the demosaicking filters look at
 
 
