@@ -5,6 +5,7 @@ from twostagealign.cli.arguments import Parser, add_import_argument, bounded
 from twostagealign.models.checkpoint import find_checkpoint
 from twostagealign.runtime.bounds import Port
 from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.memory import share_freed_memory
 
 
 def main() -> None:
@@ -22,6 +23,7 @@ def main() -> None:
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     add_import_argument(parser)
     options = parser.parse_args()
+    share_freed_memory()
     try:
         from twostagealign.app.server import serve
     except ModuleNotFoundError as error:
