@@ -1,6 +1,7 @@
 """The page, used in headless Chromium with mouse and keyboard, as a person would."""
 
 import io
+import os
 import shlex
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import rawpy
 from PIL import Image
 
 from twostagealign.cli.command import main
+from twostagealign.data import write_picture
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -33,8 +35,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of the page, served by the program on a free port."""
     command = [sys.executable, "-m", "twostagealign", "app", "--port", "0", "--device", "cpu"]
     folder = tmp_path_factory.mktemp("server")
+    environment = os.environ | {"TMPDIR": str(folder)}
     with (folder / "errors").open("w+") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=folder)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=folder, env=environment
+        )
         assert process.stdout
         address = process.stdout.readline().split(" ")[0]
         yield address
@@ -42,6 +47,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process.wait(PATIENCE)
         errors.seek(0)
         assert "Traceback" not in errors.read()
+    assert not list(folder.glob("twostagealign-*"))  # its files are deleted
 
 
 @pytest.fixture
@@ -216,11 +222,32 @@ def test_stop(page: "Chrome") -> None:
     assert button(page, "Restore").is_enabled()
 
 
+def upload(page: "Chrome", *files: Path) -> None:
+    wait_until(lambda: page.find_elements("css selector", "#files input[type=file]"))
+    page.find_element("css selector", "#files input[type=file]").send_keys("\n".join(map(str, files)))
+
+
+def test_a_burst_of_two_dark_pictures(page: "Chrome", tmp_path: Path) -> None:
+    """Fewer frames than usual; automatic brightness."""
+    pictures = [tmp_path / "1.png", tmp_path / "2.png"]
+    for path in pictures:
+        write_picture(path, np.full((48, 64, 3), 60, np.uint8))
+    upload(page, *pictures)
+    wait_for(page, "Ready to restore")
+    button(page, "Restore").click()
+    wait_for(page, "Restored in")
+    dark = picture(page).mean()
+    page.find_element("css selector", "#automatic input").click()
+    wait_until(lambda: picture(page).mean() > dark + 10)
+    facts = page.find_element("css selector", "#facts").text
+    assert "automatic, +" in facts
+    assert "--brightness auto" in facts
+
+
 def test_a_broken_file_is_one_line(page: "Chrome", tmp_path: Path) -> None:
     broken = tmp_path / "IMG_1234.dng"
     broken.write_bytes(b"II*\0" + bytes(1000))
-    wait_until(lambda: page.find_elements("css selector", "#files input[type=file]"))
-    page.find_element("css selector", "#files input[type=file]").send_keys(str(broken))
+    upload(page, broken)
     wait_for(page, "IMG_1234.dng: ")
     assert "\n" not in line(page)
     assert page.find_elements("css selector", ".tsa-status.error")

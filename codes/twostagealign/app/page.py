@@ -196,10 +196,11 @@ class Page:
         """What the page shows: the values of its outputs, in their order."""
         line = status_of(job, self._worker.before(job), ended)
         can_start = ended and session.burst is not None
-        length = len(session.source.names) if session.source else Choice.frames
+        most = max(len(session.source.names) if session.source else 0, Choice.frames)
+        frames = (most, min(session.choice.frames, most))  # Gradio refuses all events if a value is beyond its limit
         contents = [session.view(), session.frames(), downloads_html(session), facts_html(session)]
         reference = _CLICKED if isinstance(session.choice.reference, int) else session.choice.reference
-        return [line, *contents, can_start, not ended, length, reference]
+        return [line, *contents, can_start, not ended, frames, reference]
 
 
 def static(name: str) -> str:
@@ -221,12 +222,12 @@ def _component(name: str, value: Any = None) -> gr.HTML:
 
 def _changes(shown: list[Any], state: list[Any]) -> Updates:
     """Tell the page what has changed between two states."""
-    *_, can_start, can_stop, length, reference = state
+    *_, can_start, can_stop, (most, frames), reference = state
     updates = [
         *state[:5],
         gr.Button(interactive=can_start),
         gr.Button(interactive=can_stop),
-        gr.Slider(maximum=length, interactive=length > 1),
+        gr.Slider(maximum=most, value=frames),
         gr.Radio(value=reference),
     ]
     return [gr.skip() if old == new else update for old, new, update in zip(shown, state, updates, strict=True)]

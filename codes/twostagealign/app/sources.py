@@ -75,8 +75,9 @@ def open_uploads(uploads: "Uploads", noise: str, job: Job) -> Source:
         UserError: no file can be used; its text is that of the first problem.
     """
 
-    def read_one(path: Path) -> tsa.RawBurst:
-        return tsa.read_burst(path) if uploads.raw else tsa.simulate([path], noise)
+    def look(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
+        frame = tsa.read_burst(path) if uploads.raw else tsa.simulate([path], noise)
+        return frame.thumbnail(0, THUMBNAIL), frame.source.size
 
     def read(frames: int, reference: Reference, noise: str) -> tsa.RawBurst:
         if uploads.raw:
@@ -88,11 +89,10 @@ def open_uploads(uploads: "Uploads", noise: str, job: Job) -> Source:
     for number, path in enumerate(paths, start=1):
         job.step(f"reading file {number} of {len(paths)}")
         try:
-            frame = read_one(path)
-            thumbnails[path] = frame.thumbnail(0, THUMBNAIL)
-            sizes[path] = frame.source.size
+            thumbnails[path], sizes[path] = look(path)
         except (tsa.UserError, ValueError) as error:
-            problems.append(uploads.named(str(error)))
+            text = str(error) if isinstance(error, tsa.UserError) else f"{path}: {error}"
+            problems.append(uploads.named(text))
             uploads.leave_out(path, problems[-1])
     if not sizes:
         raise tsa.UserError(problems[0] if problems else "no raw file and no picture among these files")
