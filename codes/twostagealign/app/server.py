@@ -1,6 +1,7 @@
 """The server: the page, the addresses of its pictures and files, and its limits."""
 
 import os
+import signal
 import socket
 import tempfile
 from collections.abc import Sequence
@@ -47,6 +48,9 @@ def serve(host: str, port: int, checkpoints: Sequence[str], device: Device) -> N
         UserError: no port is free, or the address is not one of this computer.
     """
     listener = _listen(host, port)
+    # uvicorn shuts down on SIGTERM, then raises it again: as an interrupt it does not end the process before its files
+    # are deleted.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="twostagealign-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = f"{folder}/uploads"
         sessions, worker = Sessions(Path(folder) / "sessions"), Worker()
