@@ -133,11 +133,15 @@ const paint = () => {
   }
   paintMatches();
   if (picture.restored) {
+    context.strokeStyle = "rgb(0 0 0 / 60%)"; // shows on white, too
+    context.lineWidth = 1;
     context.fillStyle = "#fff";
+    context.strokeRect(at - 1.5, -1, 3, height + 2);
     context.fillRect(at - 1, 0, 2, height);
     context.beginPath();
-    context.arc(at, height / 2, 9, 0, 2 * Math.PI);
+    context.arc(at, height / 2, 11, 0, 2 * Math.PI);
     context.fill();
+    context.stroke();
     context.fillStyle = "#222";
     context.font = "bold 11px sans-serif";
     context.textAlign = "center";
