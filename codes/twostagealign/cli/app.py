@@ -1,8 +1,7 @@
 """Serve a local page on which a burst is dropped, restored, compared and downloaded."""
 
-from twostagealign.api import list_models
 from twostagealign.cli.arguments import Parser, add_import_argument, bounded
-from twostagealign.models.checkpoint import find_checkpoint
+from twostagealign.models.checkpoint import find_checkpoint, shipped_checkpoints
 from twostagealign.runtime.bounds import Port
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.memory import share_freed_memory
@@ -30,5 +29,5 @@ def main() -> None:
         if error.name not in ("gradio", "fastapi", "uvicorn", "starlette"):
             raise
         raise UserError("the page needs Gradio: pip install 'twostagealign[app]'") from error
-    shipped = [model.name for model in list_models()]
-    serve(options.host, options.port, [*map(str, options.checkpoint), *shipped], options.device)
+    checkpoints = [*map(str, options.checkpoint), *shipped_checkpoints()]
+    serve(options.host, options.port, checkpoints, options.device)
