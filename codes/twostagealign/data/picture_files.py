@@ -72,7 +72,7 @@ def _write_png(path: Path, picture: np.ndarray, exif: Exif | None) -> None:
             lines = np.full((len(band), 1 + pixel * width), _PNG_SUB, np.uint8)
             lines[:, 1 : 1 + pixel] = rows[:, :pixel]
             np.subtract(rows[:, pixel:], rows[:, :-pixel], out=lines[:, 1 + pixel :])
-            file.write(_chunk(b"IDAT", compressor.compress(lines)))
+            file.write(_chunk(b"IDAT", compressor.compress(lines.data)))
         file.write(_chunk(b"IDAT", compressor.flush()))
         file.write(_chunk(b"IEND", b""))
 

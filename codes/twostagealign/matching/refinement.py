@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from twostagealign.matching.candidate_windows import channels_last, overlap_distances, window_distances
 from twostagealign.matching.candidates import best_candidates, lie_inside, square_grid
@@ -61,9 +60,12 @@ def refine_beyond(planes: Tensor, origins: Tensor, positions: Tensor, size: int)
     places, reach = torch.cat((origins.unsqueeze(2), positions), dim=2), sum(radius for radius, _ in BEYOND_SEARCHES)
     before = (reach - places.amin((0, 1, 2))).clamp_min(0)
     after = (places.amax((0, 1, 2)) + size + reach - sides).clamp_min(0)
-    border = torch.stack((before, after), dim=1).flip(0).flatten().tolist()
-    planes = planes.to(torch.promote_types(planes.dtype, torch.float32))
-    maps = channels_last(F.pad(torch.cat((planes, torch.ones_like(planes)), dim=2), border))
+    # A value and a mask for each pixel, filled in place: copies of whole frames would take several times the memory.
+    (top, left), (height, width) = before.tolist(), (sides + before + after).tolist()
+    dtype = torch.promote_types(planes.dtype, torch.float32)
+    maps = torch.zeros(*planes.shape[:2], height, width, 2, dtype=dtype, device=planes.device)
+    inside = maps[:, :, top : top + planes.shape[-2], left : left + planes.shape[-1]]
+    inside[..., 0], inside[..., 1] = planes.squeeze(2), 1
 
     def distances(frames: list[int], candidates: Tensor, step: int) -> Tensor:
         return overlap_distances(maps, origins + before, frames, candidates, size, step)
