@@ -1,6 +1,8 @@
 """Loading, restoring, saving and measuring through the public interface."""
 
 import re
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,6 +17,7 @@ from twostagealign.isp import protocol_camera
 from twostagealign.models.checkpoint import find_checkpoint, save_weights
 from twostagealign.restoration.folder import Request, restore_folder
 from twostagealign.restoration.outputs import Outputs
+from twostagealign.runtime.memory import memory_used
 
 TILING = tsa.Tiling(patch=16)
 
@@ -126,6 +129,19 @@ def test_saved_pictures(result: tsa.Result, tmp_path: Path) -> None:
     assert np.abs(read(tmp_path / "picture.jpg").astype(int) - result.srgb).mean() < 4
     (tmp_path / "shown.png").write_bytes(result._repr_png_())
     assert np.array_equal(read(tmp_path / "shown.png"), result.srgb)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measures memory as Linux tells it")
+@pytest.mark.parametrize(("suffix", "bits"), [("png", 16), ("tif", 16), ("dng", None)])
+def test_a_large_picture_is_saved_in_little_memory(result: tsa.Result, tmp_path: Path, suffix, bits) -> None:
+    large = replace(result, linear=np.full((1600, 2000, 3), 0.2, np.float32))
+    large.save(tmp_path / f"first.{suffix}", bits=bits)  # loads what is needed
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    before = memory_used(torch.device("cpu")).resident
+    large.save(tmp_path / f"second.{suffix}", bits=bits)
+    used = memory_used(torch.device("cpu")).resident - before
+    extra = 2**26 if suffix == "dng" else 0  # its noise is estimated from a part of fixed size
+    assert used < 1.6 * large.linear.nbytes + extra
 
 
 def test_saved_brightness_tone_and_bits(result: tsa.Result, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from twostagealign.data import NoiseLevel, read_picture
 from twostagealign.data.exif import exif_of
 from twostagealign.data.metadata import FrameMetadata
 from twostagealign.data.picture_files import DEEP, SUFFIXES, srgb_profile, write_picture_file
+from twostagealign.data.pictures import read_pixels
 from twostagealign.isp import protocol_camera
 from twostagealign.runtime.errors import UserError
 
@@ -58,6 +59,17 @@ def test_samples(written) -> None:
         assert np.abs(read_picture(path).astype(int) - smooth).max() <= 4
     else:
         np.testing.assert_array_equal(stored, picture)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("size", [(1, 1), (63, 2), (64, 5), (150, 7)])
+def test_png_files_of_any_height(tmp_path, dtype, size) -> None:
+    """They are written in bands."""
+    picture = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (*size, 3), dtype, endpoint=True)
+    write_picture_file(tmp_path / "a.png", picture[::-1], "png16" if dtype is np.uint16 else "png")
+    stored = read_pixels(tmp_path / "a.png")  # checks the sums of all chunks
+    assert stored.dtype == dtype
+    np.testing.assert_array_equal(stored, picture[::-1])
 
 
 def test_the_profile_is_srgb_and_always_the_same(written) -> None:
