@@ -156,6 +156,7 @@ def test_two_processes_share_the_bursts_out(input, tiny_checkpoint, tmp_path, to
     write_burst(input / "b", 5)  # repaired
     codes, output = run(2, "--resume")
     assert codes == [0], output
+    assert output.count("written to") == 1
     after = rows(tmp_path / "out")
     assert list(after) == ["a", "b", "c"]
     assert not any(row["error"] for row in after.values())

@@ -58,15 +58,17 @@ def main() -> None:
     if request.simulate and gap is not None:
         raise UserError("--split-bursts: for raw files; remove it, or --simulate")
     bursts = None if request.simulate else find_bursts(inputs, gap, output)
+    speaks = True
     if bursts is not None:
-        restore_bursts(bursts, output, request, resume)
+        speaks = restore_bursts(bursts, output, request, resume)
     elif resume:
         raise UserError("--resume: for many bursts; a single one is restored at once")
     else:
         result = restore_folder(inputs, output, request)
         if request.simulate:
             print(restoration_table(result))
-    print(f"written to {output}")
+    if speaks:
+        print(f"written to {output}")
 
 
 def _reference(text: str) -> Reference:

@@ -33,7 +33,7 @@ IDENTITY = "identity.json"
 _THUMBNAIL_SIDE = 320
 
 
-def restore_bursts(bursts: Sequence[BurstInput], output: Path, request: Request, resume: bool = False) -> None:
+def restore_bursts(bursts: Sequence[BurstInput], output: Path, request: Request, resume: bool = False) -> bool:
     """Restore bursts, alone or together with the other processes of torchrun, which share them out.
 
     A burst that cannot be restored does not end the others. Writes OUTPUT/BURST/ for each burst, with its pictures and
@@ -45,6 +45,9 @@ def restore_bursts(bursts: Sequence[BurstInput], output: Path, request: Request,
         request: how each burst is restored.
         resume: leave out bursts that an earlier restoration with the same settings has finished.
 
+    Returns:
+        Whether this is the process that speaks for the job.
+
     Raises:
         UserError: the checkpoint cannot be used, the output cannot be written or belongs to another restoration; or
             bursts could not be restored, after all others were.
@@ -54,6 +57,7 @@ def restore_bursts(bursts: Sequence[BurstInput], output: Path, request: Request,
             check_output(burst.files, folder)
     with join_ranks(timeout=SHARE_TIMEOUT) as ranks, folder_lock(output) if ranks.rank == 0 else nullcontext():
         _restore_share(bursts, output, request, resume, ranks)
+        return ranks.rank == 0
 
 
 def _restore_share(bursts: Sequence[BurstInput], output: Path, request: Request, resume: bool, ranks: Ranks) -> None:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Hashable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,8 @@ from twostagealign.isp import (
     replace_defects,
 )
 from twostagealign.runtime.errors import UserError
+from twostagealign.runtime.memory import give_back_memory
+from twostagealign.runtime.threads import background_pool
 
 _FRAMES = 9  # that are examined, of longer sequences spread over them
 _READERS = 2  # threads
@@ -71,7 +72,7 @@ def survey(files: Sequence[FrameFile]) -> Survey:
     """
     count = min(len(files), _FRAMES)
     chosen = [(2 * i + 1) * len(files) // (2 * count) for i in range(count)]
-    with ThreadPoolExecutor(_READERS) as pool:
+    with background_pool(_READERS) as pool:
         planes = dict(zip(chosen, pool.map(lambda index: read_planes(files[index]), chosen), strict=True))
     files = _with_noise(_with_saturation(files, planes), planes)
     defects = torch.zeros(0, 3, dtype=torch.int64)
@@ -83,6 +84,7 @@ def survey(files: Sequence[FrameFile]) -> Survey:
             logger.warning("%s: %d defective samples of the sensor are replaced", files[0].path.parent, len(defects))
     for frame in planes.values():
         replace_defects(frame, defects)
+    give_back_memory()
     return Survey(files, defects, {files[index].path: frame for index, frame in planes.items()})
 
 
