@@ -12,6 +12,9 @@ from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import checked_path
 from twostagealign.runtime.validation import describe_error
 
+_LONGEST = 400
+"""Characters of a message."""
+
 
 class Parser(argparse.ArgumentParser):
     """An `ArgumentParser` whose errors are `UserError`, so that `cli.run` prints them as all others.
@@ -25,6 +28,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise the error of a command line that cannot be parsed."""
+        if len(message) > _LONGEST:  # it quotes an argument
+            message = f"{message[:_LONGEST]}..."
         if message.startswith("argument "):
             raise UserError(message.removeprefix("argument "))
         raise UserError(f"{message} (--help lists the arguments)")
