@@ -29,8 +29,8 @@ app: setup  ## serve the page on which a burst is dropped, http://127.0.0.1:7860
 test: setup  ## run the quick tests on all cores
 	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 
-test-slow: setup  ## run the slow tests
-	$(BIN)/python -m pytest -m slow
+test-slow: setup  ## run the slow tests on all cores
+	$(BIN)/python -m pytest -m slow -n auto --dist loadfile
 
 fuzz: setup  ## feed damaged inputs to everything that reads files
 	$(BIN)/python scripts/fuzz.py --jobs 2 --json results/fuzz/table.json
