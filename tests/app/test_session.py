@@ -231,6 +231,21 @@ def test_a_closed_tab_leaves_no_work_and_no_files(restorers: Restorers, tmp_path
     worker.close()
 
 
+def test_a_waiting_job_stops_at_once() -> None:
+    worker, free = Worker(), threading.Event()
+    first = Job(lambda job: free.wait(60))
+    second, third = (Job(lambda job: job.step("done")) for _ in range(2))
+    ended = [worker.submit(job) for job in (first, second, third)]
+    assert (worker.before(third), ended[1](0)) == (2, False)
+    second.stop()
+    assert (worker.before(third), ended[1](0)) == (1, True)
+    free.set()
+    assert ended[2](60)
+    assert second.message != "done"
+    assert third.message == "done"
+    worker.close()
+
+
 def test_what_a_job_leaves_is_deleted_even_if_it_never_begins() -> None:
     worker, deleted = Worker(), threading.Event()
     job = Job(lambda job: pytest.fail("it was stopped before its turn"), deleted.set)

@@ -38,6 +38,7 @@ class Job:
         self.done = self.total = 0
         self.error: str | None = None
         self.notes: list[str] = []
+        self._begun = False
         self._run = run
         self._at_end = at_end
         self._stop = threading.Event()
@@ -47,6 +48,11 @@ class Job:
     def stopped(self) -> bool:
         """Whether the job was asked to end."""
         return self._stop.is_set()
+
+    @property
+    def given_up(self) -> bool:
+        """Whether the job was stopped before it began, which it never does then."""
+        return self.stopped and not self._begun
 
     def stop(self) -> None:
         """Ask the job to end at its next step. A job that waits never begins."""
@@ -78,6 +84,7 @@ class Job:
         with _Notes(self.notes):
             try:
                 self.step("starting")
+                self._begun = True
                 self._run(self)
             except Stopped:
                 pass
@@ -104,7 +111,8 @@ class Worker:
         """Put a job at the end of the queue.
 
         Returns:
-            A function that waits until the job has ended, at most some seconds, and says whether it has.
+            A function that waits until the job has ended, at most some seconds, and says whether it has. A job that
+            is stopped while it waits has ended.
         """
         self._waiting.append(job)
 
@@ -115,11 +123,11 @@ class Worker:
                 self._waiting.remove(job)
 
         future = self._executor.submit(run)
-        return lambda seconds: bool(wait([future], seconds).done)
+        return lambda seconds: bool(wait([future], seconds).done) or job.given_up
 
     def before(self, job: Job) -> int:
         """Count the jobs that come before a job, with the one that is being done."""
-        waiting = list(self._waiting)
+        waiting = [other for other in list(self._waiting) if other is job or not other.given_up]
         return waiting.index(job) if job in waiting else 0
 
     def close(self) -> None:
