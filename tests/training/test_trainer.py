@@ -584,9 +584,16 @@ class TestPrecision:
     @pytest.mark.slow
     def test_a_compiled_network_learns_the_same(self, train) -> None:
         options = ["train:total_iter=2", "logger:print_every=1"]
-        plain, compiled = (train(f"compile_{flag}", *options, f"train:compile={flag}") for flag in ("false", "true"))
-        for name, tensor in last_state(plain)["model"].items():
-            torch.testing.assert_close(last_state(compiled)["model"][name], tensor, rtol=0, atol=3e-3)
+        found = []
+        for flag in ("false", "true"):
+            run = train(f"compile_{flag}", *options, f"train:compile={flag}")
+            log = (run.folder / "train.log").read_text()
+            found.append([float(loss) for loss in re.findall(r" linear ([\d.]+)", log)])
+        plain, compiled = found
+        assert compiled[0] == pytest.approx(plain[0], rel=1e-4)
+        # Adam makes a step of full length out of a gradient near 0, whose sign depends on rounding.
+        assert compiled[1] == pytest.approx(plain[1], rel=0.05)
+        assert plain[1] != pytest.approx(plain[0], rel=0.3)  # it did learn something
 
 
 class TestRates:
