@@ -77,6 +77,7 @@ def test_bfloat16_is_close(network: type[nn.Module]) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output = net(*burst(3))
         output.float().square().sum().backward()
+    assert output.dtype == torch.float32  # also of networks that add it to nothing
     assert (output.detach() - expected).abs().max() < 0.1 * expected.abs().max()
     assert all(parameter.grad.isfinite().all() for parameter in net.parameters() if parameter.grad is not None)
     with torch.no_grad():

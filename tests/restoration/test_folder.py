@@ -214,7 +214,7 @@ class TestSimulated:
     def test_the_dtype_of_the_network(self, restore, tmp_path) -> None:
         pictures = {}
         for dtype in ("float32", "float64", "bfloat16"):
-            restore(output=dtype, simulate="low", frames=3, dtype=dtype)
+            assert restore(output=dtype, simulate="low", frames=3, dtype=dtype)["dtype"] == dtype
             pictures[dtype] = read(tmp_path / dtype / "003.png").astype(int)
         assert np.abs(pictures["float64"] - pictures["float32"]).max() <= 1
         difference = np.abs(pictures["bfloat16"] - pictures["float32"])

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from twostagealign.archs.blocks import initialise
+from twostagealign.runtime.precision import apply_precisely, convolve_precisely
 
 
 class ConvGRUCell(nn.Module):
@@ -34,22 +35,23 @@ class ConvGRUCell(nn.Module):
         Returns:
             States after the step, (S * B, nf, H, W), or (B, nf, H, W) from None.
         """
-        gates = [self.update, self.candidate] if hidden is None else [self.update, self.reset, self.candidate]
-        weight = torch.cat([gate.weight[:, self.nf :] for gate in gates])
-        seen = F.conv2d(frames, weight, torch.cat([gate.bias for gate in gates if gate.bias is not None]), padding=1)
-        *seen_gates, seen_candidate = seen.tensor_split(len(gates), dim=1)
+        # The layers see the states first, then the input.
+        of_state, of_input = self.candidate.weight.split(self.nf, dim=1)
+        seen = convolve_precisely(frames, of_input, self.candidate.bias)
         if hidden is None:
-            return torch.sigmoid(seen_gates[0]) * torch.tanh(seen_candidate)
+            gate = F.conv2d(frames, self.update.weight[:, self.nf :], self.update.bias, padding=1)
+            return torch.sigmoid(gate).to(seen.dtype) * torch.tanh(seen)
 
-        def combine(weight: Tensor, state: Tensor, seen: Tensor) -> Tensor:
-            """Add the convolution of each set of states to that of the input."""
-            output = F.conv2d(state, weight[:, : self.nf], padding=1)
+        def each(output: Tensor, seen: Tensor) -> Tensor:
+            """Add the input's share to that of each set of states."""
             output.unflatten(0, (-1, frames.shape[0])).add_(seen)
             return output
 
-        both = torch.cat((self.update.weight, self.reset.weight))
-        update, reset = combine(both, hidden, seen[:, : 2 * self.nf]).sigmoid_().chunk(2, dim=1)
-        candidate = combine(self.candidate.weight, reset * hidden, seen_candidate).tanh_()
+        gates_of_state, gates_of_input = torch.cat((self.update.weight, self.reset.weight)).split(self.nf, dim=1)
+        bias = torch.cat([gate.bias for gate in (self.update, self.reset) if gate.bias is not None])
+        gates = each(F.conv2d(hidden, gates_of_state, padding=1), F.conv2d(frames, gates_of_input, bias, padding=1))
+        update, reset = gates.sigmoid_().to(hidden.dtype).chunk(2, dim=1)
+        candidate = each(convolve_precisely(reset * hidden, of_state), seen).tanh_()
         return torch.lerp(hidden, candidate, update)
 
 
@@ -95,7 +97,7 @@ class BidirectionalGRU(nn.Module):
         if interpolation:
             before = torch.zeros_like(states) if before is None else _beside(before, batch)
             states = torch.cat((states, before))
-        return self.merge(states)
+        return apply_precisely(self.merge, states)
 
 
 def _for_each(hidden: Tensor | None, states: int) -> Tensor | None:

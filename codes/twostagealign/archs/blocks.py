@@ -21,6 +21,15 @@ def modulate(features: Tensor, modulation: Modulation) -> Tensor:
     return torch.addcmul(shift, features, scale)
 
 
+def add(change: Tensor, x: Tensor) -> Tensor:
+    """Sum of features and the output of a layer, which is overwritten, in the dtype of the features.
+
+    Under autocast, features that are only added to keep their precision, however many layers they pass.
+    """
+    # Into memory that no gradient needs: new memory costs more than adding, and a sum of two dtypes more than a copy.
+    return change.to(x.dtype).add_(x)
+
+
 class SimpleBlock(nn.Sequential):
     """``depth`` 3x3 convolutions with LeakyReLU between them; only the first one has a bias.
 
@@ -88,13 +97,12 @@ class AttentionBlock(nn.Module):
         squared = self.square(x)
         if modulation is not None:
             squared = modulate(squared, modulation)
-        # Sums go into the fresh output of a convolution, which no gradient needs: new memory costs more than adding.
-        x = self.extract(self.activation(squared)).add_(x)
-        x = self.refine1(x).add_(x)
-        x = self.refine2(x).add_(x)
+        x = add(self.extract(self.activation(squared)), x)
+        x = add(self.refine1(x), x)
+        x = add(self.refine2(x), x)
         mean = x.mean(dim=(2, 3), keepdim=True)
-        channel_gate = torch.sigmoid(self.excite(self.activation(self.squeeze(mean))))
-        pixel_gate = torch.sigmoid(self.spatial(x))
+        channel_gate = torch.sigmoid(self.excite(self.activation(self.squeeze(mean)))).to(x.dtype)
+        pixel_gate = torch.sigmoid(self.spatial(x)).to(x.dtype)
         return (x * (1 + channel_gate)).addcmul_(x, pixel_gate)
 
 

@@ -8,6 +8,7 @@ from twostagealign.archs.blocks import SLOPE, ResidualBlock, check_width, double
 from twostagealign.archs.frames import BurstNetwork
 from twostagealign.archs.pcd_align import PCDAlignment
 from twostagealign.runtime.bounds import Blocks, Channels, Frames
+from twostagealign.runtime.precision import apply_precisely
 
 
 class EDVR(BurstNetwork):
@@ -73,7 +74,7 @@ class EDVR(BurstNetwork):
         """See `BurstNetwork`; there is no interpolation branch."""
         features = self.features(F.leaky_relu(self.first(images), SLOPE))
         fused = self.fusion(self.alignment(features.unflatten(0, burst)))
-        return self.last(self.full_size(self.upsample(self.reconstruction(fused))))
+        return apply_precisely(self.last, self.full_size(self.upsample(self.reconstruction(fused))))
 
 
 class TSAFusion(nn.Module):

@@ -1,7 +1,6 @@
 """From a raw burst to the features of its frames: what every network starts with."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +9,7 @@ from torch.nn import functional as F
 from twostagealign.archs.blocks import AttentionBlock, Modulation, SimpleBlock, initialise
 from twostagealign.isp import demosaic
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.exporting import is_exporting
+from twostagealign.runtime.precision import apply_precisely, full_precision
 
 
 def check_burst(lq: Tensor, noise_map: Tensor, frames: int | None = None) -> None:
@@ -139,7 +138,7 @@ class FrameFeatures(nn.Module):
         Returns:
             Features, (B, nf, H, W).
         """
-        features = self.stem(images)
+        features = apply_precisely(self.stem, images)
         blocks = (self.attention1, self.attention2, self.attention3, self.attention4)
         for block, modulation in zip(blocks, modulations, strict=True):
             features = block(features, modulation)
@@ -164,8 +163,3 @@ def starting_point(lq: Tensor, interpolation: bool = False) -> Tensor:
     # The picture keeps the precision of the raw values under autocast.
     with full_precision(lq.device):
         return demosaic(planes)
-
-
-def full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Return a context without autocast, except where there is none: on the meta device and in exports."""
-    return nullcontext() if device.type == "meta" or is_exporting() else torch.autocast(device.type, enabled=False)

@@ -5,9 +5,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from twostagealign.archs.blocks import check_width, double, initialise
-from twostagealign.archs.frames import as_images, check_burst, full_precision
+from twostagealign.archs.frames import as_images, check_burst
 from twostagealign.isp import demosaic
 from twostagealign.runtime.bounds import Channels, Frames
+from twostagealign.runtime.precision import full_precision
 
 KERNEL = 5
 """Side of the kernels, raw pixels of a plane."""

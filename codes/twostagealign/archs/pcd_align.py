@@ -1,11 +1,14 @@
 """Pixel-level alignment: a pyramid of modulated deformable convolutions."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from twostagealign.archs.blocks import (
     SLOPE,
+    add,
     double,
     halving_block,
     initialise,
@@ -14,6 +17,7 @@ from twostagealign.archs.blocks import (
 from twostagealign.archs.conv_lstm import MotionLSTM
 from twostagealign.ops import deform_conv2d
 from twostagealign.runtime.exporting import is_exporting
+from twostagealign.runtime.precision import convolve_precisely, dtype_of_products, full_precision
 
 # CPU memory for offsets and masks, bytes: so many frames, at least one, are deformed at a time. Offsets and masks take
 # several times as much memory as the features that they displace.
@@ -201,7 +205,9 @@ class FinerLevel(PyramidLevel):
         motion = self.activation(self.merge(torch.cat((motion, double(2 * motion_below)), dim=1)))
         motion = self.activation(self.refine(motion))
         aligned = self.deform(features, motion)
-        return self.fuse(torch.cat((aligned, double(below)), dim=1)), motion
+        of_aligned, of_below = self.fuse.weight.chunk(2, dim=1)
+        fused = convolve_precisely(aligned, of_aligned, self.fuse.bias)
+        return add(F.conv2d(double(below), of_below, padding=1), fused), motion
 
 
 class ModulatedDeformConv(nn.Conv2d):
@@ -236,10 +242,24 @@ class ModulatedDeformConv(nn.Conv2d):
         return torch.cat([self._deform(*part) for part in parts])
 
     def _deform(self, x: Tensor, motion: Tensor) -> Tensor:
-        offset, mask = self.predictor(motion).split((2 * self.offset_groups * 9, self.offset_groups * 9), dim=1)
+        offset, mask = self._predict(motion)
         if self.training:
             self.mean_offset = offset.detach().abs().mean()
-        return deform_conv2d(x, offset, self.weight, self.bias, torch.sigmoid(mask))
+        # On a GPU, exact products of float32 would be many times slower than all others.
+        x = x.to(dtype_of_products(self.weight) if x.is_cuda else self.weight.dtype)
+        with full_precision(x.device):
+            return deform_conv2d(x, offset, self.weight, self.bias, torch.sigmoid(mask.to(offset.dtype)))
+
+    def _predict(self, motion: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict offsets and, before the sigmoid, masks."""
+        if not motion.is_cuda:
+            motion = motion.contiguous()  # there, they are read plane by plane
+        split = (2 * self.offset_groups * 9, self.offset_groups * 9)
+        of_offset, of_mask = self.predictor.weight.split(split)
+        bias_of_offset, bias_of_mask = cast(Tensor, self.predictor.bias).split(split)
+        # Offsets keep full precision: bfloat16 has steps of 1/16 pixel above 8 pixels.
+        offset = convolve_precisely(motion, of_offset, bias_of_offset)
+        return offset, F.conv2d(motion, of_mask, bias_of_mask, padding=1)
 
 
 def deformable_layers(network: nn.Module) -> dict[str, nn.Module]:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from twostagealign.archs.blocks import AttentionBlock, Modulation, SimpleBlock, initialise, modulate
+from twostagealign.runtime.precision import apply_precisely
 
 
 class ReconstructionUNet(nn.Module):
@@ -46,11 +47,11 @@ class ReconstructionUNet(nn.Module):
         Returns:
             Linear camera RGB, (B, 3, 2H, 2W).
         """
-        full_size = self.upsample(features)
+        full_size = apply_precisely(self.upsample, features)
         if modulation is not None:
             full_size = modulate(full_size, modulation)
-        level1 = self.encoder1(full_size)
+        level1 = self.encoder1[1](apply_precisely(self.encoder1[0], full_size))
         level2 = self.encoder2(self.down1(level1))
         level3 = self.bottleneck(self.down2(level2))
         level2 = self.decoder2(torch.cat((self.up2(level3), level2), dim=1))
-        return self.decoder1(torch.cat((self.up1(level2), level1), dim=1))
+        return apply_precisely(self.decoder1, torch.cat((self.up1(level2), level1), dim=1))

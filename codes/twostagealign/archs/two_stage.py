@@ -5,12 +5,13 @@ from torch import Tensor
 
 from twostagealign.archs.bigru import BidirectionalGRU
 from twostagealign.archs.blocks import check_width, initialise_delta_orthogonal, is_delta
-from twostagealign.archs.frames import BurstNetwork, FrameFeatures, check_burst, full_precision
+from twostagealign.archs.frames import BurstNetwork, FrameFeatures, check_burst
 from twostagealign.archs.pcd_align import PCDAlignment
 from twostagealign.archs.reconstruction import ReconstructionUNet
 from twostagealign.merging import align_to_reference, merge_reference
 from twostagealign.runtime.bounds import Channels
 from twostagealign.runtime.exporting import is_exporting
+from twostagealign.runtime.precision import dtype_of_products, full_precision
 
 # CPU activation budget per layer, bytes.
 CACHE_BYTES = 8 * 2**20
@@ -79,7 +80,7 @@ class TwoStageNet(BurstNetwork):
         check_burst(lq, noise_map)
         if not (interpolation or lq.is_cuda or torch.is_grad_enabled() or is_exporting()) and len(lq) > 1:
             # The caches of a CPU hold the features of few bursts at a time.
-            burst_bytes = lq[0, :, 0].numel() * self.nf * lq.itemsize
+            burst_bytes = lq[0, :, 0].numel() * self.nf * dtype_of_products(lq).itemsize
             bursts = max(1, CACHE_BYTES // burst_bytes)
             parts = zip(lq.split(bursts), noise_map.split(bursts), strict=True)
             return torch.cat([self._restore_at_once(*part, interpolation) for part in parts])

@@ -45,7 +45,7 @@ def load_candidates(
         averaged: take the averaged weights of training states.
         search: where patches are searched.
         device: device to compute on.
-        dtype: dtype of the networks; the feature nets stay in float32.
+        dtype: what the networks compute in; see `TwoStageRestorer.compute_in`.
         frames: number of frames of a burst.
         side: side of a tile with its halo, raw pixels.
 
@@ -59,7 +59,7 @@ def load_candidates(
         files = [path] if features is None else [path, features]
         restorer = open_restorer(path, features, averaged, search)
         flops = count_flops(restorer.network, frames, side)
-        restorer.to(device).network.to(dtype)
+        restorer.to(device).compute_in(dtype)
         description = Checkpoint(
             label=label,
             file="+".join(map(str, files)),

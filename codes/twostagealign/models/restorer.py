@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
+import torch
 from torch import Tensor, nn
 
 from twostagealign.data.burst import RawFrame
@@ -18,6 +21,9 @@ class TwoStageRestorer(nn.Module):
         features: makes the feature maps that are matched, (..., 4, H, W) -> (..., C, H / scale, W / scale).
         matcher: finds the patches on the feature maps.
 
+    Attributes:
+        dtype: what restoration computes the network in; see `compute_in`.
+
     Source: Guo et al., CVPR 2022, section 3.
     """
 
@@ -26,10 +32,30 @@ class TwoStageRestorer(nn.Module):
         self.network = network
         self.features = features
         self.matcher = matcher
+        self.dtype = torch.float32
+
+    def compute_in(self, dtype: torch.dtype) -> TwoStageRestorer:
+        """Choose what restoration computes the network in, and return the restorer. Matching keeps float32.
+
+        Args:
+            dtype: float32 and float64 are the dtype of everything. bfloat16 and float16 are that of convolutions and
+                matrix products (autocast, as in training). Raw values, pictures, weights, and what a network itself
+                excludes stay in float32.
+        """
+        self.dtype = dtype
+        self.network.to(torch.promote_types(dtype, torch.float32))
+        return self
+
+    def precision(self) -> AbstractContextManager[object]:
+        """Return the context in which restoration calls the network."""
+        low = self.dtype in (torch.bfloat16, torch.float16)
+        return torch.autocast(next(self.parameters()).device.type, self.dtype if low else None, enabled=low)
 
     def with_matcher(self, matcher: Matcher) -> TwoStageRestorer:
         """Return a restorer of the same networks, which are shared, with another matcher."""
-        return TwoStageRestorer(self.network, self.features, matcher).train(self.training)
+        restorer = TwoStageRestorer(self.network, self.features, matcher).train(self.training)
+        restorer.dtype = self.dtype
+        return restorer
 
     def forward(
         self,

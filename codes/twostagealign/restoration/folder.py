@@ -178,6 +178,7 @@ def restore_folder(
     result: dict[str, Any] = {
         "frames": frames,
         "checkpoint": str(request.checkpoint),
+        "dtype": str(restorer.dtype).removeprefix("torch."),
         "window": len(windows[0]),
         "tiling": asdict(request.tiling) | asdict(restorer.matcher.search),
         "seconds": round(time.perf_counter() - start, 3),
@@ -197,9 +198,8 @@ def restore_folder(
 def load_restorer(request: Request, place: torch.device) -> TwoStageRestorer:
     """Load the networks, in evaluation mode, on a device."""
     restorer = open_restorer(request.checkpoint, request.features_checkpoint, search=request.search).to(place)
-    restorer.network.to(pick_dtype(request.dtype, place))
     record_calls(restorer.network, request.cuda_graphs)
-    return restorer
+    return restorer.compute_in(pick_dtype(request.dtype, place))
 
 
 def restore_sequence(

@@ -98,7 +98,7 @@ def restore_strips(
     """
     check_frames(restorer.network, len(burst.frames))
     device = next(restorer.parameters()).device
-    dtype = next(restorer.network.parameters()).dtype
+    dtype = next(restorer.network.parameters()).dtype  # of raw values; that of convolutions may be lower
     known = memory or FrameMemory(keeps=False)
     frames = known.load(burst.frames, device)
     height, width = burst.size
@@ -121,7 +121,7 @@ def restore_strips(
     done = 0  # rows of the picture
     for rows in tiling.divide(height):
         for some in batches(tiling.divide(width), batch):
-            with watch("network"):
+            with watch("network"), restorer.precision():
                 restored = restore_tiles(restorer.network, *cut(rows, some))
             with watch("stitching"):
                 for tile, columns in zip(restored, some, strict=True):

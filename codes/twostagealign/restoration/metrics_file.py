@@ -57,6 +57,7 @@ class Stages(_Part):
 
 class _Metrics(_Part):
     checkpoint: str = Field(description="file of the weights")
+    dtype: str = Field(description="of the network's convolutions")
     window: int = Field(description="number of frames that each picture is restored from")
     tiling: Sizes
     seconds: float = Field(description="time of restoring and writing")

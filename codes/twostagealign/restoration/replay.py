@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from twostagealign.runtime.precision import dtype_of_products
+
 Replay = Callable[[Tensor, Tensor], Tensor]
 """Function of raw planes and noise map of tiles of one shape; returns a new tensor."""
 Recorder = Callable[[nn.Module, Tensor, Tensor], Replay]
@@ -52,7 +54,7 @@ class Replays:
         if weights != self._weights:
             self.clear()
             self._weights = weights
-        shape = (lq.shape, lq.dtype, lq.device)
+        shape = (lq.shape, lq.dtype, dtype_of_products(lq), lq.device)
         if shape not in self._replays:
             self._replays[shape] = None  # the first call chooses kernels, and cannot be recorded
             if len(self._replays) > KEPT:
