@@ -84,16 +84,25 @@ def test_pick_device(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "device", "capability", "expected"),
     [
-        ("auto", "cpu", None, torch.float32),
+        ("auto", "cpu", {"avx512_f": True, "avx512_bf16": False}, torch.float32),
+        ("auto", "cpu", {"avx512_bf16": True}, torch.bfloat16),
+        ("auto", "cpu", {"amx_bf16": True}, torch.bfloat16),
+        ("auto", "cpu", {"neon": True, "bf16": True}, torch.bfloat16),
         ("auto", "cuda", (7, 5), torch.float32),
         ("auto", "cuda", (8, 0), torch.bfloat16),
         ("float16", "cuda", (9, 0), torch.float16),
-        ("bfloat16", "cpu", None, torch.bfloat16),
+        ("bfloat16", "cpu", {}, torch.bfloat16),
     ],
 )
 def test_pick_dtype(monkeypatch: pytest.MonkeyPatch, name, device, capability, expected) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capability, raising=False)
     assert pick_dtype(name, torch.device(device)) == expected
+
+
+def test_a_pytorch_that_cannot_tell_what_the_cpu_has_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert pick_dtype("auto", torch.device("cpu")) == torch.float32
 
 
 def test_output_folder_is_made_and_left_empty(tmp_path: Path) -> None:

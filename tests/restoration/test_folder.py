@@ -67,11 +67,11 @@ def clip(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def restore(clip, tiny_checkpoint, tmp_path):
-    """Restores into `tmp_path / "out"`, by default the clip with high noise."""
+    """Restores into `tmp_path / "out"`, by default the clip, in float32 on every CPU."""
 
     def run(input: Path = clip, output: str = "out", **arguments) -> dict:
-        arguments = {"checkpoint": tiny_checkpoint, "tiling": TILING, "search": SEARCH, "device": "cpu", **arguments}
-        return restore_folder(input, tmp_path / output, Request(**arguments))
+        usual = {"checkpoint": tiny_checkpoint, "tiling": TILING, "search": SEARCH, "device": "cpu", "dtype": "float32"}
+        return restore_folder(input, tmp_path / output, Request(**usual | arguments))
 
     return run
 

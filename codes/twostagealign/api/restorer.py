@@ -129,7 +129,7 @@ def load(
         name: name of a shipped checkpoint, such as "tiny", or a file: weights or a training state of this project, or
             the released weights of the paper's authors.
         device: "auto" (cuda if there is one), "cpu" or "cuda".
-        dtype: what the network computes in: "auto" (bfloat16 on a GPU that is made for it, float32 elsewhere),
+        dtype: what the network computes in: "auto" (bfloat16 where the device has instructions for it, else float32),
             "float32", "bfloat16", "float16" or "float64".
         features: file of the feature net, which released weights have apart.
         search: where patches are searched; None: up to 24 raw pixels from frame to frame.

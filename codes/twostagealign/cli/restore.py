@@ -41,7 +41,7 @@ def main() -> None:
     add("--sliding", action="store_true", help="restore every frame")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     dtypes = ("auto", "float32", "bfloat16", "float16", "float64")
-    add("--dtype", choices=dtypes, default="auto", help="of the network; auto: bfloat16 on a GPU made for it")
+    add("--dtype", choices=dtypes, default="auto", help="of convolutions; auto: bfloat16 where the CPU or GPU has it")
     add_graphs_argument(parser)
     add("--verbose", action="store_true", help="print for each raw file where its metadata is taken from")
     add_output_arguments(parser)

@@ -25,11 +25,20 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     """The dtype that a network computes in.
 
     Args:
-        name: of a dtype, or "auto": bfloat16 on GPUs that are made for it (compute capability 8 and above), where it is
-            several times as fast as float32; float32 elsewhere.
+        name: of a dtype, or "auto": bfloat16 where the device has instructions for it, float32 elsewhere.
         device: to compute on.
     """
     if name == "auto":
-        fit = device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8
-        name = "bfloat16" if fit else "float32"
+        name = "bfloat16" if has_bfloat16(device) else "float32"
     return getattr(torch, name)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device has instructions for bfloat16. Without them, it is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    if not hasattr(torch.cpu, "get_capabilities"):
+        return False  # an older version of PyTorch, which cannot tell
+    features = torch.cpu.get_capabilities()
+    # Of x86 (AVX-512, AMX) and of ARM.
+    return any(features.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
