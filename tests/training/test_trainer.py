@@ -24,6 +24,7 @@ from twostagealign.data import BUNDLED, PROTOCOL_NOISE, bundled_picture, degrade
 from twostagealign.matching import Search
 from twostagealign.models.checkpoint import load_torch_file, load_weights, open_restorer, save_weights
 from twostagealign.options import load_options
+from twostagealign.runtime.device import pick_dtype
 from twostagealign.runtime.errors import UserError
 from twostagealign.training.build import build_trainer
 from twostagealign.training.trainer import Hooks, StepReport, Trainer
@@ -572,6 +573,11 @@ class TestPrecision:
             found.append([float(loss) for loss in re.findall(r" loss ([\d.]+)", log)])
         assert found[1] != found[0]
         assert found[1] == pytest.approx(found[0], rel=0.03)
+
+    def test_auto_is_what_the_device_is_made_for_and_is_said(self, train) -> None:
+        log = (train("auto", "train:total_iter=1", "train:amp=auto").folder / "train.log").read_text()
+        best = str(pick_dtype("auto", torch.device("cpu"))).removeprefix("torch.")
+        assert f"cpu, {best}, from iteration 0" in log
 
     def test_the_loss_scale_is_part_of_the_state(self, train) -> None:
         options = ["train:amp=fp16", "logger:checkpoint_every=2"]

@@ -188,7 +188,8 @@ class TrainingOptions(Section):
     timeout: Annotated[float, Field(gt=0, le=1e6)] = 30.0  # longest wait of one process for the others, minutes
     optimizer: OptimizerOptions = OptimizerOptions()
     scheduler: SchedulerOptions
-    amp: Literal["none", "bf16", "fp16"] = "none"  # precision of the network; fp16 scales its losses as needed
+    # Precision of the network; auto: bf16 where the device has instructions for it; fp16 scales its losses as needed
+    amp: Literal["auto", "none", "bf16", "fp16"] = "none"
     compile: bool = False  # compile the network by torch.compile, which needs a C++ compiler
     ema_decay: Decay = 0.999  # of the running average of the weights; 0: no averaging
     grad_clip: Positive | None = None  # largest gradient norm; null: no clipping

@@ -62,7 +62,8 @@ class TrainingRecord(Hooks):
                 disable=ranks.rank > 0,
             )
             self._bar = stack.enter_context(bar)
-            place = f"{trainer.step.device}" + (f", {ranks.count} processes" if ranks.count > 1 else "")
+            place = f"{trainer.step.device}, {str(trainer.step.amp_dtype).removeprefix('torch.')}"
+            place += f", {ranks.count} processes" if ranks.count > 1 else ""
             parameters = count_parameters(trainer.restorer)
             logger.info("%s: %d parameters, %s, from iteration %d", folder.name, parameters, place, start)
             yield

@@ -22,6 +22,7 @@ from twostagealign.data.burst import BurstBatch
 from twostagealign.isp import NoiseRange
 from twostagealign.models import Objective, TwoStageRestorer
 from twostagealign.models.checkpoint import load_strictly
+from twostagealign.runtime.device import pick_dtype
 from twostagealign.runtime.ranks import Ranks
 from twostagealign.training.batches import Batch
 from twostagealign.training.optimizer import load_moments
@@ -29,7 +30,7 @@ from twostagealign.training.state import LossScale, TrainingState
 
 logger = logging.getLogger("twostagealign")
 
-AMP_DTYPES = {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+AMP_DTYPES = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class TrainingStep:
         temperature: temperature of the softmax over candidates.
         final_temperature: temperature from iteration `final_temperature_from` on.
         final_temperature_from: an iteration.
-        amp: precision of the network: "none", "bf16" or "fp16".
+        amp: precision of the network: "none", "bf16", "fp16", or "auto": bf16 where the device has instructions for it.
         grad_clip: largest norm of the gradient; None: no clipping.
         ema_decay: decay of the running average of the weights per step, in [0, 1).
         idle_features: whether the feature net takes no part in some steps; several processes need to know.
@@ -115,7 +116,7 @@ class TrainingStep:
 
     def __post_init__(self) -> None:
         self.device = next(self.restorer.parameters()).device
-        self.amp_dtype = AMP_DTYPES[self.amp]
+        self.amp_dtype = pick_dtype("auto", self.device) if self.amp == "auto" else AMP_DTYPES[self.amp]
         # The losses are sums over pixels: their gradients are large already, so the scale begins at 1.
         scales = self.amp == "fp16"
         self.scaler = torch.amp.GradScaler(self.device.type, init_scale=1.0, growth_interval=500, enabled=scales)
@@ -203,7 +204,8 @@ class TrainingStep:
         burst = self.degrade(batch)
         origins = patches.corners(batch, iteration).to(self.device)
         settled = iteration >= self.final_temperature_from
-        with torch.autocast(self.device.type, self.amp_dtype, enabled=self.amp_dtype is not None):
+        low = self.amp_dtype != torch.float32
+        with torch.autocast(self.device.type, self.amp_dtype if low else None, enabled=low):
             prediction, match = self.model(
                 burst.lq,
                 burst.noise_map,
