@@ -1,5 +1,7 @@
 """Measure speed and memory: python scripts/benchmark.py [SUITE ...]. The default is all suites."""
 
+from twostagealign.cli.run import run  # isort: skip  # before torch: it makes threads wait as in every program
+
 import argparse
 import math
 from collections.abc import Callable, Iterator
@@ -10,7 +12,6 @@ from baselines import DirectNetwork, match_directly, restore_directly
 from torch import Tensor
 
 from twostagealign.cli.arguments import Parser
-from twostagealign.cli.run import run
 from twostagealign.models import TwoStageRestorer
 from twostagealign.runtime.environment import environment
 from twostagealign.runtime.files import write_json
@@ -50,7 +51,7 @@ def main() -> None:
             parser.error(f"SUITE: unknown suite {suite!r}; choose from {', '.join(SUITES)}")
     results = []
     for suite in arguments.suite or SUITES:
-        print(f"{suite}", flush=True)
+        print(f"{suite} (float32, unless a name says otherwise)", flush=True)
         for result in SUITES[suite](arguments):
             print(f"  {result}", flush=True)
             value = result.value if math.isfinite(result.value) else None  # JSON has no NaN

@@ -119,6 +119,12 @@ def test_frame_compares_equal_work(make_restorer) -> None:
         assert results["small, direct / ours with --fast"].value > 0
 
 
+def test_frame_compares_dtypes(make_restorer) -> None:
+    results = measured(frame.compare_dtypes("small", make_restorer(), (12, 16), 1, 1e9))
+    assert results["small, bfloat16, time"].value > 0
+    assert not results["small, float32 / bfloat16"].passes
+
+
 def test_script_restores_the_shipped_checkpoint_alike_both_ways(monkeypatch) -> None:
     monkeypatch.syspath_prepend(SCRIPTS)
     directly = runpy.run_path(str(SCRIPTS / "benchmark.py"), run_name="benchmark")["restore_frame_directly"]

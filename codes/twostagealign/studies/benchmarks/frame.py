@@ -1,19 +1,21 @@
-"""Benchmark of restoring a whole frame, against the direct implementation at the same settings, and with `--fast`."""
+"""Benchmark of restoring a frame: against the direct implementation, in bfloat16, and with `--fast`."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from twostagealign.models import TwoStageRestorer
 from twostagealign.restoration.frame import restore_frame
 from twostagealign.restoration.tiling import FAST, Tiling
+from twostagealign.runtime.device import pick_dtype
 from twostagealign.studies.benchmarks.measurement import Measurement, race
 from twostagealign.studies.benchmarks.subjects import FRAME_720P, burst, tiny_restorer, wide_restorer
 
 PROTOCOL = Tiling()
-PARTS = (("nf 64", wide_restorer, (64, 128)), ("nf 16", partial(tiny_restorer, refine=False), (128, 320)))
-"""Name, restorer, and size of the part of a frame that is restored by default, raw pixels."""
+PARTS = (("nf 64", wide_restorer, (64, 128), 1.5), ("nf 16", partial(tiny_restorer, refine=False), (128, 320), 1.3))
+"""Name, restorer, size of the part of a frame that is restored by default in raw pixels, and the bar of bfloat16."""
 
 
 def benchmark_frame(
@@ -25,11 +27,38 @@ def benchmark_frame(
         direct: direct implementation; takes restorer, raw planes and noise maps.
         whole: restore whole 720p frames, one run of each implementation, and with `--fast` too; takes minutes.
     """
-    for name, restorer, (height, width) in PARTS:
+    has_bfloat16 = pick_dtype("auto", torch.device("cpu")) == torch.bfloat16
+    for name, restorer, (height, width), bar in PARTS:
         if whole:
-            yield from compare_frame(f"{name}, 720p, one run", restorer(), direct, FRAME_720P, 1, FAST)
+            what, size, runs = f"{name}, 720p, one run", FRAME_720P, 1
+            yield from compare_frame(what, restorer(), direct, size, runs, FAST)
         else:
-            yield from compare_frame(f"{name}, {height}x{width} of 720p", restorer(), direct, (height, width))
+            what, size, runs = f"{name}, {height}x{width} of 720p", (height, width), 5
+            yield from compare_frame(what, restorer(), direct, size, runs)
+        if has_bfloat16:
+            yield from compare_dtypes(what, restorer(), size, runs, bar)
+
+
+def compare_dtypes(
+    what: str, restorer: TwoStageRestorer, size: tuple[int, int], runs: int = 5, bar: float | None = None
+) -> Iterator[Measurement]:
+    """Compare bfloat16 with float32 on one burst of random numbers, with the tiling of the protocol.
+
+    Args:
+        what: name of the comparison.
+        restorer: restorer to measure.
+        size: height and width of the raw planes.
+        runs: number of runs in each dtype.
+        bar: least ratio of the times.
+    """
+    frames = burst(5, *size)
+
+    def restore(dtype: torch.dtype) -> None:
+        restore_frame(restorer.compute_in(dtype), frames, PROTOCOL)
+
+    full, low = race(partial(restore, torch.float32), partial(restore, torch.bfloat16), runs=runs)
+    yield Measurement(f"{what}, bfloat16, time", low, "s")
+    yield Measurement(f"{what}, float32 / bfloat16", full / low, "x", at_least=bar)
 
 
 def compare_frame(
@@ -41,7 +70,7 @@ def compare_frame(
     fast: Tiling | None = None,
     tiling: Tiling = PROTOCOL,
 ) -> Iterator[Measurement]:
-    """Compare one restorer on one burst of random numbers.
+    """Compare one restorer on one burst of random numbers, in float32.
 
     Args:
         what: name of the comparison.
