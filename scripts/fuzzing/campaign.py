@@ -87,6 +87,9 @@ class Campaign:
                     print(f"{verdict.kind} {verdict.number} {verdict.outcome} {verdict.answer}", flush=True)
                 if minutes is not None and time.monotonic() - start > 60 * minutes:
                     break
+            else:
+                if len(verdicts) < len(numbers):
+                    raise SystemExit(f"only {len(verdicts)} of {len(numbers)} inputs ran; the error is above")
         finally:
             shutil.rmtree(self.work, ignore_errors=True)
         return self._table(verdicts, time.monotonic() - start)
