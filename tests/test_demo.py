@@ -137,7 +137,8 @@ def test_a_clip_is_restored_as_restore_py_does_by_protocol(tmp_path: Path, tiny_
         write_picture(clip / f"{index:04d}.png", frame.permute(1, 2, 0).numpy())
     assert run_script("--clip", clip, "--output", tmp_path / "demo", "--checkpoint", tiny_checkpoint) == 0
     found = json.loads((tmp_path / "demo" / "metrics.json").read_text())
-    expected = restore_folder(clip, tmp_path / "restored", Request(tiny_checkpoint, simulate="high", tiling=Tiling()))
+    request = Request(tiny_checkpoint, simulate="high", tiling=Tiling(), dtype="float32")
+    expected = restore_folder(clip, tmp_path / "restored", request)
     assert found["picture"] == "walk, frame 0003"
     assert found["methods"]["TwoStageAlign"] == pytest.approx(expected["mean"], rel=1e-6)
     assert "true_shifts" not in found

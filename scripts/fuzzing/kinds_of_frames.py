@@ -1,6 +1,8 @@
 """Kinds of input: frames, and what describes them."""
 
+import os
 import shutil
+from pathlib import Path
 
 from fuzzing.bench import EVALUATE, Attempt, Bench, restore
 from fuzzing.containers import mutate_hdf5
@@ -75,12 +77,16 @@ def raw_files(bench: Bench) -> Attempt:
     changed = bench.rng.choice(kinds)
     bench.damage(name, lambda data: changed(bench.rng, data))
     if bench.rng.random() < 0.3:  # in all files: they agree with each other
-        is_small = (bench.folder / name).is_file() and (bench.folder / name).stat().st_size < 2**24
-        data = (bench.folder / name).read_bytes() if is_small else b""
+        data = (bench.folder / name).read_bytes() if _is_small_file(bench.folder / name) else b""
         for number in range(FRAMES):
             if data and (bench.folder / f"dng/{number}.dng").is_file():
                 (bench.folder / f"dng/{number}.dng").write_bytes(data)
     return restore("dng")
+
+
+def _is_small_file(path: Path) -> bool:
+    """Whether the fuzzer itself can copy it: neither a link, to a device for instance, nor a large sparse file."""
+    return path.is_file() and not path.is_symlink() and path.stat().st_size < 2**24
 
 
 def folders(bench: Bench) -> Attempt:
@@ -97,7 +103,7 @@ def folders(bench: Bench) -> Attempt:
         match rng.randrange(5):
             case 0 if path.is_file():
                 path.rename(new)
-            case 1 if path.is_file() and not new.exists():
+            case 1 if _is_small_file(path) and not os.path.lexists(new):
                 shutil.copyfile(path, new)
             case 2 if not new.is_dir():
                 replace_file(rng, new)

@@ -198,7 +198,8 @@ def test_script(script, tmp_path) -> None:
     code, out, _ = script("dcn", "data", "--json", tmp_path / "out.json")
     assert code == 0
     lines = [" ".join(line.split()) for line in out.splitlines()]
-    assert lines == ["dcn", "slow 1.00 x >= 2 FAIL", "data", "free 0.50 GB", "1 bars are missed"]
+    heads = [f"{suite} (float32, unless a name says otherwise)" for suite in ("dcn", "data")]
+    assert lines == [heads[0], "slow 1.00 x >= 2 FAIL", heads[1], "free 0.50 GB", "1 bars are missed"]
     written = json.loads((tmp_path / "out.json").read_text())
     assert written["environment"]["cores"] >= 1
     bars = {"at_least": 2, "at_most": None}

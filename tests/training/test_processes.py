@@ -47,7 +47,7 @@ with join_ranks(required=True) as ranks:
 
 COMMON = ["logger:print_every=1", "train:total_iter=3", "datasets:val:length=3", "val:pictures=0"]
 COMMON += ["logger:tensorboard=true"]
-COMMON += ["train:optimizer={lr: 1e-4, features_lr: 1e-5}"]  # the usual ones: larger steps blow up rounding errors
+COMMON += ["train:optimizer={lr: 1e-5, features_lr: 1e-6}"]  # larger steps blow up rounding errors
 
 IDLE = {
     "always": ["matching:search_window=null"],

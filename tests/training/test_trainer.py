@@ -285,7 +285,7 @@ class TestWhatIsWritten:
 
     def test_log_and_curves_name_every_term(self, whole) -> None:
         lines = [line.partition(" INFO: ")[2] for line in (whole.folder / "train.log").read_text().splitlines()]
-        assert re.fullmatch(r"whole: \d+ parameters, cpu, from iteration 0", lines[0])
+        assert re.fullmatch(r"whole: \d+ parameters, cpu, float32, from iteration 0", lines[0])
         reports = {}
         for line in lines:
             if found := re.fullmatch(r"iteration (\d+): (lr .+)", line):

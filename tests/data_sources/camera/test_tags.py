@@ -183,6 +183,8 @@ def test_lens_shading_is_undone_after_restoration(open_file) -> None:
 def test_damaged_gain_maps(open_file) -> None:
     data = gain_maps(np.ones((2, 2)))
     assert "OpcodeList2: " in refusal(open_file, extra=opcodes(data[:-3]))
+    endless = data[:52] + struct.pack(">2I", 2**31, 2**31) + data[60:]
+    assert "larger than the tag that contains it" in refusal(open_file, extra=opcodes(endless))
     assert "gains of a gain map that are not positive" in refusal(open_file, extra=opcodes(gain_maps(-np.ones((2, 2)))))
     assert "for some colours only" in refusal(open_file, extra=opcodes(gain_maps(np.ones((2, 2)), [(0, 0)])))
 

@@ -234,6 +234,8 @@ def _gain_maps(data: bytes, size: tuple[int, int], shift: tuple[int, int]) -> It
             (planes,) = struct.unpack_from(">I", data, start + 72)
             if not all(map(math.isfinite, placement)) or 0 in (rows, columns, planes, row_pitch, column_pitch):
                 raise ValueError("a gain map without size")
+            if 4 * rows * columns * planes > len(data):
+                raise ValueError("a gain map larger than the tag that contains it")
             gains = np.frombuffer(data, ">f4", rows * columns * planes, start + 76).reshape(rows, columns, planes)
             if not (gains.min() > 0 and gains.max() < 1000):
                 raise ValueError("gains of a gain map that are not positive")
