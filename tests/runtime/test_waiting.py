@@ -12,9 +12,14 @@ SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 @pytest.mark.skipif(sys.platform != "linux", reason="needs the OpenMP library of PyTorch for Linux")
 @pytest.mark.parametrize(
     ("chosen", "spins"),
-    [({}, "0"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "30000000000"), ({"GOMP_SPINCOUNT": "100"}, "100")],
+    [
+        ({}, "3000"),
+        ({"OMP_WAIT_POLICY": "PASSIVE"}, "0"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "30000000000"),
+        ({"GOMP_SPINCOUNT": "100"}, "100"),
+    ],
 )
-def test_programs_wait_passively_unless_the_user_chooses(chosen, spins) -> None:
+def test_programs_wait_briefly_unless_the_user_chooses(chosen, spins) -> None:
     own = {name: value for name, value in os.environ.items() if name not in SETTINGS}
     # With this variable, the OpenMP library prints the settings that it is loaded with.
     environment = own | {"PYTHONPATH": str(CODES), "OMP_DISPLAY_ENV": "VERBOSE"} | chosen

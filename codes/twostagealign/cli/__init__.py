@@ -1,5 +1,5 @@
 """Command lines."""
 
-from twostagealign.runtime.waiting import wait_passively
+from twostagealign.runtime.waiting import wait_briefly
 
-wait_passively()  # here, because the modules of this folder import torch
+wait_briefly()  # here, because the modules of this folder import torch
