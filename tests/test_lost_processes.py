@@ -194,19 +194,40 @@ def test_no_restart_is_left(torchrun_jobs, start, trains, tiny_experiment) -> No
     assert "no --max_restarts is given, so start again with --auto_resume" in line
 
 
+SLOW = """
+import time
+from pathlib import Path
+from twostagealign.data import StillsInMotion
+
+class Slow(StillsInMotion):
+    calls = 0
+
+    def __getitem__(self, index):
+        self.calls += 1
+        if self.calls > 10 and not Path(__file__).with_name("go").exists():
+            time.sleep(2)
+        return super().__getitem__(index)
+"""
+
+
 @pytest.mark.parametrize("workers", [True, False], ids=["with its workers", "alone"])
 def test_an_agent_that_is_started_again(
     torchrun_jobs, start, trains, tiny_experiment, check_weights, monkeypatch, workers
 ) -> None:
     """As after a node was off. A worker that has lost its agent alone trains on until its peer is started again."""
     monkeypatch.setenv("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
-    with start([*training(tiny_experiment, "back"), "--auto_resume"], "--max_restarts=3") as job:
+    tiny_experiment.with_name("slow.py").write_text(SLOW)  # it must not end before the agent is back
+    monkeypatch.setenv("PYTHONPATH", str(tiny_experiment.parent), prepend=os.pathsep)
+    command, log = training(tiny_experiment, "back"), experiments(tiny_experiment) / "back" / "train.log"
+    with start([*command, "datasets:train:type=slow.Slow", "--auto_resume"], "--max_restarts=3") as job:
         trains("back")
         if workers:
             job.lose_agent(1)
         else:
             torchrun_jobs.kill(job.agents[1].pid)
         job.start_agent()
+        assert torchrun_jobs.wait_for(lambda: log.read_text().count("from iteration") == 2, PATIENCE)
+        tiny_experiment.with_name("go").touch()
         assert job.wait(PATIENCE) == [0, -9, 0], job.output(0)
     check_weights("back")
 

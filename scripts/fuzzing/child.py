@@ -127,7 +127,9 @@ def _be_child(program: Path, arguments: Sequence[str], folder: Path, logs: Path)
         )  # repairs PyTorch's pool of threads after a fork, before two threads of a program try to
         os.setsid()
         os.chdir(folder)
-        os.environ["TMPDIR"] = os.environ["MPLCONFIGDIR"] = tempfile.tempdir = str(logs)
+        for name in ("TMPDIR", "MPLCONFIGDIR", "TORCHINDUCTOR_CACHE_DIR"):
+            os.environ[name] = str(logs)
+        tempfile.tempdir = str(logs)
         for number, name in ((1, "stdout"), (2, "stderr")):
             file = os.open(logs / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(file, number)

@@ -103,7 +103,7 @@ def command_lines(bench: Bench) -> Attempt:
         value = str(rng.choice(VALUES))
         attempt.arguments[at] = rng.choice(attempt.arguments) if rng.random() < 0.2 else value.replace("\0", "")
     for before, at in pairwise(range(len(attempt.arguments))):
-        if attempt.arguments[before] in ("--output", "--results") and attempt.arguments[at].startswith(".."):
+        if attempt.arguments[before] in ("--output", "--results") and attempt.arguments[at].startswith(("..", "/")):
             attempt.arguments[at] = "x"  # who asks for an output elsewhere gets it
     return attempt
 
