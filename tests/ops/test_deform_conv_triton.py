@@ -136,7 +136,7 @@ def test_is_chosen_where_it_fits(channels: int, chosen: bool, monkeypatch: pytes
 
 
 @runs_kernel
-def test_passes_the_proof_before_its_first_use() -> None:
+def test_passes_the_proof_before_its_first_use(trials: list[None]) -> None:
     from twostagealign.ops.deform_conv_proof import Case, find_fault
     from twostagealign.ops.deform_conv_triton import deform_conv2d_fused
 

@@ -13,27 +13,12 @@ from hypothesis import strategies as st
 from torch import Tensor, library
 
 pytest.importorskip("triton", reason="needs triton")
+pytestmark = pytest.mark.usefixtures("trials")
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
 
 runs_kernel = pytest.mark.skipif(not (INTERPRETED or torch.cuda.is_available()), reason="no device")
-
-
-@pytest.fixture(autouse=True)
-def trials(monkeypatch: pytest.MonkeyPatch) -> list[None]:
-    """Without a device, Triton's tuner cannot time its trials: run each of them once. Returns a list of them."""
-    from triton.runtime.autotuner import Autotuner
-
-    trials: list[None] = []
-
-    def run_once(_: Autotuner, call: Callable[[], None], **__: Any) -> list[float]:
-        trials.append(call())
-        return [1.0] * 3
-
-    if INTERPRETED:
-        monkeypatch.setattr(Autotuner, "do_bench", run_once)
-    return trials
 
 
 def arguments(
