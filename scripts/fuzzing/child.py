@@ -23,7 +23,7 @@ CPU_SECONDS = 20
 WALL_SECONDS = 90
 """Long: other programs may keep the machine busy. What hangs without computing ends here."""
 
-MEMORY = 2 * 2**30
+MEMORY = 3 * 2**30
 """Bytes of address space that a run may take beyond what its parent has."""
 
 FILE_BYTES = 256 * 2**20
