@@ -24,7 +24,7 @@ def modulate(features: Tensor, modulation: Modulation) -> Tensor:
 def add(change: Tensor, x: Tensor) -> Tensor:
     """Sum of features and the output of a layer, which is overwritten, in the dtype of the features.
 
-    Under autocast, features that are only added to keep their precision, however many layers they pass.
+    Under autocast, the features therefore keep their precision through many such sums.
     """
     # Into memory that no gradient needs: new memory costs more than adding, and a sum of two dtypes more than a copy.
     return change.to(x.dtype).add_(x)

@@ -98,7 +98,7 @@ class RawFrame:
         return raw, noise
 
     def at(self, y: Tensor, x: Tensor) -> RawFrame:
-        """Take samples of all planes, as a frame.
+        """Return a frame of chosen samples, the same ones of all planes.
 
         Args:
             y: rows of the samples, (height, width), int64.

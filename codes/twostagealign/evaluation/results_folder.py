@@ -28,7 +28,7 @@ REPORT = "report.html"
 _RECORD_BYTES = 2**24
 """Largest size of the record of a frame."""
 _EARLIER_METRICS = ["psnr", "ssim"]
-"""What was measured before metrics could be chosen."""
+"""Metrics of evaluations by earlier versions, in which they could not be chosen."""
 
 
 class _FrameRecord(FrameResult):

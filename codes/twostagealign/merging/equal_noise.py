@@ -1,4 +1,4 @@
-"""Frames of different noise, mixed so that a network that expects equal noise averages them well."""
+"""Mixes frames of different noise, for a network that expects equal noise in all frames."""
 
 import torch
 from torch import Tensor

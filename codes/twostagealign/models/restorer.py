@@ -88,5 +88,5 @@ class TwoStageRestorer(nn.Module):
         return self.network(lq, noise_map, interpolation), match
 
     def describe(self, frame: RawFrame, patch: int, halo: int) -> FrameMaps:
-        """Make what a frame, on the device of the restorer, is matched by; see `Matcher.describe`."""
+        """Compute the maps that a frame is matched by, on the device of the frame; see `Matcher.describe`."""
         return self.matcher.describe(self.features, frame.raw(), patch, halo)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 Convolution = Callable[[Tensor, Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
-"""Function of input, offset, weight, bias and mask, as `deform_conv2d` takes them."""
+"""Takes input, offset, weight, bias and mask, as `deform_conv2d` does."""
 
 SIZE = (5, 72, 72)
 """Batch, height and width of what is compared: the frames of one tile of the REDS protocol."""

@@ -48,7 +48,7 @@ def open_input(input: Path | Sequence[Path], simulate: str | None) -> FrameSeque
 
 
 def open_frames(path: Path) -> FrameSequence:
-    """Open what a camera has taken: a scene of SC_burst, a folder of raw frames, or one of them."""
+    """Open a burst of a camera: a scene of SC_burst, a folder of raw frames, or a single raw frame."""
     return SCBurstScene(path) if is_scene(path) else open_raw_folder(path)
 
 

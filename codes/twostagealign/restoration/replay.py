@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class Replays:
-    """Calls of one network, recorded when a shape comes for the second time and replayed from then on.
+    """Calls of one network. The second call of a shape is recorded; later calls replay it.
 
     The first replay of each shape is compared with a call of the network. If it differs, or the network cannot be
     recorded, a warning says so, and nothing is recorded any more. Recordings are dropped when the weights move, as by
