@@ -2,7 +2,6 @@
 
 import importlib.resources
 import io
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from operator import attrgetter
@@ -14,9 +13,9 @@ import numpy as np
 from cachetools import LRUCache
 from PIL import Image, ImageFile, ImageOps
 
-from twostagealign.data.silence import silence
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import open_regular, read_regular, write_atomically
+from twostagealign.runtime.silence import no_warnings, silence
 
 _ORIENTATION, _FIRST_TURNED = 0x0112, 5  # EXIF tag, and the first of its values that exchange height and width
 
@@ -48,10 +47,8 @@ BUNDLED = tuple(_BUNDLED_FILES)
 def _opened(path: str | Path, file: BinaryIO) -> Iterator[ImageFile.ImageFile]:
     """Open a file with Pillow, without decoding it; errors in its content become UserErrors."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(file, formats=_FORMATS) as picture:
-                yield picture
+        with no_warnings, Image.open(file, formats=_FORMATS) as picture:
+            yield picture
     except UserError:
         raise
     except Image.UnidentifiedImageError as error:

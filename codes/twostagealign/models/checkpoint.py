@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from twostagealign.models.foreign_files import describe_foreign
 from twostagealign.options.registry import FEATURES, NETWORKS, build
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import SHIPPED, check_regular, checked_path, locate, write_atomically
+from twostagealign.runtime.silence import no_warnings
 
 PRETRAINED = SHIPPED / "experiments" / "pretrained"
 """Where the shipped checkpoints lie: two_stage_NAME.safetensors."""
@@ -96,8 +96,7 @@ def load_torch_file(path: Path) -> Any:
     expected = "a checkpoint with plain tensors"
     check_regular(path, MAX_BYTES, expected)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the error says what matters
+        with no_warnings:  # the error says what matters
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler raises whatever the damage leads to
         raise UserError(f"{path}: not {expected}: {describe_foreign(path, error)}") from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from twostagealign.models.shipped import licence_of
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.exporting import exporting
 from twostagealign.runtime.files import output_folder, sha256, write_atomically
+from twostagealign.runtime.silence import no_warnings
 
 Format = Literal["onnx", "torch_export"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -215,8 +215,7 @@ def _as_user_error(module: nn.Module) -> Iterator[None]:
     """Say in one line that a network cannot be exported. The exporters raise many kinds of exception."""
     name = type(module.network if isinstance(module, _Tiles) else module).__name__
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with no_warnings:
             yield
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from twostagealign.data.silence import silence
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import check_regular
+from twostagealign.runtime.silence import silence
 
 if TYPE_CHECKING:
     import rawpy

@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import check_regular
+from twostagealign.runtime.silence import no_warnings
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Layout:
             pixels = stored.reshape(self.height, self.width, 3)[rows, columns]
             return pixels.copy() if self.coding == "rgb" else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
         try:
-            with Image.open(io.BytesIO(value), formats=("PNG", "WEBP")) as picture:
+            with no_warnings, Image.open(io.BytesIO(value), formats=("PNG", "WEBP")) as picture:
                 # Before memory for the pixels is allocated.
                 self._check_picture_size(where, picture.height, picture.width)
                 if picture.format == "PNG":
