@@ -30,6 +30,7 @@ SUITES: dict[str, Callable[[argparse.Namespace], Iterator[Measurement]]] = {
     "matching": lambda _: benchmarks.benchmark_matching(match_directly),
     "frame": lambda arguments: benchmarks.benchmark_frame(restore_frame_directly, arguments.whole),
     "clip": lambda _: benchmarks.benchmark_clip(),
+    "raw": lambda arguments: benchmarks.benchmark_raw(arguments.whole),
     "memory": lambda _: benchmarks.benchmark_memory(),
     "data": lambda arguments: benchmarks.benchmark_data(arguments.input),
     "growth": lambda arguments: benchmarks.benchmark_growth(arguments.plots),
@@ -44,7 +45,7 @@ def main() -> None:
     add("--json", type=Path, metavar="FILE", help="also write the numbers to FILE")
     add("--input", type=Path, metavar="FOLDER", help="suite data: clip folders (default: synthetic clips)")
     add("--plots", type=Path, metavar="FOLDER", help="suite growth: write growth.png and stages.png to FOLDER")
-    add("--whole", action="store_true", help="suite frame: whole frames; takes minutes")
+    add("--whole", action="store_true", help="suites frame and raw: whole frames, all sizes; takes minutes")
     arguments = parser.parse_args()
     for suite in arguments.suite:
         if suite not in SUITES:

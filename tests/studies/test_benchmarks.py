@@ -143,6 +143,18 @@ def test_growth_fits_exponents_and_draws(tmp_path) -> None:
     assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == ["growth.png", "stages.png"]
 
 
+def test_raw_burst_by_stage() -> None:
+    results = measured(benchmarks.benchmark_raw(False, {0: (96, 128, 0.01), 50: (10**6, 10**6, 0)}, least_share=101))
+    shares = {name.split()[-1]: result for name, result in results.items() if "share of" in name}
+    assert list(shares) == ["examining", "loading", "reading", "matching", "network", "rendering", "writing"]
+    assert shares["network"].value > 0
+    assert sum(result.value for result in shares.values()) < 100  # the program also starts
+    assert [name for name, result in results.items() if not result.passes] == [
+        "nf 16, 5 x 0 megapixels, share of network",
+        "nf 16, 5 x 0 megapixels, peak",
+    ]
+
+
 def test_memory_needs_what_is_held_at_least(monkeypatch) -> None:
     """In this process: only that the path is the whole one and few tiles pass the network."""
     seen = []

@@ -45,11 +45,13 @@ class Restored:
         picture: rendered sRGB, (2H, 2W, 3), uint8 or uint16.
         linear: linear camera RGB, (2H, 2W, 3) uint16, if it was asked for.
         quality: PSNR and SSIM, where the ground truth is known.
+        seconds: time spent on "matching", "network" and "rendering", which is the rest.
     """
 
     picture: np.ndarray
     linear: np.ndarray | None
     quality: Quality | None
+    seconds: dict[str, float]
 
 
 def restore_burst(
@@ -77,6 +79,7 @@ def restore_burst(
     Raises:
         FloatingPointError: the result is not finite.
     """
+    start = time.perf_counter()
     rendering = rendering or Rendering(default_tone(burst))
     height, width = (2 * side for side in burst.size)
     picture = np.empty((height, width, 3), np.uint16 if rendering.deep else np.uint8)
@@ -87,8 +90,10 @@ def restore_burst(
         if levels is not None:
             levels[rows] = to_levels(strip.permute(1, 2, 0).numpy())
 
-    _, quality = restore_picture(restorer, burst, tiling, take, progress, strength=strength, memory=memory)
-    return Restored(picture, levels, quality)
+    matches, quality = restore_picture(restorer, burst, tiling, take, progress, strength=strength, memory=memory)
+    seconds = {stage: matches.seconds[stage] for stage in ("matching", "network")}
+    seconds["rendering"] = time.perf_counter() - start - sum(seconds.values())
+    return Restored(picture, levels, quality, seconds)
 
 
 @dataclass(frozen=True)
@@ -224,7 +229,7 @@ def restore_sequence(
         outputs: files that are written of each picture; None: a PNG.
         settings: how pictures are restored, for the history in a DNG.
         take: called with each rendered picture, (height, width, 3), uint8 or uint16.
-        watch: measures "reading" (waiting for frames), "restoring" and "writing".
+        watch: measures "reading" (waiting for frames), "matching", "network", "rendering" and "writing".
 
     Returns:
         For each burst an entry of `frames` in metrics.json: measures where the ground truth is known, otherwise what
@@ -249,10 +254,11 @@ def restore_sequence(
             metadata = sequence.metadata(reference)
             if rendering is None or outputs.brightness != "auto":
                 rendering = outputs.rendering(burst, metadata)  # automatic brightness: one for all, against flicker
-            with watch("restoring"):
-                restored = restore_burst(
-                    restorer, burst, tiling, rendering, outputs.needs_linear, progress.update, outputs.strength, memory
-                )
+            restored = restore_burst(
+                restorer, burst, tiling, rendering, outputs.needs_linear, progress.update, outputs.strength, memory
+            )
+            for stage, seconds in restored.seconds.items():
+                watch.add(stage, seconds)
             picture = sequence.finish(restored.picture, reference)
             linear = None if restored.linear is None else sequence.finish(restored.linear, reference)
             names = [sequence.frames[index] for index in window]

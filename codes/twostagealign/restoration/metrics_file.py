@@ -51,7 +51,9 @@ class Stages(_Part):
     examining: float = Field(description="reading metadata and samples: saturation, noise, defects, reference frame")
     loading: float = Field(description="reading the weights")
     reading: float = Field(description="waiting for frames that were not in memory")
-    restoring: float = Field(description="matching, network and rendering")
+    matching: float = Field(description="describing patches, and searching them in the other frames")
+    network: float
+    rendering: float = Field(description="from tiles to a picture: putting them together, tone, blending")
     writing: float
 
 

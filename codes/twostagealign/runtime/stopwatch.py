@@ -38,6 +38,10 @@ class Stopwatch:
             yield
             self._seconds[part] += time.perf_counter() - began
 
+    def add(self, part: str, seconds: float) -> None:
+        """Add time that was measured elsewhere to `part`."""
+        self._seconds[part] += seconds
+
     @property
     def seconds(self) -> dict[str, float]:
         """Time of each part so far, seconds; synchronises with the GPU."""

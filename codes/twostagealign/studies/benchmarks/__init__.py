@@ -12,6 +12,7 @@ from twostagealign.studies.benchmarks.matching import benchmark_matching
 from twostagealign.studies.benchmarks.measurement import Measurement
 from twostagealign.studies.benchmarks.memory import benchmark_memory
 from twostagealign.studies.benchmarks.network import benchmark_network
+from twostagealign.studies.benchmarks.raw import benchmark_raw
 
 __all__ = [
     "Measurement",
@@ -23,4 +24,5 @@ __all__ = [
     "benchmark_matching",
     "benchmark_memory",
     "benchmark_network",
+    "benchmark_raw",
 ]
