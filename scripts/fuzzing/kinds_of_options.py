@@ -47,11 +47,11 @@ def training_overrides(bench: Bench) -> Attempt:
     return _train(bench, _overrides(bench.rng, TRAINING))
 
 
-def _train(bench: Bench, overrides: list[str]) -> Attempt:
+def _train(bench: Bench, overrides: list[str], *flags: str) -> Attempt:
     # The defaults, which damage may bring back, are another folder and a large validation set.
     (bench.folder / "experiments").mkdir()
     overrides = [*overrides, "datasets:val:length=1"]
-    return Attempt("codes/train.py", ["-opt", "train.yml", "--force_yml", *overrides])
+    return Attempt("codes/train.py", ["-opt", "train.yml", *flags, "--force_yml", *overrides])
 
 
 def evaluation_options(bench: Bench) -> Attempt:
@@ -112,6 +112,4 @@ def resumed_training(bench: Bench) -> Attempt:
     """A training that goes on with other options."""
     bench.bring("runs", "train.yml", "stills", "other_stills")
     forced = [text for text in _overrides(bench.rng, TRAINING) if not text.startswith("name")]
-    return Attempt(
-        "codes/train.py", ["-opt", "train.yml", "--auto_resume", "--force_yml", "train:total_iter=2", *forced]
-    )
+    return _train(bench, ["train:total_iter=2", *forced], "--auto_resume")
