@@ -71,7 +71,7 @@ def resize(page: "Chrome", width: int, height: int, scheme: str = "light") -> No
 
 
 def wait_until(condition: Callable[[], object]) -> None:
-    """Wait for what the page shows: it draws in its own time, each part by itself."""
+    """Wait for a change of the page. Its parts are drawn one by one, some time after what caused them."""
     end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end, "waited in vain"

@@ -149,10 +149,9 @@ def test_raw_burst_by_stage() -> None:
     assert list(shares) == ["examining", "loading", "reading", "matching", "network", "rendering", "writing"]
     assert shares["network"].value > 0
     assert sum(result.value for result in shares.values()) < 100  # the program also starts
-    assert [name for name, result in results.items() if not result.passes] == [
-        "nf 16, 5 x 0 megapixels, share of network",
-        "nf 16, 5 x 0 megapixels, peak",
-    ]
+    missed = [name for name, result in results.items() if not result.passes]
+    assert [name.partition("megapixels, ")[2] for name in missed] == ["share of network", "peak"]
+    assert all(name.startswith(("nf 16, float32, 5 x 0 ", "nf 16, bfloat16, 5 x 0 ")) for name in results)
 
 
 def test_memory_needs_what_is_held_at_least(monkeypatch) -> None:
@@ -177,9 +176,10 @@ def test_memory_of_two_sizes() -> None:
 @pytest.mark.slow
 def test_clip() -> None:
     results = measured(benchmarks.benchmark_clip(3, 32, 48, [0, 2]))
-    assert results["nf 16, 3 frames of 32x48, pictures that are equal"].value == 100
-    assert results["nf 16, 3 frames of 32x48, time of a frame"].value > 0
-    assert len(results) == 4
+    values = {name.partition("3 frames of 32x48, ")[2]: result.value for name, result in results.items()}
+    assert values["pictures that are equal"] == 100
+    assert values["time of a frame"] > 0
+    assert len(values) == 4
 
 
 def test_training_seconds(tiny_experiment, monkeypatch) -> None:

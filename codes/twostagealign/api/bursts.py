@@ -1,6 +1,5 @@
 """Bursts from files, from arrays, and from clean pictures."""
 
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from twostagealign.api.arguments import check_levels, check_noise, kind, stack, whole
 from twostagealign.api.camera_profile import CameraProfile
 from twostagealign.data import (
     BUNDLED,
@@ -24,7 +24,6 @@ from twostagealign.data import (
     read_picture,
 )
 from twostagealign.data import read_burst as read_window
-from twostagealign.data.burst import Levels
 from twostagealign.data.camera.mosaics import estimate_mosaic_noise, mosaics_in_memory
 from twostagealign.data.camera.reference import Reference, choose_reference
 from twostagealign.data.metadata import FrameMetadata
@@ -106,7 +105,7 @@ class RawBurst:
             UserError: the frame cannot be read.
             ValueError: there is no such frame.
         """
-        index = _whole("index", index, 0, len(self.source.frames) - 1)
+        index = whole("index", index, 0, len(self.source.frames) - 1)
         metadata = self.source.metadata(index)
         rendering = Rendering(default_tone(self.frames), metadata.exposure.baseline)
         small, samples = small_picture(self.source.read(index), metadata.camera, side, rendering)
@@ -142,11 +141,11 @@ def read_burst(
     elif isinstance(source, Sequence) and source and all(isinstance(path, str | Path) for path in source):
         sequence = open_raw_files([Path(path) for path in source])
     else:
-        raise ValueError(f"source: found {_kind(source)}, expected a folder, a file or a list of files")
+        raise ValueError(f"source: found {kind(source)}, expected a folder, a file or a list of files")
     count = len(sequence.frames)
-    length = min(WINDOW, count) if frames is None else _whole("frames", frames, 1, count)
+    length = min(WINDOW, count) if frames is None else whole("frames", frames, 1, count)
     if reference is not None and not isinstance(reference, str):
-        reference = _whole("reference", reference, 0, count - 1)
+        reference = whole("reference", reference, 0, count - 1)
     if isinstance(sequence, RawFolder):
         sequence, reference = choose_reference(sequence, reference)
     return _take(sequence, length, reference if isinstance(reference, int) else None)
@@ -180,22 +179,22 @@ def burst_from_arrays(
     Raises:
         ValueError: an argument is not as above, or the noise has to be estimated and cannot be.
     """
-    array = _stack("mosaics", mosaics)
+    array = stack("mosaics", mosaics)
     if array.ndim != 3 or not len(array) or min(array.shape[1:]) < _LEAST_SIDE:
         raise ValueError(f"mosaics: found shape {array.shape}, expected (N, height, width), at least 1 x 2 x 2")
     if not isinstance(camera, CameraProfile):
-        raise ValueError(f"camera: found {_kind(camera)}, expected a CameraProfile")
+        raise ValueError(f"camera: found {kind(camera)}, expected a CameraProfile")
     if cfa not in CFA_ORDERS:
         raise ValueError(f"cfa: found {cfa!r}, expected one of {', '.join(CFA_ORDERS)}")
-    levels = _levels(array, black_level, white_level)
-    index = len(array) // 2 if reference is None else _whole("reference", reference, 0, len(array) - 1)
+    levels = check_levels(array, black_level, white_level)
+    index = len(array) // 2 if reference is None else whole("reference", reference, 0, len(array) - 1)
     array = array.astype(np.float32) if levels is None else array.astype(np.uint16)
     if noise is None:
         try:
             noise = estimate_mosaic_noise(array, cfa, levels)
         except ValueError as error:
             raise ValueError(f"noise: cannot be estimated, {error}; give a NoiseLevel") from None
-    _check_noise(noise)
+    check_noise(noise)
     return _take(mosaics_in_memory(array, cfa, levels, camera.camera(), noise), len(array), index)
 
 
@@ -226,11 +225,11 @@ def simulate(
     level = PROTOCOL_NOISE.get(noise) if isinstance(noise, str) else noise
     if level is None:
         raise ValueError(f"noise: found {noise!r}, expected {', '.join(PROTOCOL_NOISE)} or a NoiseLevel")
-    _check_noise(level)
-    seed = _whole("seed", seed, 0, _SEEDS - 1)
+    check_noise(level)
+    seed = whole("seed", seed, 0, _SEEDS - 1)
     if isinstance(pictures, list | tuple):
         pictures = [read_picture(entry) if isinstance(entry, str | Path) else entry for entry in pictures]
-    array = _stack("pictures", pictures)
+    array = stack("pictures", pictures)
     if array.ndim != 4 or array.shape[3] != 3 or array.dtype != np.uint8 or not len(array):
         found = f"{array.dtype} of shape {array.shape}"
         raise ValueError(f"pictures: found {found}, expected uint8 of shape (N, height, width, 3)")
@@ -239,7 +238,7 @@ def simulate(
         raise ValueError(f"pictures: found {width}x{height} pixels, expected at least {_LEAST_PICTURE} on each side")
     tensor = torch.from_numpy(array[:, :height, :width]).permute(0, 3, 1, 2).contiguous()
     clip = ClipInMemory("simulated", tensor, level, first_number=1 + seed * _FRAMES_PER_SEED)
-    length = len(array) if frames is None else _whole("frames", frames, 1, len(array))
+    length = len(array) if frames is None else whole("frames", frames, 1, len(array))
     return _take(clip, length, reference)
 
 
@@ -266,73 +265,15 @@ def example(
         raise ValueError(f"noise: found {noise!r}, expected one of {', '.join(PROTOCOL_NOISE)}")
     clip, _ = example_clip(name, PROTOCOL_NOISE[noise])
     count = len(clip.frames)
-    return _take(clip, count if frames is None else _whole("frames", frames, 1, count), reference)
+    return _take(clip, count if frames is None else whole("frames", frames, 1, count), reference)
 
 
 def _take(sequence: FrameSequence, length: int, reference: int | None) -> RawBurst:
     count = len(sequence.frames)
-    index = count // 2 if reference is None else _whole("reference", reference, 0, count - 1)
+    index = count // 2 if reference is None else whole("reference", reference, 0, count - 1)
     window = frame_window(index, count, length)
     if isinstance(sequence, RawFolder):
         sequence = sequence.unload_others(window)
     burst = RawBurst(sequence, tuple(window), read_window(sequence, window))
     give_back_memory()  # what looking at all frames has left
     return burst
-
-
-def _levels(array: np.ndarray, black_level: float | Sequence[float], white_level: float | None) -> Levels | None:
-    """Check the range of mosaics; black and white level of integers, None for floats."""
-    if array.dtype.kind not in "uif":
-        raise ValueError(f"mosaics: found {array.dtype}, expected integers or floats")
-    low, high = array.min(), array.max()
-    if array.dtype.kind == "f":
-        if white_level is not None or np.any(np.asarray(black_level) != 0):
-            raise ValueError("black_level, white_level: given for floats; they are for integer mosaics")
-        if not (low >= 0 and high <= 1):
-            raise ValueError(f"mosaics: found floats from {low:g} to {high:g}, expected 0 to 1; clip or scale them")
-        return None
-    if low < 0 or high > 65535:
-        raise ValueError(f"mosaics: found integers from {low} to {high}, expected 0 to 65535")
-    if white_level is None:
-        raise ValueError("white_level: missing; integer mosaics need it")
-    try:
-        black = np.broadcast_to(np.asarray(black_level, dtype=float), 4)
-        white = float(white_level)
-    except (TypeError, ValueError):
-        raise ValueError("black_level, white_level: expected a number or four, and a number") from None
-    if not (np.isfinite(black).all() and black.min() >= 0):
-        raise ValueError(f"black_level: found {black_level}, expected 0 or more")
-    if not black.max() < white <= 65535:
-        raise ValueError(f"white_level: found {white:g}, expected more than the black level, at most 65535")
-    red, green1, green2, blue = black.tolist()
-    return Levels((red, green1, green2, blue), white)
-
-
-def _check_noise(noise: object) -> None:
-    if not isinstance(noise, NoiseLevel):
-        raise ValueError(f"noise: found {_kind(noise)}, expected a NoiseLevel")
-    if not (0 <= noise.shot <= 1 and 0 <= noise.read <= 1):
-        raise ValueError(f"noise: found shot {noise.shot:g} and read {noise.read:g}, expected 0 to 1")
-
-
-def _stack(name: str, values: Any) -> np.ndarray:
-    """Convert an array or tensor, or a list of them, to an array."""
-    parts = values if isinstance(values, list | tuple) else [values]
-    arrays = [part.detach().cpu().numpy() if isinstance(part, Tensor) else part for part in parts]
-    if not all(isinstance(array, np.ndarray) for array in arrays) or len({array.shape for array in arrays}) != 1:
-        raise ValueError(f"{name}: found {_kind(values)}, expected an array, or a list of arrays of one size")
-    return arrays[0] if parts is not values else np.stack(arrays)
-
-
-def _whole(name: str, value: object, least: int, most: int) -> int:
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        number = least - 1
-    if not least <= number <= most or isinstance(value, bool):
-        raise ValueError(f"{name}: found {value!r}, expected an integer from {least} to {most}")
-    return number
-
-
-def _kind(value: object) -> str:
-    return type(value).__name__

@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 class _Shared:
     """A context that threads share: the first one to enter begins it, the last one to leave ends it.
 
-    What a context changes for the whole process, two threads cannot each change and restore: the one that leaves
-    first would end it for the other.
+    It changes something of the whole process. If every thread changed and restored that by itself, the first one to
+    leave would also end it for the others.
     """
 
     def __init__(self, begin: Callable[[], AbstractContextManager[None]]) -> None:
@@ -56,8 +56,9 @@ def _warnings_are_ignored() -> Iterator[None]:
 silence = _Shared(_descriptor_leads_nowhere)
 """Context manager, for calls of C libraries that print past `sys.stderr` what they also report as an error.
 
-While any thread is inside, file descriptor 2 of the process leads nowhere. LibRaw and libtiff have no other way.
+While any thread is inside, all that the process writes to file descriptor 2 is lost. LibRaw and libtiff offer no other
+way to keep them quiet.
 """
 
 no_warnings = _Shared(_warnings_are_ignored)
-"""Context manager, for calls of libraries that warn of what the caller judges by itself; for all threads meanwhile."""
+"""Context manager, for calls of libraries whose warnings are not needed. It also hides those of other threads."""

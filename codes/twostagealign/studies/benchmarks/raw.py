@@ -1,10 +1,6 @@
 """Benchmark of a burst of large raw frames, from files to a picture: time by stage, and memory."""
 
-import json
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -16,20 +12,11 @@ from twostagealign.data import bundled_picture
 from twostagealign.data.camera.raw_folder import write_raw_folder
 from twostagealign.isp import PROTOCOL_LEVELS, add_noise, protocol_camera
 from twostagealign.studies.benchmarks.measurement import Measurement
+from twostagealign.studies.benchmarks.program import restore
 
 FRAMES = 5
 SIZES = {12: (3000, 4000, 1.5), 24: (4000, 6000, 2.2), 50: (6120, 8160, 4.0)}
 """Height and width of a frame, samples, and the bar for memory, GB, by megapixels."""
-
-_PROGRAM = """
-import runpy
-try:
-    runpy.run_module("twostagealign", run_name="__main__")
-finally:
-    import torch
-    from twostagealign.runtime.memory import memory_used
-    print(memory_used(torch.device("cpu")).resident)
-"""
 
 
 def benchmark_raw(
@@ -47,14 +34,13 @@ def benchmark_raw(
         with tempfile.TemporaryDirectory() as workplace:
             folder, output = Path(workplace) / "burst", Path(workplace) / "restored"
             make_raw_burst(folder, height, width)
-            seconds, peak = _run("--input", str(folder), "--output", str(output), "--device", "cpu")
-            stages = json.loads((output / "metrics.json").read_text())["stages"]
-        what = f"nf 16, {FRAMES} x {megapixels} megapixels"
-        yield Measurement(f"{what}, time", seconds, "s")
-        for stage, part in stages.items():
+            run = restore(folder, output)
+        what = f"nf 16, {run.dtype}, {FRAMES} x {megapixels} megapixels"
+        yield Measurement(f"{what}, time", run.seconds, "s")
+        for stage, part in run.stages.items():
             bar = least_share if stage == "network" else None
-            yield Measurement(f"{what}, share of {stage}", 100 * part / seconds, "%", at_least=bar)
-        yield Measurement(f"{what}, peak", peak / 1e9, "GB", at_most=most)
+            yield Measurement(f"{what}, share of {stage}", 100 * part / run.seconds, "%", at_least=bar)
+        yield Measurement(f"{what}, peak", run.peak / 1e9, "GB", at_most=most)
 
 
 def make_raw_burst(folder: Path, height: int, width: int) -> None:
@@ -78,11 +64,3 @@ def make_raw_burst(folder: Path, height: int, width: int) -> None:
             mosaic[y::2, x::2] = torch.from_numpy(linear[view[y::2, x::2, channel]])
         mosaic.copy_(add_noise(mosaic[None], *PROTOCOL_LEVELS["high"], generator)[0])
     write_raw_folder(folder, mosaics, protocol_camera(), *PROTOCOL_LEVELS["high"])
-
-
-def _run(*arguments: str) -> tuple[float, int]:
-    """Run `restore.py`; time of the whole program, and its peak resident memory, bytes."""
-    start = time.perf_counter()
-    command = [sys.executable, "-c", _PROGRAM, "restore", *arguments]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return time.perf_counter() - start, int(done.stdout.splitlines()[-1])
