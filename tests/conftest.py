@@ -151,3 +151,19 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Chrome]":
     driver = Chrome(options, Service(driver_binary))
     yield driver
     driver.quit()
+
+
+@pytest.fixture
+def resize(chromium: "Chrome") -> Callable[..., None]:
+    """Function of width, height (pixels) and scheme ("light" or "dark"): give the page this size and these colours."""
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    def resize(width: int, height: int, scheme: str = "light") -> None:
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        taken = "return innerWidth === arguments[0] && matchMedia(`(prefers-color-scheme: ${arguments[1]})`).matches"
+        WebDriverWait(chromium, 300).until(lambda page: page.execute_script(taken, width, scheme))
+
+    return resize

@@ -2,7 +2,7 @@
 
 import runpy
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,21 +49,13 @@ def results(report: Path) -> Results:
 
 
 @pytest.fixture
-def page(chromium: "Chrome", report: Path) -> "Iterator[Chrome]":
+def page(chromium: "Chrome", resize: Callable[..., None], report: Path) -> "Iterator[Chrome]":
     """The report, just opened at the size of a desk; in the end there may be no message in the console."""
     chromium.get_log("browser")
-    resize(chromium, 1280, 900)
+    resize(1280, 900)
     chromium.get(report.as_uri())
     yield chromium
     assert chromium.get_log("browser") == []
-
-
-def resize(page: "Chrome", width: int, height: int, scheme: str = "light") -> None:
-    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    page.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    )
 
 
 def find(page: "Chrome", selector: str) -> "WebElement":
@@ -215,25 +207,25 @@ def test_all_pictures_are_decoded(page: "Chrome"):
     assert decoded == 2 * (5 + 2 + 1)
 
 
-def test_dark_mode(page: "Chrome"):
+def test_dark_mode(page: "Chrome", resize: Callable[..., None]):
     def brightness(name: str) -> float:
         return sum(map(float, computed(page, "body", name).removeprefix("rgb(").removesuffix(")").split(","))) / 3
 
     assert brightness("background-color") > 200 > 100 > brightness("color")
-    resize(page, 1280, 900, "dark")
+    resize(1280, 900, "dark")
     assert brightness("background-color") < 60 < 200 < brightness("color")
 
 
 @pytest.mark.parametrize("width", [320, 390, 1280])
-def test_nothing_sticks_out_to_the_right(page: "Chrome", width: int):
-    resize(page, width, 844)
+def test_nothing_sticks_out_to_the_right(page: "Chrome", resize: Callable[..., None], width: int):
+    resize(width, 844)
     page.execute_script("window.scrollTo(1000, 0)")
     assert page.execute_script("return window.scrollX") == 0
     assert page.execute_script("return document.documentElement.scrollWidth") <= width
 
 
-def test_divide_follows_a_finger(page: "Chrome"):
-    resize(page, 390, 844)
+def test_divide_follows_a_finger(page: "Chrome", resize: Callable[..., None]):
+    resize(390, 844)
     page.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
     try:
         find(page, ".compare .stage")

@@ -5,7 +5,6 @@ import os
 import shlex
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -51,31 +50,36 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def page(chromium: "Chrome", server: str) -> "Iterator[Chrome]":
+def page(chromium: "Chrome", resize: Callable[..., None], server: str) -> "Iterator[Chrome]":
     """The page, just opened at the size of a desk; in the end there may be no error in the console."""
     chromium.get_log("browser")
-    resize(chromium, 1280, 900)
+    resize(1280, 900)
     chromium.get(server)
     wait_for(chromium, "Drop the files")
     yield chromium
     assert [entry for entry in chromium.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
-def resize(page: "Chrome", width: int, height: int, scheme: str = "light") -> None:
-    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    page.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    )
-    wait_until(lambda: page.execute_script("return innerWidth") == width)
-
-
 def wait_until(condition: Callable[[], object]) -> None:
-    """Wait for a change of the page. Its parts are drawn one by one, some time after what caused them."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
+    """Wait for a change of the page. Its parts are drawn one by one, some time after what caused them.
+
+    An element that is not there yet, is being drawn again or is covered is waited for, too.
+    """
+    from selenium.common.exceptions import (
+        ElementClickInterceptedException,
+        ElementNotInteractableException,
+        NoSuchElementException,
+        StaleElementReferenceException,
+    )
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    waited_for = (
+        ElementClickInterceptedException,
+        ElementNotInteractableException,
+        NoSuchElementException,
+        StaleElementReferenceException,
+    )
+    WebDriverWait(None, PATIENCE, 0.1, waited_for).until(lambda _: condition())
 
 
 def line(page: "Chrome") -> str:
@@ -87,10 +91,6 @@ def wait_for(page: "Chrome", text: str) -> None:
     wait_until(lambda: text in line(page))
 
 
-def button(page: "Chrome", label: str) -> "WebElement":
-    return element(page, "button", label)
-
-
 def text(page: "Chrome", selector: str) -> str:
     """The text of an element, as the page has it now."""
     return page.execute_script("return document.querySelector(arguments[0])?.innerText ?? ''", selector)
@@ -100,27 +100,38 @@ def downloads(page: "Chrome") -> "list[WebElement]":
     return page.find_elements("css selector", "#downloads a")
 
 
-def choose(page: "Chrome", label: str) -> None:
-    """Click a radio button."""
-    element(page, "label", label).click()
+def click(page: "Chrome", selector: str, text: str) -> None:
+    """Click the element with this text, once it is there and can be used."""
 
-
-def element(page: "Chrome", selector: str, text: str) -> "WebElement":
-    """The element with this text, once it is there and can be used."""
-    from selenium.common.exceptions import StaleElementReferenceException
-
-    found: list[WebElement] = []
-
-    def is_there() -> bool:
-        try:
-            elements = page.find_elements("css selector", selector)
-            found[:] = [each for each in elements if each.text.strip() == text and each.is_enabled()]
-        except StaleElementReferenceException:  # the page has drawn it again
-            return False
+    def clicked() -> bool:
+        found = usable(page, selector, text)
+        if found:
+            found[0].click()
         return bool(found)
 
-    wait_until(is_there)
-    return found[0]
+    wait_until(clicked)
+
+
+def usable(page: "Chrome", selector: str, text: str) -> "list[WebElement]":
+    """The elements with this text that can be used now."""
+    elements = page.find_elements("css selector", selector)
+    return [each for each in elements if each.text.strip() == text and each.is_enabled()]
+
+
+def press(page: "Chrome", label: str) -> None:
+    """Click a button."""
+    click(page, "button", label)
+
+
+def choose(page: "Chrome", label: str) -> None:
+    """Click a radio button."""
+    click(page, "label", label)
+
+
+def find(page: "Chrome", selector: str) -> "WebElement":
+    """The element, once it is there."""
+    wait_until(lambda: page.find_elements("css selector", selector))
+    return page.find_element("css selector", selector)
 
 
 def picture(page: "Chrome") -> np.ndarray:
@@ -137,7 +148,7 @@ def noise_at(page: "Chrome", place: float) -> float:
 
 
 def set_slider(page: "Chrome", selector: str, value: float) -> None:
-    slider = page.find_element("css selector", selector)
+    slider = find(page, selector)
     page.execute_script(
         """const [slider, value] = arguments;
         slider.value = value;
@@ -157,15 +168,15 @@ def test_from_an_example_to_a_raw_converter(
     from selenium.webdriver import ActionChains
     from selenium.webdriver.common.keys import Keys
 
-    button(page, "astronaut").click()
+    press(page, "astronaut")
     wait_for(page, "Ready to restore")
     wait_until(lambda: len(page.find_elements("css selector", "#frames label")) == 5)
-    button(page, "Restore").click()
+    press(page, "Restore")
     wait_for(page, "Restored in")
     wait_until(lambda: noise_at(page, WALL) < 4)  # right of the divide: restored
 
     # The divide, by keyboard and by mouse
-    stage, split = (page.find_element("css selector", f"#viewer {each}") for each in (".stage", ".split"))
+    stage, split = (find(page, f"#viewer {each}") for each in (".stage", ".split"))
     split.send_keys(Keys.END)
     wait_until(lambda: split.get_attribute("aria-valuetext") == "100 % before, 0 % after")
     wait_until(lambda: noise_at(page, WALL) > 7)
@@ -192,7 +203,7 @@ def test_from_an_example_to_a_raw_converter(
     wait_until(lambda: text(page, "#viewer output") == fitting)
 
     # Matches are drawn
-    page.find_element("css selector", "#viewer select option:nth-child(2)").click()
+    wait_until(lambda: page.find_element("css selector", "#viewer select option:nth-child(2)").click() is None)
     wait_until(lambda: (picture(page) == (255, 214, 10)).all(axis=2).sum() > 100)
 
     # The DNG is that of the command line that the page shows
@@ -212,7 +223,7 @@ def test_from_an_example_to_a_raw_converter(
     assert np.array_equal(samples(tmp_path / "page.dng"), samples(tmp_path / "restored" / "3.dng"))
 
     # Another reference frame, by clicking its thumbnail
-    page.find_element("css selector", "#frames label:nth-child(2)").click()
+    wait_until(lambda: page.find_element("css selector", "#frames label:nth-child(2)").click() is None)
     wait_for(page, "Ready to restore")
     wait_until(lambda: "frame 2, chosen by you" in text(page, "#facts"))
     wait_until(lambda: not downloads(page))
@@ -230,18 +241,23 @@ def samples(path: Path) -> np.ndarray:
 
 def test_stop(page: "Chrome") -> None:
     choose(page, "as in the paper's protocol")
-    button(page, "coffee").click()
+    press(page, "coffee")
     wait_for(page, "Ready to restore")
-    button(page, "Restore").click()
-    button(page, "Stop").click()
-    wait_for(page, "Stopped.")
+
+    def stopped() -> bool:
+        """Press Stop, or Restore where it was over before that."""
+        if "Stopped." not in line(page):
+            for each in usable(page, "button", "Stop") or usable(page, "button", "Restore"):
+                each.click()
+        return "Stopped." in line(page)
+
+    wait_until(stopped)
     assert not downloads(page)
-    button(page, "Restore")
+    wait_until(lambda: usable(page, "button", "Restore"))
 
 
 def upload(page: "Chrome", *files: Path) -> None:
-    wait_until(lambda: page.find_elements("css selector", "#files input[type=file]"))
-    page.find_element("css selector", "#files input[type=file]").send_keys("\n".join(map(str, files)))
+    find(page, "#files input[type=file]").send_keys("\n".join(map(str, files)))
 
 
 def test_a_burst_of_two_dark_pictures(page: "Chrome", tmp_path: Path) -> None:
@@ -251,10 +267,10 @@ def test_a_burst_of_two_dark_pictures(page: "Chrome", tmp_path: Path) -> None:
         write_picture(path, np.full((48, 64, 3), 60, np.uint8))
     upload(page, *pictures)
     wait_for(page, "Ready to restore")
-    button(page, "Restore").click()
+    press(page, "Restore")
     wait_for(page, "Restored in")
     dark = picture(page).mean()
-    page.find_element("css selector", "#automatic input").click()
+    wait_until(lambda: page.find_element("css selector", "#automatic input").click() is None)
     wait_until(lambda: picture(page).mean() > dark + 10)
     wait_until(lambda: "automatic, +" in text(page, "#facts"))
     wait_until(lambda: "--brightness auto" in text(page, "#facts"))
@@ -267,18 +283,18 @@ def test_a_broken_file_is_one_line(page: "Chrome", tmp_path: Path) -> None:
     wait_for(page, "IMG_1234.dng: ")
     assert "\n" not in line(page)
     wait_until(lambda: page.find_elements("css selector", ".tsa-status.error"))
-    button(page, "coffee").click()  # the page can be used on
+    press(page, "coffee")  # the page can be used on
     wait_for(page, "Ready to restore")
 
 
 def test_a_closed_tab_leaves_no_work(page: "Chrome") -> None:
     choose(page, "as in the paper's protocol")
-    button(page, "coffee").click()
+    press(page, "coffee")
     wait_for(page, "Ready to restore")
     wait_until(lambda: page.find_elements("css selector", "#frames img"))
     thumbnail = page.execute_script("return document.querySelector('#frames img').src")
     assert status(thumbnail) == 200
-    button(page, "Restore").click()
+    press(page, "Restore")
     wait_for(page, "...")
     page.get("about:blank")
     wait_until(lambda: status(thumbnail) == 404)  # the session has ended
@@ -299,13 +315,13 @@ def test_pages_of_other_sites_get_no_answer(server: str) -> None:
         urllib.request.urlopen(request)
 
 
-def test_phone_and_dark_mode(page: "Chrome") -> None:
-    button(page, "coffee").click()
+def test_phone_and_dark_mode(page: "Chrome", resize: Callable[..., None]) -> None:
+    press(page, "coffee")
     wait_for(page, "Ready to restore")
     for width in (320, 390, 640):  # the last: a desk at 200 %
-        resize(page, width, 844)
+        resize(width, 844)
         wait_until(lambda width=width: page.execute_script("return document.documentElement.scrollWidth") <= width)
-    resize(page, 390, 844, "dark")
+    resize(390, 844, "dark")
     wait_until(lambda: background(page) < 200)
 
 
@@ -316,9 +332,11 @@ def background(page: "Chrome") -> float:
 
 
 def test_every_control_has_a_name(page: "Chrome") -> None:
-    nodes = page.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
     roles = {"button", "slider", "combobox", "radio", "checkbox", "spinbutton", "link", "textbox", "listbox"}
-    controls = [node for node in nodes if node.get("role", {}).get("value") in roles and not node.get("ignored")]
-    assert len(controls) > 10
-    nameless = [node["role"]["value"] for node in controls if not node.get("name", {}).get("value", "").strip()]
-    assert nameless == []
+
+    def controls() -> list[dict[str, dict[str, str]]]:
+        nodes = page.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+        return [node for node in nodes if node.get("role", {}).get("value") in roles and not node.get("ignored")]
+
+    wait_until(lambda: len(controls()) > 10)
+    assert [node["role"]["value"] for node in controls() if not node.get("name", {}).get("value", "").strip()] == []
