@@ -48,3 +48,29 @@ def test_residual_network_starts_with_the_demosaicked_frame() -> None:
 def test_blocks_can_be_chosen(blocks: int) -> None:
     net = EDVR(nf=8, front_blocks=blocks, back_blocks=blocks + 1)
     assert (len(net.features), len(net.reconstruction)) == (blocks, blocks + 1)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("frames", [1, 4, 5])
+def test_delta_orthogonal_training_starts_with_the_reference_frame(frames: int) -> None:
+    """Neighbours that are not aligned yet would hide it, and a short training would not get over that."""
+    net = EDVR(nf=8, frames=frames, initialisation="delta_orthogonal")
+    lq = torch.rand(1, frames, 4, 8, 8)
+    before = net(lq, lq)
+    lq[:, [each for each in range(frames) if each != frames // 2]] = 0
+    torch.testing.assert_close(net(lq, lq), before)
+    lq[:, frames // 2, :, 4, 4] += 1
+    assert not torch.allclose(net(lq, lq), before)
+
+
+def test_delta_orthogonal_training_reaches_every_frame() -> None:
+    net = EDVR(nf=8, frames=3, residual=True, initialisation="delta_orthogonal")
+    nn.init.normal_(net.last.weight)
+    lq = torch.rand(1, 3, 4, 16, 16)
+    net(lq, lq).square().sum().backward()
+    assert all(part.any() for part in net.fusion.fuse.weight.grad.chunk(3, dim=1))
+
+
+def test_unknown_initialisation() -> None:
+    with pytest.raises(ValueError, match="initialisation is 'dirac', expected 'orthogonal' or 'delta_orthogonal'"):
+        EDVR(nf=8, initialisation="dirac")

@@ -83,3 +83,15 @@ def test_delta_orthogonal_training_starts_without_modulation() -> None:
     net = GCPNet(nf=8, frames=1, initialisation="delta_orthogonal")
     images = torch.rand(1, 8, 8, 8)
     torch.testing.assert_close(net.features(images, net.green(images)[1]), net.features(images))
+
+
+@torch.no_grad()
+def test_delta_orthogonal_training_starts_with_the_reference_frame() -> None:
+    """Neighbours that are not aligned yet would hide it."""
+    net = GCPNet(nf=8, frames=3, initialisation="delta_orthogonal")
+    lq = torch.rand(1, 3, 4, 8, 8)
+    before = net(lq, lq)
+    lq[:, [0, 2]] = 0
+    torch.testing.assert_close(net(lq, lq), before)
+    lq[:, 1, :, 4, 4] += 1
+    assert not torch.allclose(net(lq, lq), before)

@@ -229,3 +229,21 @@ def initialise_delta_orthogonal(module: nn.Module) -> None:
         if isinstance(block, AttentionBlock):
             for last in (block.extract, block.refine1.last, block.refine2.last):
                 nn.init.zeros_(last.weight)
+
+
+@torch.no_grad()
+def start_at_reference(layer: nn.Conv2d, frames: int, gain: float = 1) -> None:
+    """Let a layer that sees the concatenated features of all frames start with those of the reference frame alone.
+
+    Before a network has learned to align, the other frames show other things at the same place.
+
+    Args:
+        layer: changed in place, (N * channels) channels -> any; the centre of its kernels becomes orthogonal.
+        frames: number of frames N; the reference is frame N // 2.
+        gain: factor of the weights.
+    """
+    channels = layer.in_channels // frames
+    reference = slice(frames // 2 * channels, (frames // 2 + 1) * channels)
+    middle = layer.kernel_size[0] // 2
+    nn.init.zeros_(layer.weight)
+    nn.init.orthogonal_(layer.weight[:, reference, middle, middle], gain)

@@ -1,10 +1,21 @@
 """EDVR for joint denoising and demosaicking: deformable alignment and attention over time and space."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from twostagealign.archs.blocks import SLOPE, ResidualBlock, check_width, double, initialise
+from twostagealign.archs.blocks import (
+    SLOPE,
+    ResidualBlock,
+    check_width,
+    double,
+    initialise,
+    initialise_delta_orthogonal,
+    is_delta,
+    start_at_reference,
+)
 from twostagealign.archs.frames import BurstNetwork
 from twostagealign.archs.pcd_align import PCDAlignment
 from twostagealign.runtime.bounds import Blocks, Channels, Frames
@@ -21,6 +32,8 @@ class EDVR(BurstNetwork):
         front_blocks: residual blocks that compute the features of a frame.
         back_blocks: residual blocks of the reconstruction.
         residual: add the result to the demosaicked reference frame; False: produce the whole picture.
+        initialisation: "orthogonal", or "delta_orthogonal" with a fusion that starts at the reference frame; see
+            `initialise_delta_orthogonal`. Residual blocks start as in the paper.
 
     Attributes:
         nf: number of feature channels.
@@ -46,6 +59,7 @@ class EDVR(BurstNetwork):
         front_blocks: Blocks = 5,
         back_blocks: Blocks = 10,
         residual: bool = False,
+        initialisation: str = "orthogonal",
     ) -> None:
         super().__init__()
         check_width(nf, groups)
@@ -65,8 +79,14 @@ class EDVR(BurstNetwork):
         )
         self.full_size = nn.Sequential(nn.Conv2d(nf, nf, 3, padding=1), nn.LeakyReLU(SLOPE, inplace=True))
         self.last = nn.Conv2d(nf, 3, 3, padding=1)
-        for part in (self.first, self.upsample, self.full_size, self.last):
+        outside_of_blocks = (self.first, self.upsample, self.full_size, self.last)
+        for part in outside_of_blocks:
             initialise(part)
+        if is_delta(initialisation):
+            for part in outside_of_blocks:
+                initialise_delta_orthogonal(part)
+            self.alignment.initialise_delta_orthogonal()
+            self.fusion.start_at_reference()
         if residual:
             nn.init.zeros_(self.last.weight)
 
@@ -106,7 +126,15 @@ class TSAFusion(nn.Module):
         self.scale = nn.Conv2d(nf, nf, 3, padding=1)
         self.shift = nn.Sequential(nn.Conv2d(nf, nf, 1), nn.LeakyReLU(SLOPE, inplace=True), nn.Conv2d(nf, nf, 1))
         self.activation = nn.LeakyReLU(SLOPE, inplace=True)
+        self.frames = frames
         initialise(self)
+
+    def start_at_reference(self) -> None:
+        """Pass the features of the reference frame on, unmixed, without spatial attention."""
+        # Three factors are one half at first: the masks of two deformable convolutions and the temporal attention.
+        start_at_reference(self.fuse, self.frames, gain=8)
+        nn.init.zeros_(self.scale.weight)
+        nn.init.zeros_(cast(nn.Conv2d, self.shift[-1]).weight)
 
     def forward(self, aligned: Tensor) -> Tensor:
         """Fuse.

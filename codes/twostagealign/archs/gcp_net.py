@@ -10,6 +10,7 @@ from twostagealign.archs.blocks import (
     initialise,
     initialise_delta_orthogonal,
     is_delta,
+    start_at_reference,
 )
 from twostagealign.archs.frames import BurstNetwork, FrameFeatures
 from twostagealign.archs.pcd_align import PCDAlignment
@@ -25,7 +26,8 @@ class GCPNet(BurstNetwork):
         groups: groups of channels that share their offsets in the alignment.
         frames: number of frames N of a burst; the merge concatenates them.
         residual: add the result to the demosaicked reference frame; False: produce the whole picture, as in the paper.
-        initialisation: "orthogonal", or "delta_orthogonal"; see `initialise_delta_orthogonal`.
+        initialisation: "orthogonal", or "delta_orthogonal" with a merge that starts at the reference frame; see
+            `initialise_delta_orthogonal`.
 
     Attributes:
         nf: number of feature channels.
@@ -65,8 +67,9 @@ class GCPNet(BurstNetwork):
         self.residual = residual
         initialise(self.merge)
         if is_delta(initialisation):
-            for part in (self.green, self.features, self.merge, self.reconstruction):
+            for part in (self.green, self.features, self.reconstruction):
                 initialise_delta_orthogonal(part)
+            start_at_reference(self.merge, frames)
             self.green.start_without_modulation()
             self.alignment.initialise_delta_orthogonal()
         if residual:
