@@ -29,6 +29,8 @@ SUITES: dict[str, Callable[[argparse.Namespace], Iterator[Measurement]]] = {
     "network": lambda _: benchmarks.benchmark_network(DirectNetwork),
     "matching": lambda _: benchmarks.benchmark_matching(match_directly),
     "frame": lambda arguments: benchmarks.benchmark_frame(restore_frame_directly, arguments.whole),
+    "precision": lambda _: benchmarks.benchmark_precision(),
+    "busy": lambda _: benchmarks.benchmark_busy(),
     "clip": lambda _: benchmarks.benchmark_clip(),
     "raw": lambda arguments: benchmarks.benchmark_raw(arguments.whole),
     "memory": lambda _: benchmarks.benchmark_memory(),

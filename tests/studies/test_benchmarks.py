@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from twostagealign.data import PROTOCOL_NOISE
 from twostagealign.data.burst import Burst, RawFrame
 from twostagealign.isp import protocol_camera
 from twostagealign.matching import Search, hard_match
+from twostagealign.models import TwoStageRestorer
 from twostagealign.models.complexity import count_flops
 from twostagealign.restoration.frame import restore_frame
 from twostagealign.restoration.tiling import FAST, Tiling
 from twostagealign.studies import benchmarks
+from twostagealign.studies.ablation.scenes import AblationScene
 from twostagealign.studies.benchmarks import data, frame, growth, memory
 from twostagealign.studies.benchmarks.measurement import Measurement, race
 
@@ -152,6 +155,43 @@ def test_raw_burst_by_stage() -> None:
     missed = [name for name, result in results.items() if not result.passes]
     assert [name.partition("megapixels, ")[2] for name in missed] == ["share of network", "peak"]
     assert all(name.startswith(("nf 16, float32, 5 x 0 ", "nf 16, bfloat16, 5 x 0 ")) for name in results)
+
+
+class LostInBfloat16:
+    """A restorer that gives a darker picture of few levels in bfloat16."""
+
+    def __init__(self) -> None:
+        self.full = benchmarks.subjects.tiny_restorer()
+
+    def compute_in(self, dtype: torch.dtype) -> TwoStageRestorer:
+        if dtype == torch.float32:
+            return self.full
+        lossy = benchmarks.subjects.tiny_restorer()
+        forward = lossy.network.forward
+        lossy.network.forward = lambda *args: (0.9 * forward(*args)).mul(1000).round().div(1000)
+        return lossy
+
+
+@pytest.mark.parametrize("lossy", [False, True])
+def test_precision_of_bfloat16(lossy: bool) -> None:
+    rows = torch.arange(128) * 2  # a ramp with all levels, and a texture
+    frames = (rows[:, None] + 20 * (torch.arange(128) % 5))[None].clamp(0, 255).byte().expand(5, 3, -1, -1)
+    scene = AblationScene("synthetic", "ramp", None, lambda: frames)
+    restorer = LostInBfloat16() if lossy else None
+    results = measured(benchmarks.benchmark_precision(scene, [PROTOCOL_NOISE["low"]], restorer))
+    missed = [name.rpartition(", bfloat16, ")[2] for name, result in results.items() if not result.passes]
+    if lossy:
+        assert missed == ["loss of PSNR", "pixels within 1 level of 255", "levels of 16 bits, linear"]
+    else:
+        assert missed == []
+    assert len(results) == 3
+
+
+@pytest.mark.slow
+def test_busy() -> None:
+    *_, ratio = benchmarks.benchmark_busy(32, 48, others=1, runs=1, most=0)
+    assert ratio.value > 0.5
+    assert not ratio.passes
 
 
 def test_memory_needs_what_is_held_at_least(monkeypatch) -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 _CODE = """
 import runpy
+import time
 try:
     runpy.run_module("twostagealign", run_name="__main__")
 finally:
     import torch
     from twostagealign.runtime.memory import memory_used
-    print(memory_used(torch.device("cpu")).resident)
+    print(time.process_time(), memory_used(torch.device("cpu")).resident)
 """
 
 
@@ -24,12 +25,14 @@ class ProgramRun:
 
     Attributes:
         seconds: time of the whole program, its start included.
+        cpu_seconds: CPU time of all its threads.
         peak: peak resident memory, bytes.
         stages: seconds of each stage, as in metrics.json.
         dtype: dtype of the network's convolutions.
     """
 
     seconds: float
+    cpu_seconds: float
     peak: int
     stages: dict[str, float]
     dtype: str
@@ -48,4 +51,5 @@ def restore(source: Path, output: Path, *options: str) -> ProgramRun:
     done = subprocess.run([sys.executable, "-c", _CODE, *arguments], check=True, capture_output=True, text=True)
     seconds = time.perf_counter() - start
     metrics = json.loads((output / "metrics.json").read_text())
-    return ProgramRun(seconds, int(done.stdout.splitlines()[-1]), metrics["stages"], metrics["dtype"])
+    cpu_seconds, peak = done.stdout.split()[-2:]
+    return ProgramRun(seconds, float(cpu_seconds), int(peak), metrics["stages"], metrics["dtype"])
