@@ -10,6 +10,7 @@ from twostagealign.isp import (
     mosaic,
     noise_map,
     overview,
+    overview_block,
     protocol_camera,
     unprocess,
 )
@@ -22,7 +23,11 @@ def view(picture: np.ndarray, exposure: float = 1.0, seed: int = 0) -> Tensor:
     srgb = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float() / 255
     clean = mosaic(unprocess(srgb, protocol_camera())) * exposure
     noisy = add_noise(clean.clamp(0, 1), NOISE.shot, NOISE.read, torch.Generator().manual_seed(seed))
-    return overview(noisy[0], noise_map(noisy, NOISE.shot, NOISE.read)[0])
+    return whole_overview(noisy[0], noise_map(noisy, NOISE.shot, NOISE.read)[0])
+
+
+def whole_overview(planes: Tensor, noise: Tensor) -> Tensor:
+    return overview(planes, noise, overview_block((planes.shape[1], planes.shape[2])))
 
 
 CAT = bundled_picture("chelsea")
@@ -51,7 +56,7 @@ def test_overview_is_small_and_leaves_out_what_is_clipped_or_dark() -> None:
     planes, noise = torch.full((4, 100, 150), 0.3), torch.full((4, 100, 150), 0.1)
     planes[:, :50, :75] = 1.0
     planes[:, 50:, :75] = 0.01
-    found = overview(planes, noise)
+    found = whole_overview(planes, noise)
     assert max(found.shape) <= 64
     assert found[:, -1] == pytest.approx(0.3)
     assert found[:10, :10].isnan().all()

@@ -4,7 +4,7 @@ from twostagealign.isp.bayer import CFA_ORDERS, CfaOrder, demosaic, mosaic, pack
 from twostagealign.isp.camera import Camera, join_cameras, protocol_camera, random_camera, rgb2cam_from_xyz2cam, xyz2cam
 from twostagealign.isp.cfa import extend_to_rggb, red_position
 from twostagealign.isp.defects import LEAST_FRAMES, find_defects, replace_defects
-from twostagealign.isp.exposure import exposure_ratio, overview
+from twostagealign.isp.exposure import exposure_ratio, overview, overview_block
 from twostagealign.isp.noise import (
     PROTOCOL_LEVELS,
     NoiseRange,
@@ -18,7 +18,7 @@ from twostagealign.isp.photon_transfer import fit_photon_transfer, transfer_poin
 from twostagealign.isp.process import apply_gains, compress_gamma, process, tone_curve
 from twostagealign.isp.rendering import Tone, automatic_stops, fade_highlights, render
 from twostagealign.isp.saturation import find_saturation
-from twostagealign.isp.sharpness import sharpness
+from twostagealign.isp.sharpness import Sharpness
 from twostagealign.isp.unprocess import apply_matrix, expand_gamma, invert_gains, invert_tone_curve, unprocess
 from twostagealign.isp.white_point import ILLUMINANTS, neutral_of_white
 
@@ -31,6 +31,7 @@ __all__ = [
     "CfaOrder",
     "NoiseRange",
     "Rows",
+    "Sharpness",
     "Tone",
     "add_noise",
     "apply_gains",
@@ -54,6 +55,7 @@ __all__ = [
     "neutral_of_white",
     "noise_map",
     "overview",
+    "overview_block",
     "pack",
     "process",
     "protocol_camera",
@@ -64,7 +66,6 @@ __all__ = [
     "render",
     "replace_defects",
     "rgb2cam_from_xyz2cam",
-    "sharpness",
     "tone_curve",
     "transfer_points",
     "unmosaic",

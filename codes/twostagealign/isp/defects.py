@@ -89,7 +89,7 @@ def _defects_of_band(frames: Sequence[Tensor], shot: float, read: float) -> Tens
     deviation = torch.zeros(shape)
     for frame in frames:
         low, high = _second_extremes(frame)
-        noise = noise_map(torch.stack([low, high]).clamp(0, 1), shot, read).amax(dim=0)
+        noise = noise_map(high.clamp(0, 1), shot, read)  # grows with the signal
         texture = _OF_TEXTURE / _ON_AVERAGE * (high - low - _RANGE_OF_NOISE * noise)
         scale = torch.maximum(noise, texture)
         # Where its surroundings are clipped, a hot or dead sample does not show.

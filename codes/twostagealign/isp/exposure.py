@@ -17,18 +17,23 @@ _EQUAL = 1.2  # ratio up to which exposures count as equal: brackets differ by 1
 _LARGEST_SPREAD = 0.25  # largest median deviation of log(ratio) over the pixels
 
 
-def overview(planes: Tensor, noise: Tensor) -> Tensor:
-    """Average a raw frame to a small grey picture.
+def overview_block(size: tuple[int, int]) -> int:
+    """Side of the blocks that a frame of this height and width is averaged over, to at most 64 of them on a side."""
+    return math.ceil(max(size) / _SIDE)
+
+
+def overview(planes: Tensor, noise: Tensor, block: int) -> Tensor:
+    """Average a raw frame, or rows of it, to a small grey picture.
 
     Args:
         planes: raw planes, (4, H, W), in [0, 1].
         noise: standard deviation of the noise of every sample, (4, H, W).
+        block: side of the blocks; see `overview_block`.
 
     Returns:
-        Means of blocks, (h, w), at most 64 on each side, float32. NaN where a sample of the block is clipped or the
-        signal is not above the noise.
+        Means of blocks, (h, w), float32. NaN where a sample of the block is clipped or the signal is not above the
+        noise.
     """
-    block = math.ceil(max(planes.shape[1:]) / _SIDE)
     clipped = (planes.amax(dim=0) >= WELL_EXPOSED).float()
     parts = torch.stack((planes.mean(dim=0), noise.square().mean(dim=0), clipped))
     mean, variance, clipped = F.avg_pool2d(parts[None], block, ceil_mode=True)[0]

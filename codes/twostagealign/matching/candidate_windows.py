@@ -47,19 +47,25 @@ def _row_differences(
 
 
 def overlap_distances(
-    maps: Tensor, origins: Tensor, frames: Sequence[int], candidates: Tensor, size: int, step: int
+    maps: Tensor, known: Tensor | None, origins: Tensor, frames: Sequence[int], candidates: Tensor, size: int, step: int
 ) -> Tensor:
     """`window_distances` over the pixels known in both windows.
 
-    Maps (B, N, H, W, 2) hold a value and a mask, 1 where the value is known and 0 elsewhere. The distance is infinite
-    if less than half of the reference window's known pixels is known in the candidate.
+    Maps (B, N, H, W, 1) are zero where `known` (B, 1, H, W, 1) is; elsewhere, `known` is 1. None: all that is compared
+    is known. The distance is infinite if less than half of the reference window's known pixels is known in the
+    candidate.
     """
     results = _empty_results(maps, candidates)
-    for place, windows, reference in _columns(maps, origins, frames, candidates, size, step):
-        (values, known), (its_values, its_known) = windows.unbind(-1), reference.unbind(-1)
-        known = known * its_known
-        area, least = known.flatten(2).sum(-1), its_known.flatten(2).sum(-1) / 2
-        difference = (values - its_values).abs_().mul_(known).flatten(2).sum(-1)
+    compared = _columns(maps, origins, frames, candidates, size, step)
+    if known is None:
+        for place, windows, reference in compared:
+            results[place] = (windows - reference).abs_().flatten(2).sum(-1).div_(size**2)
+        return results.reshape(candidates.shape[:-1])
+    masks = _columns(known, origins, [0] * len(frames), candidates, size, step)
+    for (place, windows, reference), (_, mask, its_mask) in zip(compared, masks, strict=True):
+        both = mask * its_mask
+        area, least = both.flatten(2).sum(-1), its_mask.flatten(2).sum(-1) / 2
+        difference = (windows - reference).abs_().mul_(both).flatten(2).sum(-1)
         results[place] = torch.where(area < least, torch.inf, difference / area)
     return results.reshape(candidates.shape[:-1])
 
@@ -264,7 +270,20 @@ def _cut(maps: Tensor, images: Tensor, corners: Tensor, size: int, unit: int = 1
     Only every `unit`-th pixel and row is kept. Border pixels are repeated beyond the border of the map.
     """
     height, width, channels = maps.shape[2:]
+    if unit == 1 and maps.device.type == "cpu" and _inside(corners, size, height, width):
+        runs = maps.reshape(-1).unfold(0, size * channels, channels)  # a row of a square is contiguous
+        y, x = corners.unbind(-1)
+        starts = ((images * height + y) * width + x)[:, None] + width * torch.arange(size)
+        return runs.index_select(0, starts.flatten()).reshape(len(corners), size, size, channels)
     steps = unit * torch.arange(size, device=maps.device)
     y, x = ((corners[:, i : i + 1] + steps).clamp(0, side - 1) for i, side in enumerate((height, width)))
     pixels = (images[:, None, None] * height + y[:, :, None]) * width + x[:, None, :]
     return maps.reshape(-1, channels).index_select(0, pixels.flatten()).unflatten(0, pixels.shape)
+
+
+def _inside(corners: Tensor, size: int, height: int, width: int) -> bool:
+    """Whether squares at corners (R, 2) lie in a map."""
+    if not len(corners):
+        return False
+    low, high = corners.aminmax(dim=0)
+    return bool((low >= 0).all() and high[0] + size <= height and high[1] + size <= width)

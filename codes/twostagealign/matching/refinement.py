@@ -60,15 +60,25 @@ def refine_beyond(planes: Tensor, origins: Tensor, positions: Tensor, size: int)
     places, reach = torch.cat((origins.unsqueeze(2), positions), dim=2), sum(radius for radius, _ in BEYOND_SEARCHES)
     before = (reach - places.amin((0, 1, 2))).clamp_min(0)
     after = (places.amax((0, 1, 2)) + size + reach - sides).clamp_min(0)
-    # A value and a mask for each pixel, filled in place: copies of whole frames would take several times the memory.
+    # Filled in place: copies of whole frames would take several times the memory.
     (top, left), (height, width) = before.tolist(), (sides + before + after).tolist()
     dtype = torch.promote_types(planes.dtype, torch.float32)
-    maps = torch.zeros(*planes.shape[:2], height, width, 2, dtype=dtype, device=planes.device)
-    inside = maps[:, :, top : top + planes.shape[-2], left : left + planes.shape[-1]]
-    inside[..., 0], inside[..., 1] = planes.squeeze(2), 1
+    rectangle = (slice(None), slice(None), slice(top, top + planes.shape[-2]), slice(left, left + planes.shape[-1]))
+    maps = torch.zeros(*planes.shape[:2], height, width, 1, dtype=dtype, device=planes.device)
+    maps[rectangle] = planes.movedim(2, -1)
+    known = torch.zeros(planes.shape[0], 1, height, width, 1, dtype=dtype, device=planes.device)
+    known[rectangle] = 1
+    origins = origins + before
 
     def distances(frames: list[int], candidates: Tensor, step: int) -> Tensor:
-        return overlap_distances(maps, origins + before, frames, candidates, size, step)
+        compared = candidates.new_empty(candidates.shape[:-1], dtype=dtype)
+        corners = torch.cat((origins.unsqueeze(2), candidates.flatten(2, 3)), dim=2)
+        inside = ((corners >= before) & (corners + size <= before + sides)).all(-1).all(-1).all(0)
+        for some, mask in ((inside, None), (~inside, known)):  # most windows are known as a whole
+            if some.any():
+                args = (origins[:, some], frames, candidates[:, some], size, step)
+                compared[:, some] = overlap_distances(maps, mask, *args)
+        return compared
 
     return _search_on(distances, positions + before, BEYOND_SEARCHES) - before
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from twostagealign.data.camera.raw_folder import RawFolder
 from twostagealign.data.metadata import FrameMetadata
-from twostagealign.isp import exposure_ratio, overview, sharpness
+from twostagealign.isp import Sharpness, exposure_ratio, overview, overview_block
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.memory import give_back_memory
 
@@ -22,13 +23,14 @@ _INDISTINCT = 0.03  # sharpness that noise and its estimate may feign
 _SIMILAR_EXPOSURE = 1.1  # ratio up to which the sharpness of frames can be compared
 _SAME_EXPOSURE = 1.02  # ratio up to which exposure times differ by rounding
 _CONTRADICTION = 1.5  # ratio of exposures by metadata and by samples from which a warning is given
+_BAND = 128  # least number of rows that are decoded at a time: a whole frame, as float32, is large
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class _Look:
-    """What the samples of a frame show: see `sharpness` and `overview`."""
+    """What the samples of a frame show: see `Sharpness` and `overview`."""
 
     sharpness: float
     overview: Tensor
@@ -58,7 +60,6 @@ def choose_reference(folder: RawFolder, reference: Reference | None = None) -> t
     exposures = _known_exposures([folder.metadata(index) for index in range(count)])
     if count == 1 or (exposures and reference != "sharpest"):
         return replace(folder, exposures=exposures), reference if isinstance(reference, int) else count // 2
-    # One after the other: a decoded frame of 12 megapixels with its noise takes a quarter of a gigabyte.
     looks = [_look(folder, index) for index in range(count)]
     give_back_memory()
     exposures = _checked(folder, exposures, looks) if exposures else _estimated(folder, looks)
@@ -68,8 +69,16 @@ def choose_reference(folder: RawFolder, reference: Reference | None = None) -> t
 
 
 def _look(folder: RawFolder, index: int) -> _Look:
-    planes, noise = folder.read(index).read()
-    return _Look(sharpness(planes, noise), overview(planes, noise))
+    frame = folder.read(index)
+    height, width = frame.planes.shape[1:]
+    block = overview_block((height, width))
+    rows = block * math.ceil(_BAND / block)
+    sharpness, parts = Sharpness(), []
+    for top in range(0, height, rows):
+        planes, noise = frame.read(slice(top, top + rows))
+        sharpness.add(planes, noise)
+        parts.append(overview(planes, noise, block))
+    return _Look(sharpness.value, torch.cat(parts))
 
 
 def _known_exposures(frames: Sequence[FrameMetadata]) -> tuple[float, ...] | None:
