@@ -1,6 +1,6 @@
 """Conversion of mosaics of any colour filter order and size to whole RGGB cells."""
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor
 
 from twostagealign.isp.bayer import CFA_ORDERS
@@ -34,7 +34,7 @@ def extend_to_rggb(mosaics: Tensor, cfa: str) -> Tensor:
     Mirroring about the outermost samples preserves the colour pattern.
 
     Args:
-        mosaics: (N, height, width), floating point, at least 2 x 2; sides may be odd.
+        mosaics: (N, height, width), any dtype, at least 2 x 2; sides may be odd.
         cfa: colours of the upper left 2 x 2 cell, one of `CFA_ORDERS`.
 
     Returns:
@@ -47,6 +47,9 @@ def extend_to_rggb(mosaics: Tensor, cfa: str) -> Tensor:
         Liu et al., "Learning Raw Image Denoising with Bayer Pattern Unification and Bayer Preserving Augmentation",
         CVPR Workshops 2019, section 3.1.
     """
-    top, left = red_position(cfa)
-    height, width = mosaics.shape[-2:]
-    return F.pad(mosaics, (left, (left + width) % 2, top, (top + height) % 2), mode="reflect")
+    for dim, before in zip((-2, -1), red_position(cfa), strict=True):
+        parts = [mosaics.narrow(dim, 1, before), mosaics]
+        if (before + mosaics.shape[dim]) % 2:
+            parts.append(mosaics.narrow(dim, mosaics.shape[dim] - 2, 1))
+        mosaics = torch.cat(parts, dim) if len(parts) > 2 or before else mosaics
+    return mosaics

@@ -95,9 +95,9 @@ def _defects_of_band(frames: Sequence[Tensor], shot: float, read: float) -> Tens
         # Where its surroundings are clipped, a hot or dead sample does not show.
         for sign, beyond, shows in ((1, frame - high, high < _BRIGHT), (-1, low - frame, low > _DARK * noise)):
             out = beyond / scale
-            least[sign] = torch.where(shows, torch.minimum(least[sign], out), least[sign])
             total[sign] += out * shows
             count[sign] += shows
+            torch.minimum(least[sign], out.masked_fill_(~shows, torch.inf), out=least[sign])
         deviation += (frame - (low + high) / 2) / noise
     alone = _adjacent(deviation.abs()) < _OF_ADJACENT * deviation.abs()
     masks = [

@@ -54,11 +54,8 @@ class Survey:
 
 def read_planes(file: FrameFile) -> Tensor:
     """Read raw planes as they are stored, (4, H, W), extended to whole RGGB cells; UserError if it cannot be read."""
-    stored = file.read_samples()
-    # Few operations of torch take uint16.
-    mosaic = torch.from_numpy(stored.astype(np.float32))
-    planes = pack(extend_to_rggb(mosaic[None], file.metadata.cfa))[0]
-    return torch.from_numpy(planes.numpy().astype(stored.dtype))
+    mosaic = torch.from_numpy(file.read_samples())
+    return pack(extend_to_rggb(mosaic[None], file.metadata.cfa))[0]
 
 
 def survey(files: Sequence[FrameFile]) -> Survey:
