@@ -1,7 +1,9 @@
-"""Profile a training step or a restoration.
+"""Profile a training step, a restoration, or the network on one tile.
 
 python scripts/profile_step.py training -opt options/train/two_stage_tiny.yml
 python scripts/profile_step.py restoration --checkpoint tiny
+python scripts/profile_step.py network                # the paper's width, random weights, on the CPU: by operation
+python scripts/profile_step.py network --checkpoint tiny
 """
 
 import argparse
@@ -24,7 +26,9 @@ from twostagealign.restoration.frame import restore_frame
 from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.bounds import Count, Frames, Side
 from twostagealign.runtime.device import pick_device
-from twostagealign.studies.benchmarks.subjects import burst
+from twostagealign.studies.benchmarks.network import SIDE
+from twostagealign.studies.benchmarks.operations import operation_table, operation_times
+from twostagealign.studies.benchmarks.subjects import burst, wide_network
 from twostagealign.training.build import build_trainer
 
 TINY = Path(__file__).parents[1] / "options" / "train" / "two_stage_tiny.yml"
@@ -73,18 +77,29 @@ def training_step(arguments: argparse.Namespace) -> tuple[TwoStageRestorer, Call
 def restoration(arguments: argparse.Namespace) -> tuple[TwoStageRestorer, Callable[[], object]]:
     """Return a restorer and the restoration of a burst of random numbers."""
     device = pick_device("auto")
-    restorer = open_restorer(arguments.checkpoint).to(device)
+    restorer = open_restorer(arguments.checkpoint or find_checkpoint("tiny")).to(device)
     frames = burst(arguments.frames, *arguments.size)
     return restorer, lambda: restore_frame(restorer, frames, Tiling())
 
 
+def profile_network(arguments: argparse.Namespace) -> str:
+    """Table of the operations of the network on one patch of the REDS protocol with its halo."""
+    checkpoint = arguments.checkpoint
+    network = open_restorer(checkpoint).network if checkpoint else wide_network()
+    planes = burst(arguments.frames, SIDE, SIDE).stack()
+    lq, noise_map = (part[None] for part in planes)
+    with torch.no_grad():  # in inference mode, a convolution is not broken down to what FLOPs are known of
+        return operation_table(operation_times(lambda: network(lq, noise_map)))
+
+
 def main() -> None:
-    """Warm up, profile one step, print two tables: nested stages, and operations."""
+    """Warm up, profile one step, print two tables: nested stages, and operations; of a network the second."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("what", choices=("training", "restoration"))
+    add("what", choices=("training", "restoration", "network"))
     add("-opt", type=Path, default=TINY, metavar="FILE", help="training: option file (default: %(default)s)")
-    add("--checkpoint", type=find_checkpoint, default="tiny", help="restoration: weights (default: %(default)s)")
+    weights = "restoration, network: weights (default of a restoration: tiny)"
+    add("--checkpoint", type=find_checkpoint, metavar="NAME", help=weights)
     add(
         "--size",
         type=bounded(Side),
@@ -93,11 +108,19 @@ def main() -> None:
         metavar="N",
         help="restoration: height width, raw",
     )
-    add("--frames", type=bounded(Frames), default=5, help="restoration: frames of the burst (default: %(default)s)")
+    add(
+        "--frames",
+        type=bounded(Frames),
+        default=5,
+        help="restoration, network: frames of the burst (default: %(default)s)",
+    )
     add("--rows", type=bounded(Count), default=20, help="rows of the table of operations (default: %(default)s)")
     add("--trace", type=Path, metavar="FILE", help="write the profile to FILE, for chrome://tracing")
     add_import_argument(parser)
     arguments = parser.parse_args()
+    if arguments.what == "network":
+        print(profile_network(arguments))
+        return
     restorer, step = {"training": training_step, "restoration": restoration}[arguments.what](arguments)
     step()
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * torch.cuda.is_available()

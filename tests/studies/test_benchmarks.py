@@ -19,7 +19,7 @@ from twostagealign.restoration.frame import restore_frame
 from twostagealign.restoration.tiling import FAST, Tiling
 from twostagealign.studies import benchmarks
 from twostagealign.studies.ablation.scenes import AblationScene
-from twostagealign.studies.benchmarks import data, frame, growth, memory
+from twostagealign.studies.benchmarks import data, frame, growth, memory, operations
 from twostagealign.studies.benchmarks.measurement import Measurement, race
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -283,3 +283,26 @@ def test_the_subjects_are_what_they_are_called() -> None:
     assert sum(p.numel() for p in restorer.network.parameters()) == 12_052_144
     with torch.inference_mode():
         assert restorer.network(torch.rand(1, 3, 4, 8, 8), torch.rand(1, 3, 4, 8, 8)).isfinite().all()
+
+
+def test_operations_by_kind() -> None:
+    x = torch.rand(1, 4, 10, 12)
+    halve, double = torch.nn.Conv2d(4, 6, 3, stride=2, padding=1), torch.nn.ConvTranspose2d(6, 2, 2, stride=2)
+    with torch.no_grad():
+        times = operations.operation_times(lambda: double(halve(x)).tanh_(), runs=2)
+    convolutions = {"convolution 3x3, 4 to 6, stride 2": 6 * 4 * 9, "transposed convolution 2x2, 6 to 2, stride 2": 48}
+    assert set(times) == {*convolutions, "tanh_"}
+    for kind, products in convolutions.items():  # per pixel of 5 x 6
+        assert (times[kind].calls, times[kind].flops) == (1, 2 * products * 5 * 6)
+    assert times["tanh_"].flops == 0
+    seconds = [entry.seconds for entry in times.values()]
+    assert seconds == sorted(seconds, reverse=True)
+    assert min(seconds) > 0
+
+
+def test_operations_of_small_shares_are_put_together() -> None:
+    times = {"convolution": operations.OperationTime(2, 0.5, 10**9)}
+    times |= {name: operations.OperationTime(1, 0.002) for name in ("add", "tanh")}
+    *_, large, small = operations.operation_table(times).splitlines()
+    assert large == "| convolution | 2 | 500.0 | 99.2 % | 2 |"
+    assert small == "| others | 2 | 4.0 | 0.8 % |  |"
