@@ -185,6 +185,7 @@ def test_precision_of_bfloat16(lossy: bool) -> None:
     else:
         assert missed == []
     assert len(results) == 3
+    assert all(type(result.passes) is bool for result in results.values())  # --json writes it
 
 
 @pytest.mark.slow

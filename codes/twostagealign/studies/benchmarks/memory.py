@@ -30,7 +30,7 @@ REAL_TILES = 2
 """Number of tiles that pass through the network."""
 
 
-def benchmark_memory(size: tuple[int, int] = FRAME_UHD, runs: int = 5) -> Iterator[Measurement]:
+def benchmark_memory(size: tuple[int, int] = FRAME_UHD, runs: int = 3) -> Iterator[Measurement]:
     """Measure the peak resident memory of fresh processes.
 
     Args:
