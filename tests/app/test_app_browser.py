@@ -100,8 +100,8 @@ def downloads(page: "Chrome") -> "list[WebElement]":
     return page.find_elements("css selector", "#downloads a")
 
 
-def click(page: "Chrome", selector: str, text: str) -> None:
-    """Click the element with this text, once it is there and can be used."""
+def click(page: "Chrome", selector: str, text: str = "") -> None:
+    """Click the element with this text, or with any, once it is there and can be used."""
 
     def clicked() -> bool:
         found = usable(page, selector, text)
@@ -112,10 +112,10 @@ def click(page: "Chrome", selector: str, text: str) -> None:
     wait_until(clicked)
 
 
-def usable(page: "Chrome", selector: str, text: str) -> "list[WebElement]":
-    """The elements with this text that can be used now."""
+def usable(page: "Chrome", selector: str, text: str = "") -> "list[WebElement]":
+    """The elements with this text, or with any, that can be used now."""
     elements = page.find_elements("css selector", selector)
-    return [each for each in elements if each.text.strip() == text and each.is_enabled()]
+    return [each for each in elements if text in ("", each.text.strip()) and each.is_enabled()]
 
 
 def press(page: "Chrome", label: str) -> None:
@@ -203,7 +203,7 @@ def test_from_an_example_to_a_raw_converter(
     wait_until(lambda: text(page, "#viewer output") == fitting)
 
     # Matches are drawn
-    wait_until(lambda: page.find_element("css selector", "#viewer select option:nth-child(2)").click() is None)
+    click(page, "#viewer select option:nth-child(2)")
     wait_until(lambda: (picture(page) == (255, 214, 10)).all(axis=2).sum() > 100)
 
     # The DNG is that of the command line that the page shows
@@ -223,7 +223,7 @@ def test_from_an_example_to_a_raw_converter(
     assert np.array_equal(samples(tmp_path / "page.dng"), samples(tmp_path / "restored" / "3.dng"))
 
     # Another reference frame, by clicking its thumbnail
-    wait_until(lambda: page.find_element("css selector", "#frames label:nth-child(2)").click() is None)
+    click(page, "#frames label:nth-child(2)")
     wait_for(page, "Ready to restore")
     wait_until(lambda: "frame 2, chosen by you" in text(page, "#facts"))
     wait_until(lambda: not downloads(page))
@@ -270,7 +270,7 @@ def test_a_burst_of_two_dark_pictures(page: "Chrome", tmp_path: Path) -> None:
     press(page, "Restore")
     wait_for(page, "Restored in")
     dark = picture(page).mean()
-    wait_until(lambda: page.find_element("css selector", "#automatic input").click() is None)
+    click(page, "#automatic input")
     wait_until(lambda: picture(page).mean() > dark + 10)
     wait_until(lambda: "automatic, +" in text(page, "#facts"))
     wait_until(lambda: "--brightness auto" in text(page, "#facts"))

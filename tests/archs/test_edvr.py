@@ -63,6 +63,18 @@ def test_delta_orthogonal_training_starts_with_the_reference_frame(frames: int) 
     assert not torch.allclose(net(lq, lq), before)
 
 
+@torch.no_grad()
+def test_fusion_that_starts_at_the_reference_makes_up_for_what_is_halved() -> None:
+    """By two masks, which `aligned` has passed, and by the temporal attention, here of embeddings that are zero."""
+    fusion = TSAFusion(4, 3)
+    fusion.start_at_reference()
+    nn.init.zeros_(fusion.embed_frames.weight)
+    features = torch.rand(1, 3, 4, 8, 8)
+    fused = fusion(features / 4)
+    before_activation = torch.where(fused < 0, fused / 0.1, fused)
+    torch.testing.assert_close(before_activation.norm(dim=1), features[:, 1].norm(dim=1))
+
+
 def test_delta_orthogonal_training_reaches_every_frame() -> None:
     net = EDVR(nf=8, frames=3, residual=True, initialisation="delta_orthogonal")
     nn.init.normal_(net.last.weight)

@@ -177,6 +177,17 @@ def test_refine_beyond_equals_search_by_hand(case, outside: int, seed: int) -> N
     np.testing.assert_array_equal(refined.numpy(), of_all_windows(beyond_by_hand, images, origins, starts, size))
 
 
+def test_refine_beyond_inside_and_at_the_border() -> None:
+    """Patches of which all candidates are inside, and others, in a batch of two bursts."""
+    random = np.random.default_rng(0)
+    images = random.integers(0, 9, (2, 3, 1, 64, 70)).astype(float)
+    images[:, ::2] += 5  # nothing looks more like the reference frame than what is unknown
+    origins = np.array([[(25, 28), (0, 40), (27, 24)], [(24, 26), (22, 30), (60, 66)]])
+    starts = np.repeat(origins[:, :, None], 3, axis=2)
+    refined = refine_beyond(*map(torch.tensor, (images, origins, starts)), 6)
+    np.testing.assert_array_equal(refined.numpy(), of_all_windows(beyond_by_hand, images, origins, starts, 6))
+
+
 @settings(deadline=None, max_examples=30)
 @given(case=cases())
 def test_soft_match_and_blend_equal_search_by_hand(case) -> None:

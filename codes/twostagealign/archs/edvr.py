@@ -130,7 +130,7 @@ class TSAFusion(nn.Module):
         initialise(self)
 
     def start_at_reference(self) -> None:
-        """Pass the features of the reference frame on, unmixed, without spatial attention."""
+        """Start training with the reference frame alone, and without spatial attention."""
         # Three factors are one half at first: the masks of two deformable convolutions and the temporal attention.
         start_at_reference(self.fuse, self.frames, gain=8)
         nn.init.zeros_(self.scale.weight)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from twostagealign.runtime.errors import JobError, UserError
-from twostagealign.runtime.garbage import resume_search
 from twostagealign.runtime.memory import keep_freed_memory
 
 
@@ -19,7 +18,6 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     Of several processes, the first one alone prints a `UserError`; any process prints a `JobError`.
     Any other exception is a bug and propagates with its traceback.
     """
-    resume_search()
     keep_freed_memory()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names that the terminal's encoding lacks

@@ -48,8 +48,7 @@ def extend_to_rggb(mosaics: Tensor, cfa: str) -> Tensor:
         CVPR Workshops 2019, section 3.1.
     """
     for dim, before in zip((-2, -1), red_position(cfa), strict=True):
-        parts = [mosaics.narrow(dim, 1, before), mosaics]
-        if (before + mosaics.shape[dim]) % 2:
-            parts.append(mosaics.narrow(dim, mosaics.shape[dim] - 2, 1))
-        mosaics = torch.cat(parts, dim) if len(parts) > 2 or before else mosaics
+        length = mosaics.shape[dim]
+        after = (before + length) % 2
+        mosaics = torch.cat((mosaics.narrow(dim, 1, before), mosaics, mosaics.narrow(dim, length - 2, after)), dim)
     return mosaics

@@ -19,7 +19,7 @@ class Sharpness:
 
     def __init__(self) -> None:
         self._total, self._count = 0.0, 0
-        self._last: list[Tensor] = []  # of the last row: see `add`
+        self._last_row: list[Tensor] = []  # of the maps that `_compare` takes
 
     def add(self, planes: Tensor, noise: Tensor) -> None:
         """Look at the next rows.
@@ -30,15 +30,21 @@ class Sharpness:
         """
         grey = planes.mean(dim=0)
         variance = (noise.square().mean(dim=0) / len(planes)).clamp_min(1e-10)
-        rows = [grey, variance, planes.amax(dim=0) < WELL_EXPOSED]
-        self._compare([row[:, :-1] for row in rows], [row[:, 1:] for row in rows])
-        above = [torch.cat((last, row[:-1])) for last, row in zip(self._last, rows, strict=True)] if self._last else []
-        self._compare(above or [row[:-1] for row in rows], rows if above else [row[1:] for row in rows])
-        self._last = [row[-1:] for row in rows]
+        maps = [grey, variance, planes.amax(dim=0) < WELL_EXPOSED]
+        self._compare([part[:, :-1] for part in maps], [part[:, 1:] for part in maps])
+        last_row = self._last_row or [part[:0] for part in maps]
+        joined = [torch.cat(parts) for parts in zip(last_row, maps, strict=True)]
+        self._compare([part[:-1] for part in joined], [part[1:] for part in joined])
+        self._last_row = [part[-1:] for part in maps]
 
-    def _compare(self, one: Sequence[Tensor], other: Sequence[Tensor]) -> None:
-        """Compare pixels with their neighbours: grey value, variance of its noise, and whether it is well exposed."""
-        (grey, variance, exposed), (its_grey, its_variance, its_exposed) = one, other
+    def _compare(self, some: Sequence[Tensor], others: Sequence[Tensor]) -> None:
+        """Add the energy of pairs of pixels.
+
+        Args:
+            some: three maps: grey values, variance of their noise, and whether they are well exposed.
+            others: the same of the neighbours.
+        """
+        (grey, variance, exposed), (its_grey, its_variance, its_exposed) = some, others
         pairs = exposed & its_exposed
         energy = (grey - its_grey).square_().div_(variance + its_variance)
         self._total += energy[pairs].sum(dtype=torch.float64).item()

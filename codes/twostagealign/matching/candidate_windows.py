@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from twostagealign.matching.candidates import lie_inside
+
 # Values of candidate windows held at a time: fits into a CPU's cache, and keeps a GPU busy. This bounds memory (at
 # least one column of candidates is held) and does not affect results.
 CPU_CHUNK_ELEMENTS = 2**20
@@ -270,7 +272,7 @@ def _cut(maps: Tensor, images: Tensor, corners: Tensor, size: int, unit: int = 1
     Only every `unit`-th pixel and row is kept. Border pixels are repeated beyond the border of the map.
     """
     height, width, channels = maps.shape[2:]
-    if unit == 1 and maps.device.type == "cpu" and _inside(corners, size, height, width):
+    if unit == 1 and maps.device.type == "cpu" and len(corners) and lie_inside(corners, size, maps).all():
         runs = maps.reshape(-1).unfold(0, size * channels, channels)  # a row of a square is contiguous
         y, x = corners.unbind(-1)
         starts = ((images * height + y) * width + x)[:, None] + width * torch.arange(size)
@@ -279,11 +281,3 @@ def _cut(maps: Tensor, images: Tensor, corners: Tensor, size: int, unit: int = 1
     y, x = ((corners[:, i : i + 1] + steps).clamp(0, side - 1) for i, side in enumerate((height, width)))
     pixels = (images[:, None, None] * height + y[:, :, None]) * width + x[:, None, :]
     return maps.reshape(-1, channels).index_select(0, pixels.flatten()).unflatten(0, pixels.shape)
-
-
-def _inside(corners: Tensor, size: int, height: int, width: int) -> bool:
-    """Whether squares at corners (R, 2) lie in a map."""
-    if not len(corners):
-        return False
-    low, high = corners.aminmax(dim=0)
-    return bool((low >= 0).all() and high[0] + size <= height and high[1] + size <= width)

@@ -73,7 +73,7 @@ def refine_beyond(planes: Tensor, origins: Tensor, positions: Tensor, size: int)
     def distances(frames: list[int], candidates: Tensor, step: int) -> Tensor:
         compared = candidates.new_empty(candidates.shape[:-1], dtype=dtype)
         corners = torch.cat((origins.unsqueeze(2), candidates.flatten(2, 3)), dim=2)
-        inside = ((corners >= before) & (corners + size <= before + sides)).all(-1).all(-1).all(0)
+        inside = lie_inside(corners - before, size, planes.movedim(2, -1)).all(-1).all(0)
         for some, mask in ((inside, None), (~inside, known)):  # most windows are known as a whole
             if some.any():
                 args = (origins[:, some], frames, candidates[:, some], size, step)

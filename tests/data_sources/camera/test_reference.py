@@ -69,6 +69,18 @@ def test_a_blurred_middle_frame_is_not_the_reference(tmp_path) -> None:
     assert choose_reference(folder, 4)[1] == 4
 
 
+@pytest.mark.parametrize("rows", [slice(300), slice(300, None)])
+def test_the_whole_of_a_large_frame_is_looked_at(tmp_path, rows: slice) -> None:
+    """One frame is sharp, and that only in its upper or its lower half."""
+    pictures = [cv2.resize(each, (160, 600)) for each in views(3)]
+    for number, picture in enumerate(pictures):
+        blurred = cv2.GaussianBlur(picture, (0, 0), 3)
+        blurred[rows] = picture[rows] if number == 2 else blurred[rows]
+        pictures[number] = blurred
+    folder = open_raw_folder(write(tmp_path / "burst", pictures, [1] * 3))
+    assert choose_reference(folder)[1] == 2
+
+
 def test_of_equally_sharp_frames_the_middle_one_is_taken(tmp_path) -> None:
     folder = open_raw_folder(write(tmp_path / "burst", views(5), [1] * 5))
     chosen, index = choose_reference(folder)

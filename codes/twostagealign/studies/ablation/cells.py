@@ -69,7 +69,7 @@ def measure_all(
             missing = [method for method in methods if _key_of(method, scene, noise) not in cells]
             if not missing:
                 continue
-            burst = scene.burst(noise)
+            burst = scene.burst(NOISE[noise])
             target = middle(develop(burst.target(), burst.camera))
             for method in missing:
                 progress.set_description(f"{scene.picture}, {noise} noise, {method.name}")

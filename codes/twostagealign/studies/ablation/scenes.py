@@ -64,9 +64,9 @@ class AblationScene:
     frames: Callable[[], Tensor]
     first_number: int = 1
 
-    def burst(self, noise: str) -> Burst:
-        """Degrade the frames by the test protocol, at a level of `NOISE`."""
-        clip = ClipInMemory(self.picture, self.frames(), NOISE[noise], self.first_number)
+    def burst(self, noise: NoiseLevel) -> Burst:
+        """Degrade the frames by the test protocol."""
+        clip = ClipInMemory(self.picture, self.frames(), noise, self.first_number)
         return read_burst(clip, clip.references)
 
 

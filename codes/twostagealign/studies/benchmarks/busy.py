@@ -1,4 +1,4 @@
-"""Benchmark of a restoration on a busy machine."""
+"""Benchmark of a restoration while other programs keep the cores busy."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Time of the network by operation, against the rate of its most frequent convolution."""
+"""Time of a network by operation of PyTorch, and the rates of its convolutions and matrix products."""
 
 import time
 from collections import defaultdict
@@ -10,6 +10,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from twostagealign.studies.shift_plot import markdown_table
+
+_LEAST_SHARE = 0.01  # of the time, for a row of its own
 
 
 @dataclass
@@ -88,15 +90,14 @@ def operation_times(work: Callable[[], object], runs: int = 5) -> dict[str, Oper
     return dict(sorted(means.items(), key=lambda item: -item[1].seconds))
 
 
-def operation_table(times: dict[str, OperationTime], least: float = 0.01) -> str:
-    """Lines of a table: calls, time, share of all time, and rate.
+def operation_table(times: dict[str, OperationTime]) -> str:
+    """Lines of a table: calls, time, share of all time, and rate. Its last row sums up what takes less than 1 %.
 
     Args:
         times: from `operation_times`.
-        least: operations of a smaller share of the time are put together in the last row.
     """
     whole = sum(entry.seconds for entry in times.values())
-    large = {kind: entry for kind, entry in times.items() if entry.seconds >= least * whole}
+    large = {kind: entry for kind, entry in times.items() if entry.seconds >= _LEAST_SHARE * whole}
     small = [entry for kind, entry in times.items() if kind not in large]
     rest = OperationTime(
         sum(entry.calls for entry in small), sum(entry.seconds for entry in small), sum(entry.flops for entry in small)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from twostagealign.data import PROTOCOL_NOISE, ClipInMemory, NoiseLevel, read_burst
+from twostagealign.data import PROTOCOL_NOISE, NoiseLevel
 from twostagealign.models import TwoStageRestorer
 from twostagealign.restoration.folder import restore_burst
 from twostagealign.restoration.tiling import FAST
@@ -19,7 +19,7 @@ LEVELS = (PROTOCOL_NOISE["high"], PROTOCOL_NOISE["low"], NoiseLevel("very low", 
 def benchmark_precision(
     scene: AblationScene | None = None, levels: Sequence[NoiseLevel] = LEVELS, restorer: TwoStageRestorer | None = None
 ) -> Iterator[Measurement]:
-    """Compare pictures of both types, with the settings of `restore.py`.
+    """Restore a burst in float32 and in bfloat16, with the settings of `restore.py`, and compare the pictures.
 
     Args:
         scene: clean frames; None: a photograph that moves by 8 raw pixels from frame to frame.
@@ -29,7 +29,7 @@ def benchmark_precision(
     scene = scene or next(each for each in bundled_scenes() if each.picture == "coffee" and each.shift == 8)
     restorer = restorer or tiny_restorer()
     for noise in levels:
-        burst = read_burst(clip := ClipInMemory(scene.picture, scene.frames(), noise, 1), clip.references)
+        burst = scene.burst(noise)
         full, low = (
             restore_burst(restorer.compute_in(dtype), burst, FAST, linear=True)
             for dtype in (torch.float32, torch.bfloat16)
