@@ -113,9 +113,12 @@ def test_only_the_top_knows_the_entry_points() -> None:
             assert not scripts & {name.split(".")[0] for name in names}, path
 
 
+RARE = {"torchvision", "torch._dynamo", "scipy.stats"}
+"""Together these take longer to import than torch itself."""
+
+
 def test_programs_start_without_what_they_rarely_need() -> None:
-    """Together these take longer to import than torch itself."""
-    program = """
+    program = f"""
 import runpy, sys
 for script in sys.argv[1:]:
     sys.argv = [script, "--help"]
@@ -123,9 +126,23 @@ for script in sys.argv[1:]:
         runpy.run_path(script, run_name="__main__")
     except SystemExit:
         pass
-sys.exit(str({"torchvision", "torch._dynamo", "scipy.stats"} & set(sys.modules)))
+sys.exit(str({RARE} & set(sys.modules)))
 """
     scripts = sorted(map(str, PACKAGE.parent.glob("*.py")))
     finished = subprocess.run([sys.executable, "-c", program, *scripts], capture_output=True, text=True, check=False)
     assert finished.stdout.count("usage: ") == len(scripts) > 4
+    assert finished.stderr == "set()\n"
+
+
+def test_pictures_are_measured_without_what_is_rarely_needed() -> None:
+    program = f"""
+import sys, torch
+sys.path.insert(0, sys.argv[1])
+from twostagealign.metrics import finite_psnr, ssim
+picture = torch.zeros(3, 16, 16)
+finite_psnr(picture, picture), ssim(picture, picture)
+sys.exit(str({RARE} & set(sys.modules)))
+"""
+    command = [sys.executable, "-c", program, str(PACKAGE.parent)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.stderr == "set()\n"
