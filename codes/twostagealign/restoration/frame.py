@@ -16,6 +16,7 @@ from twostagealign.restoration.frame_memory import FrameMemory
 from twostagealign.restoration.tile_network import restore_tiles, tiles_at_once
 from twostagealign.restoration.tiles import batches, cut_tiles
 from twostagealign.restoration.tiling import Tiling
+from twostagealign.runtime.memory import give_back_memory
 from twostagealign.runtime.stopwatch import Stopwatch
 
 
@@ -112,6 +113,7 @@ def restore_strips(
 
     with watch("matching"):
         positions = restorer.matcher.locate([partial(describe, frame) for frame in frames], origins, *sizes)
+    give_back_memory()  # what matching, and a burst before, have left: the network needs more
 
     grid = positions.unflatten(0, (len(origins_y), len(origins_x)))
     repeat_border = restorer.matcher.repeats_border
