@@ -1,5 +1,6 @@
 """The small network that computes the features for block matching."""
 
+import torch
 from torch import Tensor, nn
 
 from twostagealign.archs.blocks import SLOPE, initialise
@@ -48,5 +49,7 @@ class LowResolutionFeatures(nn.Module):
             raise ValueError(
                 f"raw has shape {tuple(raw.shape)}, expected (..., 4, H, W) with H and W multiples of {self.scale}"
             )
-        features = self.layers(raw.reshape(-1, *raw.shape[-3:]))
+        # Whole frames pass convolutions twice as fast in channels_last, and the normalisation four times as slowly.
+        images = raw.reshape(-1, *raw.shape[-3:]).contiguous(memory_format=torch.channels_last)
+        features = self.layers[-1](self.layers[:-1](images).contiguous())
         return features.view(*raw.shape[:-3], *features.shape[-3:])

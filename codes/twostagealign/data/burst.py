@@ -49,7 +49,7 @@ class Levels:
     def scale(self, stored: Tensor) -> Tensor:
         """Convert stored planes (4, h, w) to float32: 0 at the black level, 1 at the white level, not clamped."""
         black = _on_device(self.black, stored.device)
-        return (stored.float() - black) / (self.white - black)
+        return stored.float().sub_(black).div_(self.white - black)  # stored planes are integers: this is a copy
 
 
 @lru_cache(maxsize=32)

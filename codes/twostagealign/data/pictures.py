@@ -100,7 +100,7 @@ def _decode(path: str | Path, upright: bool) -> np.ndarray:
             ImageOps.exif_transpose(picture, in_place=True)
         keeps_mode = picture.mode in ("L", "RGB") or picture.mode.startswith("I")
         pixels = np.array(picture if keeps_mode else picture.convert("L" if picture.mode == "1" else "RGB"))
-    return pixels if pixels.dtype == np.uint8 else pixels.astype(np.uint16)
+    return pixels if pixels.dtype == np.uint8 else pixels.astype(np.uint16, copy=False)
 
 
 def _decode_deep(path: str | Path, content: bytes, upright: bool) -> np.ndarray:

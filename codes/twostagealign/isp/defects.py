@@ -1,6 +1,6 @@
 """Defective samples of a sensor, hot, dead or stuck: found from a burst, and replaced."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -108,23 +108,33 @@ def _defects_of_band(frames: Sequence[Tensor], shot: float, read: float) -> Tens
 
 
 def _second_extremes(planes: Tensor) -> tuple[Tensor, Tensor]:
-    """Second lowest and second highest of the eight nearest samples of the same colour. One may be defective."""
-    lowest = second_lowest = torch.full_like(planes, torch.inf)
-    highest = second_highest = torch.full_like(planes, -torch.inf)
-    for around in _neighbours(planes):
-        second_lowest = torch.minimum(second_lowest, torch.maximum(lowest, around))
-        lowest = torch.minimum(lowest, around)
-        second_highest = torch.maximum(second_highest, torch.minimum(highest, around))
-        highest = torch.maximum(highest, around)
-    return second_lowest, second_highest
+    """Second lowest and second highest of the eight nearest samples of the same colour. One may be defective.
 
-
-def _neighbours(planes: Tensor) -> Iterator[Tensor]:
-    """Yield the planes moved by one sample in all eight directions; borders are reflected."""
+    Borders are reflected. Three samples above each other are sorted once for the samples on both sides of them.
+    """
     height, width = planes.shape[1:]
     padded = F.pad(planes[None], (1, 1, 1, 1), mode="reflect")[0]
-    for y, x in _AROUND:
-        yield padded[:, 1 + y : 1 + y + height, 1 + x : 1 + x + width]
+    above, here, below = (padded[:, y : y + height] for y in range(3))
+    lower, upper = torch.minimum(above, below), torch.maximum(above, below)
+    lowest, highest = torch.minimum(lower, here), torch.maximum(upper, here)
+    middle = torch.maximum(lower, torch.minimum(upper, here))
+    left, centre, right = (slice(x, x + width) for x in range(3))
+    low = ((lowest[..., left], middle[..., left]), (lowest[..., right], middle[..., right]))
+    high = ((highest[..., left], middle[..., left]), (highest[..., right], middle[..., right]))
+    return (
+        _second(*low, (lower[..., centre], upper[..., centre]), torch.minimum, torch.maximum),
+        _second(*high, (upper[..., centre], lower[..., centre]), torch.maximum, torch.minimum),
+    )
+
+
+_Pair = tuple[Tensor, Tensor]
+_Choice = Callable[[Tensor, Tensor], Tensor]
+
+
+def _second(one: _Pair, two: _Pair, three: _Pair, first: _Choice, last: _Choice) -> Tensor:
+    """The second in order of three sorted pairs; of two tensors, `first` chooses what is first in this order."""
+    second = first(last(one[0], two[0]), first(one[1], two[1]))  # of the first two pairs
+    return first(last(first(one[0], two[0]), three[0]), first(second, three[1]))
 
 
 def _adjacent(values: Tensor) -> Tensor:
