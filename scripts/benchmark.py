@@ -4,6 +4,7 @@ from twostagealign.cli.run import run  # isort: skip  # before torch: it makes t
 
 import argparse
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -55,10 +56,12 @@ def main() -> None:
     results = []
     for suite in arguments.suite or SUITES:
         print(f"{suite} (float32, unless a name says otherwise)", flush=True)
+        start = time.perf_counter()
         for result in SUITES[suite](arguments):
             print(f"  {result}", flush=True)
             value = result.value if math.isfinite(result.value) else None  # JSON has no NaN
             results.append({"suite": suite, **asdict(result), "value": value, "passes": result.passes})
+        print(f"  measured in {time.perf_counter() - start:.0f} s", flush=True)
     missed = sum(not result["passes"] for result in results)
     print("every bar is met" if not missed else f"{missed} bars are missed")
     if arguments.json:
