@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import median
 
 LONG = 2.0
 """Seconds from which on a first run counts, because warming up matters little."""
@@ -42,7 +41,9 @@ class Measurement:
 
 
 def race(*candidates: Callable[[], object], runs: int = 5) -> list[float]:
-    """Median time of each function, seconds. They take turns, so that a slowdown of the machine affects all of them.
+    """Least time of each function, seconds: whatever else the machine does only adds to it.
+
+    They take turns, so that a slowdown of the machine affects all of them.
 
     Args:
         candidates: functions to time. The first run of each is a warm-up and does not count, unless it takes `LONG`.
@@ -58,7 +59,7 @@ def race(*candidates: Callable[[], object], runs: int = 5) -> list[float]:
             seconds = time.perf_counter() - start
             if turn or seconds >= LONG:
                 own.append(seconds)
-    return [median(own) for own in times]
+    return [min(own) for own in times]
 
 
 def rate(action: Callable[[int], object], seconds: float) -> float:

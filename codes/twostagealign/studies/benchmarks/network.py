@@ -47,6 +47,7 @@ def benchmark_network(
             partial(network, lq, noise_map),
             partial(direct_network, lq, noise_map),
             lambda: [F.conv2d(x, weight, padding=1) for _ in range(10)],
+            runs=3,
         )
         rate = 10 * 2 * 9 * nf * x.numel() / convolution
         what = f"nf {nf}, {batch} x {FRAMES} x {side} x {side}"
