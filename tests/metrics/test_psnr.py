@@ -32,6 +32,10 @@ def test_equal_images():
     assert psnr(image, image) == math.inf
 
 
+def test_infinite_values_are_infinitely_far():
+    assert psnr(torch.full((3, 8, 8), math.inf), torch.zeros(3, 8, 8)) == -math.inf
+
+
 def test_takes_what_a_network_gives():
     image = torch.full((3, 8, 8), 0.5, dtype=torch.bfloat16, requires_grad=True)
     assert psnr(image, torch.full((3, 8, 8), 0.625)) == pytest.approx(-20 * math.log10(0.125))

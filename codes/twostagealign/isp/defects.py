@@ -108,9 +108,10 @@ def _defects_of_band(frames: Sequence[Tensor], shot: float, read: float) -> Tens
 
 
 def _second_extremes(planes: Tensor) -> tuple[Tensor, Tensor]:
-    """Second lowest and second highest of the eight nearest samples of the same colour. One may be defective.
+    """Second lowest and second highest of a sample's neighbours: the eight nearest samples of its colour.
 
-    Borders are reflected. Three samples above each other are sorted once for the samples on both sides of them.
+    The lowest or highest itself may be a defect. Borders are reflected. Each column of three samples is sorted once,
+    for the samples to its left and to its right.
     """
     height, width = planes.shape[1:]
     padded = F.pad(planes[None], (1, 1, 1, 1), mode="reflect")[0]

@@ -71,7 +71,7 @@ def test_a_blurred_middle_frame_is_not_the_reference(tmp_path) -> None:
 
 @pytest.mark.parametrize("rows", [slice(300), slice(300, None)])
 def test_the_whole_of_a_large_frame_is_looked_at(tmp_path, rows: slice) -> None:
-    """One frame is sharp, and that only in its upper or its lower half."""
+    """Only one frame is sharp, and only in its upper or its lower half."""
     pictures = [cv2.resize(each, (160, 600)) for each in views(3)]
     for number, picture in enumerate(pictures):
         blurred = cv2.GaussianBlur(picture, (0, 0), 3)

@@ -41,9 +41,9 @@ class Measurement:
 
 
 def race(*candidates: Callable[[], object], runs: int = 5) -> list[float]:
-    """Least time of each function, seconds: whatever else the machine does only adds to it.
+    """Least time of each function, seconds. Other programs can make a run slower, but never faster.
 
-    They take turns, so that a slowdown of the machine affects all of them.
+    The functions take turns, so that a slowdown of the machine affects all of them.
 
     Args:
         candidates: functions to time. The first run of each is a warm-up and does not count, unless it takes `LONG`.
