@@ -1,5 +1,6 @@
 """Modulated deformable convolution with a 3x3 kernel, by the fastest method for the device."""
 
+import math
 from importlib.util import find_spec
 
 import torch
@@ -133,25 +134,25 @@ def _sample_and_multiply(
     mask = input.new_ones(()).expand(len(input), groups * 9, height, width) if mask is None else mask.contiguous()
 
     # Positions before displacement, in the coordinates of grid_sample: -1 and 1 are the outer edges of the outer pixels
-    # (align_corners=False, which unlike True also works for a map one pixel wide). Shapes (9, H, 1) and (9, 1, W).
+    # (align_corners=False, which unlike True also works for a map one pixel wide). Shape (9, 2, H, W).
     tap = torch.arange(9, device=input.device)[:, None, None]
     row = torch.arange(height, device=input.device)[:, None]
     column = torch.arange(width, device=input.device)
     base_y = (2 * (row + tap // 3 - 1) + 1).to(dtype) / height - 1
     base_x = (2 * (column + tap % 3 - 1) + 1).to(dtype) / width - 1
+    base = torch.stack(torch.broadcast_tensors(base_y, base_x), dim=1)
+    pixel = torch.tensor([2 / height, 2 / width], dtype=dtype, device=input.device)[:, None, None]
 
-    def convolve(x: Tensor, offset: Tensor, mask: Tensor, base_y: Tensor) -> Tensor:
+    def convolve(x: Tensor, offset: Tensor, mask: Tensor, base: Tensor) -> Tensor:
         """Compute some rows of the output of some items of the batch."""
         items, rows = len(x), offset.shape[-2]
+        # (B * G, 9, 2, rows * W): y comes before x here, but grid_sample expects x before y. So it samples the
+        # transposed map, which needs no copy. Each tap is a row of its output.
         offset = offset.reshape(items * groups, 9, 2, rows, width).to(dtype)
-        grid_y = torch.add(base_y, offset[:, :, 0], alpha=2 / height)
-        grid_x = torch.add(base_x, offset[:, :, 1], alpha=2 / width)
-        # The taps are stacked as extra rows. Two separate planes of coordinates cost one fast copy; interleaved, as
-        # grid_sample describes its grid, they would cost a slow one.
-        grid = torch.stack((grid_x, grid_y)).flatten(2, 3).permute(1, 2, 3, 0)
-        x = x.reshape(items * groups, channels // groups, height, width).to(dtype)
-        samples = F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-        mask = mask.reshape(items * groups, 1, 9 * rows, width)
+        grid = torch.addcmul(base, offset, pixel).flatten(3).mT
+        x = x.reshape(items * groups, channels // groups, height, width).to(dtype).mT
+        samples = F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False).flatten(2)
+        mask = mask.reshape(items * groups, 1, 9 * rows * width)
         # In place where the samples are not needed again: the multiplication mostly costs the allocation.
         samples = samples * mask if torch.is_grad_enabled() else samples.mul_(mask)
         samples = samples.view(items, channels * 9, rows * width).to(matrix.dtype)
@@ -161,11 +162,12 @@ def _sample_and_multiply(
         return pixels.view(items, rows, width, len(weight)).permute(0, 3, 1, 2)
 
     row_bytes = channels * 9 * width * dtype.itemsize
-    rows = min(max(1, _CHUNK_BYTES // row_bytes), height)
+    chunks = math.ceil(height / max(1, _CHUNK_BYTES // row_bytes))
+    rows = math.ceil(height / chunks)  # chunks of equal size
     items = max(1, _CHUNK_BYTES // (row_bytes * height))
     outputs = []
     for x, x_offset, x_mask in zip(input.split(items), offset.split(items), mask.split(items), strict=True):
-        parts = zip(x_offset.split(rows, -2), x_mask.split(rows, -2), base_y.split(rows, -2), strict=True)
+        parts = zip(x_offset.split(rows, -2), x_mask.split(rows, -2), base.split(rows, -2), strict=True)
         outputs.append(_join([convolve(x, *part) for part in parts], dim=-2))
     return _join(outputs, dim=0).to(input.dtype)
 

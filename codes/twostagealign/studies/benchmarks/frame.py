@@ -33,14 +33,14 @@ def benchmark_frame(
             what, size, runs = f"{name}, 720p, one run", FRAME_720P, 1
             yield from compare_frame(what, restorer(), direct, size, runs, FAST)
         else:
-            what, size, runs = f"{name}, {height}x{width} of 720p", (height, width), 5
-            yield from compare_frame(what, restorer(), direct, size, runs)
+            what, size, runs = f"{name}, {height}x{width} of 720p", (height, width), 10
+            yield from compare_frame(what, restorer(), direct, size, runs=2)  # has no bar of time
         if has_bfloat16:
             yield from compare_dtypes(what, restorer(), size, runs, bar)
 
 
 def compare_dtypes(
-    what: str, restorer: TwoStageRestorer, size: tuple[int, int], runs: int = 5, bar: float | None = None
+    what: str, restorer: TwoStageRestorer, size: tuple[int, int], runs: int = 10, bar: float | None = None
 ) -> Iterator[Measurement]:
     """Compare bfloat16 with float32 on one burst of random numbers, with the tiling of the protocol.
 
