@@ -11,12 +11,10 @@ from torch import Tensor
 
 from twostagealign.data.shading import Shading
 from twostagealign.isp import Camera, noise_map, unprocess
+from twostagealign.merging import UNKNOWN
 
 BAND = 256
 """RGB rows that are unprocessed at a time: the intermediate results of a UHD frame take half a gigabyte."""
-
-UNKNOWN = 1.0
-"""Standard deviation of the noise of samples that say nothing about the signal, on the [0, 1] scale."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from twostagealign.matching.candidate_windows import channels_last, cut_squares
 from twostagealign.matching.refinement import refine_beyond, refine_match
 from twostagealign.matching.search import SoftMatch, blend_patches, hard_match, soft_match
+from twostagealign.merging import UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,7 @@ class Matcher:
 
     @property
     def repeats_border(self) -> bool:
-        """How tiles continue beyond the border of a frame.
-
-        True: they repeat the border, and patches may be found beyond it. False: they are zero, as in the released code.
-        """
+        """Whether patches may be found beyond the border of a frame. In the released code, they may not."""
         return self.refine
 
     def describe(self, features: Callable[[Tensor], Tensor], planes: Tensor, patch: int, halo: int) -> FrameMaps:
@@ -117,7 +115,8 @@ class Matcher:
         if self.refine:
             corners = (origins - halo)[None]
             planes = torch.stack([frame.grey for frame in maps if frame.grey is not None])[None]
-            positions = halo + refine_beyond(planes, corners, positions - halo, side)
+            columns = int((origins[:, 0] == origins[0, 0]).sum())
+            positions = halo + refine_beyond(planes, corners, positions - halo, side, columns)
         return positions[0]
 
     def match(self, feature_maps: Tensor, origins: Tensor, size: int) -> Tensor:
@@ -143,6 +142,7 @@ class Matcher:
         size: int,
         temperature: float,
         needs_match: bool = True,
+        beyond: bool = False,
     ) -> tuple[Tensor, SoftMatch | None]:
         """Find and cut patches, for training.
 
@@ -154,6 +154,8 @@ class Matcher:
             size: side of a patch.
             temperature: temperature of the softmax over candidates.
             needs_match: whether the match is used in the loss. It is skipped if neither loss nor network uses it.
+            beyond: with `refine`, patches may be found beyond the border, as in restoration; their noise maps say there
+                that nothing is known.
 
         Returns:
             Patches of raw planes and noise maps, (B, P, N, 8, size, size), and the match, if there was one.
@@ -168,8 +170,12 @@ class Matcher:
             if not self.refine:
                 match = soft()
                 return blend_patches(maps, match, size, self.scale), match
-            positions = refine_match(grey(lq), origins, self.match(feature_maps, origins, size), size)
-            return _cut(maps, positions, size), soft() if needs_match else None
+            refine = refine_beyond if beyond else refine_match
+            positions = refine(grey(lq), origins, self.match(feature_maps, origins, size), size)
+            patches = _cut(maps, positions, size)
+            if beyond:
+                patches[:, :, :, 4:].masked_fill_(_outside(positions, size, lq), UNKNOWN)
+            return patches, soft() if needs_match else None
 
     @property
     def _radius(self) -> int:
@@ -183,5 +189,18 @@ def grey(planes: Tensor) -> Tensor:
 
 
 def _cut(maps: Tensor, positions: Tensor, size: int) -> Tensor:
-    """Cut bursts (B, N, C, H, W) into squares at positions (B, P, N, 2): (B, P, N, C, size, size)."""
+    """Cut bursts (B, N, C, H, W) into squares at positions (B, P, N, 2): (B, P, N, C, size, size).
+
+    Beyond the border, they repeat it.
+    """
     return cut_squares(channels_last(maps), range(maps.shape[1]), positions, size).movedim(-1, 3)
+
+
+def _outside(positions: Tensor, size: int, planes: Tensor) -> Tensor:
+    """Which pixels of squares at positions (B, P, N, 2) lie beyond the border, (B, P, N, 1, size, size)."""
+    line = torch.arange(size, device=positions.device)
+    outside = [
+        (coordinate < 0) | (coordinate >= side)
+        for coordinate, side in zip((positions.unsqueeze(-1) + line).unbind(-2), planes.shape[-2:], strict=True)
+    ]
+    return (outside[0].unsqueeze(-1) | outside[1].unsqueeze(-2)).unsqueeze(3)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from twostagealign.matching.candidate_windows import channels_last, overlap_distances, window_distances
 from twostagealign.matching.candidates import best_candidates, lie_inside, square_grid
+from twostagealign.matching.consensus import follow_neighbours
 
 PIXEL_SEARCHES = ((4, 2), (1, 1))
 """Radius and step of the searches of `refine_match`, which reach over one pixel of the features."""
@@ -41,7 +42,7 @@ def refine_match(planes: Tensor, origins: Tensor, positions: Tensor, size: int) 
 
 
 @torch.no_grad()
-def refine_beyond(planes: Tensor, origins: Tensor, positions: Tensor, size: int) -> Tensor:
+def refine_beyond(planes: Tensor, origins: Tensor, positions: Tensor, size: int, columns: int | None = None) -> Tensor:
     """Refine positions as `refine_match` does, farther, and also beyond the border of the frames.
 
     What is at the border of the reference frame has often left the others in part. Windows are compared where both are
@@ -52,6 +53,8 @@ def refine_beyond(planes: Tensor, origins: Tensor, positions: Tensor, size: int)
         origins: as in `refine_match`, but they may reach over the border.
         positions: as in `refine_match`, but they may reach over the border.
         size: side of a window.
+        columns: if the windows are a grid, row by row, the number of its columns. They then follow their neighbours;
+            see `follow_neighbours`.
 
     Returns:
         The refined positions, which may reach over the border.
@@ -80,7 +83,18 @@ def refine_beyond(planes: Tensor, origins: Tensor, positions: Tensor, size: int)
                 compared[:, some] = overlap_distances(maps, mask, *args)
         return compared
 
-    return _search_on(distances, positions + before, BEYOND_SEARCHES) - before
+    found = _search_on(distances, positions + before, BEYOND_SEARCHES) - before
+    if columns is None:
+        return found
+
+    def compare(places: Tensor) -> Tensor:
+        """Distances at single positions. What is farther outside than the maps reach is not known at all."""
+        all_frames = list(range(planes.shape[1]))
+        inside = (places + before).clamp(torch.zeros_like(sides), sides + before + after - size)
+        compared = distances(all_frames, inside.unsqueeze(3), 1).squeeze(-1)
+        return compared.masked_fill((inside != places + before).any(-1), torch.inf)
+
+    return follow_neighbours(compare, origins - before, found, columns, size, tuple(planes.shape[-2:]))
 
 
 def _search_on(

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+UNKNOWN = 1.0
+"""Standard deviation of the noise of samples that say nothing about the signal, on the [0, 1] scale."""
 SIDE = 5
 """Side of the windows that frames are compared in, raw pixels."""
 SLACK = 1.1
@@ -19,11 +21,13 @@ def merge_reference(lq: Tensor, noise_map: Tensor) -> tuple[Tensor, Tensor]:
     A neighbour counts at a pixel as far as its difference to the reference, in a window around that pixel, is no larger
     than noise explains. With s the variance of the reference's noise, d the squared difference and e the sum of both
     variances, each a mean over the window (d and e over the four planes too), its weight is
-    s / (s + 2 (N - 1) max(0, d - 1.1 e)); the reference's weight is 1.
+    s / (s + 2 (N - 1) max(0, d - 1.1 e)); the reference's weight is 1. Pixels of a neighbour that are unknown in any
+    plane do not count, and become those of the average.
 
     Args:
-        lq: aligned noisy raw planes, (B, N, 4, H, W); the reference frame is N // 2.
-        noise_map: standard deviation of the noise of every value, the shape of `lq`.
+        lq: aligned noisy raw planes, (B, N, 4, H, W); the reference frame is N // 2, and known everywhere.
+        noise_map: standard deviation of the noise of every value, the shape of `lq`; from `UNKNOWN` on, a value is
+            unknown.
 
     Returns:
         `lq` and `noise_map` with another frame N // 2, in the dtypes given. The noise of the average is no longer
@@ -45,6 +49,7 @@ def merge_reference(lq: Tensor, noise_map: Tensor) -> tuple[Tensor, Tensor]:
     # Differences of squares need full precision.
     values = lq.to(torch.promote_types(lq.dtype, torch.float32))
     variances = noise_map.to(values.dtype).square()
+    known = (noise_map < UNKNOWN).all(dim=2, keepdim=True)
     own, own_variance = values[:, reference], variances[:, reference]
     allowed = box_mean(own_variance, SIDE)
     # The noise of an average falls with the number of frames, what they differ by does not.
@@ -55,14 +60,17 @@ def merge_reference(lq: Tensor, noise_map: Tensor) -> tuple[Tensor, Tensor]:
             continue
         difference = (values[:, frame] - own).square_().mean(dim=1, keepdim=True)
         explained = (variances[:, frame] + own_variance).mean(dim=1, keepdim=True)
-        excess = box_mean(difference - SLACK * explained, SIDE).clamp_min_(0)
+        counts = known[:, frame].to(values.dtype)
+        excess = box_mean((difference - SLACK * explained) * counts, SIDE).clamp_min_(0)
+        excess /= box_mean(counts, SIDE).clamp_min_(TINY)
         # Where there is no noise, what agrees exactly counts.
-        weight = (allowed + TINY) / (allowed + TINY + strictness * excess)
+        weight = (allowed + TINY) / (allowed + TINY + strictness * excess) * counts
         total.addcmul_(weight, values[:, frame])
         total_variance.addcmul_(weight.square(), variances[:, frame])
         weights += weight
     average, deviation = total / weights, total_variance.sqrt_() / weights
-    return _with_frame(lq, reference, average), _with_frame(noise_map, reference, deviation)
+    known[:, reference] = False
+    return _fill(lq, known, average), _fill(noise_map, known, deviation)
 
 
 TINY = 1e-12
@@ -83,7 +91,6 @@ def box_mean(maps: Tensor, side: int) -> Tensor:
     return F.avg_pool2d(columns, (1, side), 1, (0, side // 2), count_include_pad=False)
 
 
-def _with_frame(burst: Tensor, index: int, frame: Tensor) -> Tensor:
-    changed = burst.clone()
-    changed[:, index] = frame
-    return changed
+def _fill(bursts: Tensor, known: Tensor, average: Tensor) -> Tensor:
+    """Replace what is not known (B, N, 1, H, W) by the average (B, 4, H, W)."""
+    return torch.where(known, bursts, average.to(bursts.dtype).unsqueeze(1))

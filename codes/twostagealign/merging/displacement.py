@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from twostagealign.merging.average import TINY
+from twostagealign.merging.average import TINY, UNKNOWN
 
 BLOCK = 4
 """Side of the blocks that have a displacement each, raw pixels."""
@@ -21,11 +21,13 @@ def align_to_reference(lq: Tensor, noise_map: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         lq: noisy raw planes, (B, N, 4, H, W), aligned to about `RADIUS` pixels; the reference frame is N // 2.
-        noise_map: standard deviation of the noise of every value, the shape of `lq`.
+        noise_map: standard deviation of the noise of every value, the shape of `lq`; from `UNKNOWN` on, a value is
+            unknown.
 
     Returns:
         `lq` and `noise_map`, displaced, in the dtypes given. The reference frame stays as it is. The noise of displaced
-        values is smaller, as its map says, and neighbouring values share some of it.
+        values is smaller, as its map says, and neighbouring values share some of it. A pixel that takes part in an
+        unknown one is unknown.
     """
     if lq.shape[1] == 1:
         return lq, noise_map
@@ -47,7 +49,8 @@ def find_displacements(lq: Tensor, variances: Tensor) -> Tensor:
 
     Args:
         lq: noisy raw planes, (B, N, 4, H, W), float32; the reference frame is N // 2.
-        variances: variance of the noise of every value, the shape of `lq`.
+        variances: variance of the noise of every value, the shape of `lq`. Unknown pixels, and those near them, are not
+            compared.
 
     Returns:
         Displacements [y, x], raw pixels, (B, N, 2, H, W): what lies at a position in the reference frame lies at
@@ -57,22 +60,25 @@ def find_displacements(lq: Tensor, variances: Tensor) -> Tensor:
     grey = lq.mean(dim=2)
     own = grey[:, number // 2, None]
     noise = variances.mean(dim=2) / 4
-    # Beyond the border of a frame, patches are filled with zeros, and so are their noise maps.
-    explained = _blocks(noise + noise[:, number // 2, None]).clamp_min_(TINY)
+    side = 2 * RADIUS + 1
+    # At every displacement, the same pixels count: those that are known at all of them.
+    known = 1 - F.max_pool2d(_unknown(variances), side, 1, RADIUS)
+    shares = _blocks(known)
+    # Beyond the border of a frame, patches may be filled with zeros, and so are their noise maps.
+    explained = _blocks((noise + noise[:, number // 2, None]) * known).clamp_min_(TINY)
+    explained = torch.where(shares > 0, explained / shares, UNKNOWN**2)
     around = F.pad(grey, [RADIUS] * 4, mode="replicate")
-    places = [(y, x) for y in range(2 * RADIUS + 1) for x in range(2 * RADIUS + 1)]
+    places = [(y, x) for y in range(side) for x in range(side)]
     costs = torch.stack(
-        [_blocks((around[..., y : y + height, x : x + width] - own).square_()) for y, x in places], dim=2
+        [_blocks((around[..., y : y + height, x : x + width] - own).square_().mul_(known)) for y, x in places], dim=2
     )  # (B, N, K, h, w)
-    shape = costs.shape
-    costs = F.avg_pool2d(costs.flatten(0, 1), BLOCKS, 1, BLOCKS // 2, count_include_pad=False).reshape(shape)
+    costs = _windows(costs) / _windows(shares.unsqueeze(2)).clamp_min_(TINY)
     costs /= explained.unsqueeze(2)
     lengths = [PENALTY * ((y - RADIUS) ** 2 + (x - RADIUS) ** 2) ** 0.5 for y, x in places]
     costs += torch.tensor(lengths, dtype=costs.dtype, device=costs.device)[:, None, None]
 
     best = costs.argmin(dim=2, keepdim=True)
     least = costs.gather(2, best)
-    side = 2 * RADIUS + 1
     axes = []
     for place, step in ((best // side, side), (best % side, 1)):
         before, after = (costs.gather(2, (best + away).clamp(0, len(places) - 1)) for away in (-step, step))
@@ -81,7 +87,7 @@ def find_displacements(lq: Tensor, variances: Tensor) -> Tensor:
         axes.append(place - RADIUS + fraction.clamp(-0.5, 0.5) * inside)
     displacements = torch.cat(axes, dim=2).flatten(0, 1)
     smooth = F.interpolate(displacements, scale_factor=BLOCK, mode="bilinear")
-    return smooth[..., :height, :width].unflatten(0, shape[:2])
+    return smooth[..., :height, :width].unflatten(0, lq.shape[:2])
 
 
 def displace(lq: Tensor, variances: Tensor, displacements: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,13 +105,24 @@ def displace(lq: Tensor, variances: Tensor, displacements: Tensor) -> tuple[Tens
     y = torch.arange(height, device=lq.device)[:, None] + displacements[:, :, 0]
     x = torch.arange(width, device=lq.device) + displacements[:, :, 1]
     grid = torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1).flatten(0, 1)
-    both = torch.cat((lq, variances), dim=2).flatten(0, 1)
-    sampled = F.grid_sample(both, grid.to(lq.dtype), padding_mode="border", align_corners=False)
-    moved, moved_variances = sampled.unflatten(0, lq.shape[:2]).split(4, dim=2)
+    maps = torch.cat((lq, variances, _unknown(variances).unsqueeze(2)), dim=2).flatten(0, 1)
+    sampled = F.grid_sample(maps, grid.to(lq.dtype), padding_mode="border", align_corners=False)
+    moved, moved_variances, unknown = sampled.unflatten(0, lq.shape[:2]).split((4, 4, 1), dim=2)
     # The mean of two values, a and 1 - a of each, has a^2 + (1 - a)^2 times their variance.
     fraction = displacements - displacements.floor()
     kept = (fraction.square() + (1 - fraction).square()).prod(dim=2, keepdim=True)
-    return moved, moved_variances * kept
+    return moved, torch.where(unknown > 0, UNKNOWN**2, moved_variances * kept)
+
+
+def _unknown(variances: Tensor) -> Tensor:
+    """Whether pixels are unknown in any plane, (B, N, 4, H, W) -> (B, N, H, W), 0 or 1."""
+    return (variances >= UNKNOWN**2).any(dim=2).to(variances.dtype)
+
+
+def _windows(costs: Tensor) -> Tensor:
+    """Means of windows of `BLOCKS` x `BLOCKS` blocks, (B, N, K, h, w)."""
+    means = F.avg_pool2d(costs.flatten(0, 1), BLOCKS, 1, BLOCKS // 2, count_include_pad=False)
+    return means.unflatten(0, costs.shape[:2])
 
 
 def _blocks(maps: Tensor) -> Tensor:

@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor
 
-from twostagealign.merging.average import SIDE, TINY, box_mean
+from twostagealign.merging.average import SIDE, TINY, UNKNOWN, box_mean
 
 _MOST = 2.0
 """Largest weight of a neighbour, as a multiple of the reference's: a less noisy frame may be aligned badly."""
 
 
-def equalise_noise(samples: Tensor, noise: Tensor, unknown: float) -> tuple[Tensor, Tensor]:
+def equalise_noise(samples: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     """Mix the neighbours of an aligned burst, so that the mean of all frames is their average weighted by noise.
 
     With weights p = 1 / variance, m the weighted average of the neighbours and b = p / sum(p) among them, a neighbour x
@@ -19,8 +19,8 @@ def equalise_noise(samples: Tensor, noise: Tensor, unknown: float) -> tuple[Tens
 
     Args:
         samples: aligned raw planes, (N, 4, H, W), N at least 2; the reference frame is N // 2.
-        noise: standard deviation of the noise of every sample, the shape of `samples`; 0 where there is no frame.
-        unknown: noise from which on a sample says nothing.
+        noise: standard deviation of the noise of every sample, the shape of `samples`; 0 where there is no frame, and
+            from `UNKNOWN` on where a sample says nothing.
 
     Returns:
         The samples, and the noise of N equally noisy frames whose mean is about as noisy; float32. Both stay as they
@@ -32,7 +32,7 @@ def equalise_noise(samples: Tensor, noise: Tensor, unknown: float) -> tuple[Tens
     samples, noise = samples.float(), noise.float()
     number = len(samples)
     middle = number // 2
-    known = (noise > 0) & (noise < unknown)
+    known = (noise > 0) & (noise < UNKNOWN)
     # The variance around a sample: by its own variance, a sample that noise makes darker would count more.
     variance = box_mean(noise.square() * known, SIDE) / box_mean(known.float(), SIDE)
     weights = torch.where(known, 1 / variance.clamp_min(TINY), 0.0)

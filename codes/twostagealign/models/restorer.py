@@ -83,7 +83,10 @@ class TwoStageRestorer(nn.Module):
             Linear RGB of all patches, (B * P, 3, 2 * size, 2 * size), followed on the batch axis by that of the
             interpolation branch; and the match, if there was one.
         """
-        patches, match = self.matcher.align(self.features, lq, noise_map, origins, size, temperature, match_losses)
+        beyond = getattr(self.network, "merge", False)  # which does not average what is unknown
+        patches, match = self.matcher.align(
+            self.features, lq, noise_map, origins, size, temperature, match_losses, beyond
+        )
         lq, noise_map = patches.flatten(0, 1).split(4, dim=2)
         return self.network(lq, noise_map, interpolation), match
 

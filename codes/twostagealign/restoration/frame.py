@@ -14,7 +14,7 @@ from twostagealign.models import TwoStageRestorer
 from twostagealign.restoration.canvas import Canvas
 from twostagealign.restoration.frame_memory import FrameMemory
 from twostagealign.restoration.tile_network import restore_tiles, tiles_at_once
-from twostagealign.restoration.tiles import batches, cut_tiles
+from twostagealign.restoration.tiles import Border, batches, cut_tiles
 from twostagealign.restoration.tiling import Tiling
 from twostagealign.runtime.memory import give_back_memory
 from twostagealign.runtime.stopwatch import Stopwatch
@@ -116,8 +116,7 @@ def restore_strips(
     give_back_memory()  # what matching, and a burst before, have left: the network needs more
 
     grid = positions.unflatten(0, (len(origins_y), len(origins_x)))
-    repeat_border = restorer.matcher.repeats_border
-    cut = partial(cut_tiles, frames, grid, *sizes, repeat_border, dtype)
+    cut = partial(cut_tiles, frames, grid, *sizes, _border(restorer), dtype)
     canvas = Canvas((height, width), tiling, device)
     batch = tiling.batch or tiles_at_once(restorer.network, len(frames), tiling.side, tiling.side, device)
     done = 0  # rows of the picture
@@ -136,3 +135,10 @@ def restore_strips(
             done += strip.shape[1]
             take(strip)
     return Matches(origins.cpu(), (positions - origins[:, None]).cpu(), watch.seconds)
+
+
+def _border(restorer: TwoStageRestorer) -> Border:
+    """How the tiles of a network continue beyond the border of a frame."""
+    if getattr(restorer.network, "merge", False):
+        return Border.UNKNOWN
+    return Border.REPEATED if restorer.matcher.repeats_border else Border.ZERO

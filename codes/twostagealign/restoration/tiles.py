@@ -1,13 +1,28 @@
 """Tiles cut from the frames of a burst, each patch from where it was found."""
 
 from collections.abc import Iterator, Sequence
+from enum import Enum
 from itertools import groupby, islice
 
 import torch
 from torch import Tensor
 
-from twostagealign.data.burst import UNKNOWN, RawFrame
-from twostagealign.merging import equalise_noise
+from twostagealign.data.burst import RawFrame
+from twostagealign.merging import UNKNOWN, equalise_noise
+
+
+class Border(Enum):
+    """How tiles continue beyond the border of a frame.
+
+    Attributes:
+        ZERO: by zeros, noise included.
+        REPEATED: they repeat the border, and are zero in patches that were found wholly outside.
+        UNKNOWN: they repeat the border; in the neighbours, their noise says that it is unknown (`merging.UNKNOWN`).
+    """
+
+    ZERO = "zero"
+    REPEATED = "repeated"
+    UNKNOWN = "unknown"
 
 
 def cut_tiles(
@@ -15,7 +30,7 @@ def cut_tiles(
     positions: Tensor,
     patch: int,
     halo: int,
-    repeat_border: bool,
+    border: Border,
     dtype: torch.dtype,
     rows: range,
     tiles: Sequence[range],
@@ -30,7 +45,7 @@ def cut_tiles(
             device of the frames.
         patch: side of a patch, raw pixels.
         halo: width of the halo, raw pixels.
-        repeat_border: whether tiles repeat the border of a frame beyond it; they are zero there otherwise.
+        border: how tiles continue beyond the border of a frame.
         dtype: dtype of the tiles.
         rows: rows of the patches of all tiles.
         tiles: columns of the patches of each of the B tiles, equally many.
@@ -49,20 +64,23 @@ def cut_tiles(
         x = across.spread(corner_x, 2) + across.distance
         y, x = across.spread(y, 2), down.spread(x, 1)
         known_y, known_x = y.clamp(0, height - 1), x.clamp(0, width - 1)
-        if repeat_border:
+        inside = (y == known_y) & (x == known_x)
+        samples = torch.stack(frame.at(known_y.flatten(0, 1), known_x.flatten(0, 1)).read())
+        samples = samples.unflatten(2, inside.shape[:2])
+        if border == Border.ZERO:
+            samples.masked_fill_(~inside, 0)
+        elif border == Border.REPEATED:
             # A patch that was found wholly outside has no border to repeat.
             overlaps = down.overlaps(corner_y, 1, height) & across.overlaps(corner_x, 2, width)
-            known = across.spread(down.spread(overlaps, 1), 2)
-        else:
-            known = (y == known_y) & (x == known_x)
-        samples = torch.stack(frame.at(known_y.flatten(0, 1), known_x.flatten(0, 1)).read())
-        samples = samples.unflatten(2, known.shape[:2]).masked_fill_(~known, 0)
+            samples.masked_fill_(~across.spread(down.spread(overlaps, 1), 2), 0)
+        elif number != len(frames) // 2:
+            samples[1].masked_fill_(~inside, UNKNOWN)
         cut[:, :, number] = samples.movedim(1, 2)
     if any(frame.gain != 1 for frame in frames):
         # Networks are trained with frames of equal noise, and average others badly.
         for tile in cut.unbind(1):
             samples, noise = tile
-            tile.copy_(torch.stack(equalise_noise(samples, noise, UNKNOWN)))
+            tile.copy_(torch.stack(equalise_noise(samples, noise)))
     return cut
 
 
