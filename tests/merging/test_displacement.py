@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from twostagealign.merging import align_to_reference, displace, find_displacements, merge_reference
+from twostagealign.merging import UNKNOWN, align_to_reference, displace, find_displacements, merge_reference
 
 DEVIATION = 0.01
 
@@ -96,3 +96,20 @@ def test_what_has_no_noise_and_no_content_stays_finite() -> None:
     merged = merge_reference(*aligned)
     assert all(planes.isfinite().all() for planes in (*aligned, *merged))
     assert (merged[0][..., 24:] == 0).all()
+
+
+def test_what_is_unknown_is_not_compared_and_stays_unknown() -> None:
+    shift = (1.0, -1.5)
+    lq, noise_map = with_noise(torch.cat((texture(48, 64, shift), texture(48, 64)), dim=1))
+    known = find_displacements(lq, noise_map.square())[0, 0]
+    lq[..., :20, :] = 0.5 + 10 * (lq[:, 1:, ..., :20, :] - 0.5)  # agrees at rest, and contrasts
+    noise_map[:, 0, 2, :20] = UNKNOWN
+    found = find_displacements(lq, noise_map.square())[0, 0]
+    torch.testing.assert_close(found[:, 36:], known[:, 36:])
+    beside = found[:, 22:36, 4:-4] - torch.tensor(shift)[:, None, None]
+    assert beside.abs().mean() < 0.25
+    its_map = align_to_reference(lq, noise_map)[1][0, 0]
+    is_unknown = its_map >= UNKNOWN
+    assert is_unknown[:, :16].all()
+    assert not is_unknown[:, 24:].any()
+    assert (is_unknown == is_unknown[:1]).all()  # in all planes

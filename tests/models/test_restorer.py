@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from twostagealign.archs import LowResolutionFeatures
 from twostagealign.matching import Matcher, Search
 from twostagealign.matching.refinement import refine_match
+from twostagealign.merging import UNKNOWN
 from twostagealign.models import TwoStageRestorer
 
 
@@ -105,6 +106,25 @@ def test_patches_can_be_found_to_the_pixel() -> None:
         expected = cut(lq, b, frame, positions[b, p, frame], 16)
         assert torch.equal(restorer.network.lq[3 * b + p, frame], expected)
         assert torch.equal(restorer.network.noise_map[3 * b + p, frame], 0.1 * expected)
+
+
+def test_a_network_that_averages_gets_patches_from_beyond_the_border() -> None:
+    """As in restoration, their noise maps say what is unknown there."""
+    small = torch.rand(1, 4, 16, 17, generator=torch.Generator().manual_seed(0))
+    scene = F.interpolate(small, scale_factor=12, mode="bicubic")
+    lq = torch.stack([scene[:, :, 40 - y : 136 - y, 40:152] for y in (-6, 0, 5)], dim=1)
+    restorer = TwoStageRestorer(Recorder(), BlockMeans(), Matcher(4, refine=True))
+    restorer.network.merge = True
+    restorer(lq, 0.1 * lq, torch.tensor([[[0, 40], [80, 44]]]), 16, 0.1)
+    shown, noise = restorer.network.lq, restorer.network.noise_map
+    unknown = noise == UNKNOWN
+    rows = torch.zeros(2, 3, 16, dtype=torch.bool)
+    rows[0, 0, :6], rows[1, 2, 11:] = True, True
+    assert torch.equal(unknown, rows[:, :, None, :, None].expand_as(unknown))
+    assert torch.equal(noise[~unknown], 0.1 * shown[~unknown])
+    repeated = F.pad(lq[0], (8, 8, 8, 8), mode="replicate")
+    assert torch.equal(shown[0, 0], repeated[0, :, 2:18, 48:64])
+    assert torch.equal(shown[1, 2], repeated[2, :, 93:109, 52:68])
 
 
 def test_without_the_interpolation_branch(moving) -> None:

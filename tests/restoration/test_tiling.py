@@ -10,6 +10,7 @@ from twostagealign.data.burst import Burst, Levels, NoiseLevel, RawFrame
 from twostagealign.isp import noise_map as deviation
 from twostagealign.isp import protocol_camera
 from twostagealign.matching import Matcher, Search
+from twostagealign.merging import UNKNOWN
 from twostagealign.models import TwoStageRestorer
 from twostagealign.restoration.frame import restore_frame, restore_strips
 from twostagealign.restoration.tiling import Tiling, count_tiles
@@ -177,6 +178,24 @@ def test_where_matches_are_refined_tiles_repeat_the_border_of_the_frame(group) -
     for frame, x in enumerate((-6, 0, 3)):
         assert torch.equal(tile[0, frame, :, :, :12], padded[frame, :, 26 : 26 + width, 26 + x : 38 + x])
     assert torch.equal(noise, 0.1 * tile)
+
+
+def test_a_network_that_averages_is_told_what_lies_beyond_the_border() -> None:
+    small = torch.rand(1, 4, 8, 16, generator=torch.Generator().manual_seed(0))
+    scene = F.interpolate(small, scale_factor=5)[0]
+    lq = torch.stack([scene[:, :32, 20 - x : 52 - x] for x in (-6, 0, 3)])
+    restorer = stub(refine=True)
+    restorer.network.merge = True
+    restored = restore_frame(restorer, burst_of(lq, 0.1 * lq), Tiling(patch=16, halo=4, batch=1))
+    tile, noise = (seen[0] for seen in restorer.network.seen[0])
+    assert torch.equal(noise[1], 0.1 * tile[1])  # in the reference frame, all is known
+    for frame in (0, 2):
+        top, left = (restored.origins[0] + restored.shifts[0, frame] - 4).tolist()
+        assert (top, left) == (-4, {0: -10, 2: -1}[frame])
+        unknown = torch.zeros(24, 24, dtype=torch.bool)
+        unknown[:-top], unknown[:, :-left] = True, True
+        assert (noise[frame][:, unknown] == UNKNOWN).all()
+        assert torch.equal(noise[frame][:, ~unknown], 0.1 * tile[frame][:, ~unknown])
 
 
 @pytest.mark.parametrize("overlap", [0, 4])
