@@ -1,6 +1,7 @@
 """Compare variants of the network, each trained without one part, with methods without a network.
 
-Writes results.json, tables.md and ablation.png. If it is interrupted, the same command continues where it stopped.
+Writes results.json, tables.md, ablation.png and frames.png. If it is interrupted, the same command continues where it
+stopped.
 """
 
 import argparse
@@ -22,8 +23,8 @@ from twostagealign.studies.ablation.methods import (
     train_variant,
     weights_file,
 )
-from twostagealign.studies.ablation.report import draw, tables
-from twostagealign.studies.ablation.scenes import bundled_scenes, clip_scenes
+from twostagealign.studies.ablation.report import draw, draw_by_number, table_by_number, tables
+from twostagealign.studies.ablation.scenes import bundled_scenes, clip_scenes, scenes_by_number
 
 
 def main() -> None:
@@ -40,12 +41,14 @@ def main() -> None:
     if arguments.train and arguments.data is None:
         raise UserError("--train: needs a folder of pictures to train on; pass --data FOLDER")
     scenes = bundled_scenes() + (clip_scenes(arguments.reds) if arguments.reds else [])
+    numbered = scenes_by_number(arguments.reds)
     output = output_folder(arguments.output)
     if arguments.train:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         for name in arguments.variants:
             train_variant(OPTIONS / f"{name}.yml", arguments.data)
-    methods = baselines() + shipped()
+    classical, networks = baselines(), shipped()
+    methods = classical + networks
     for name in arguments.variants:
         weights = weights_file(OPTIONS / f"{name}.yml")
         if weights.is_file():
@@ -53,9 +56,12 @@ def main() -> None:
         else:
             print(f"{name}: skipped, not trained yet ({weights}: no such file)", file=sys.stderr)
     cells = measure_all(methods, scenes, output / "results.json")
-    text = tables(cells, methods)
+    by_number = [classical[-1], *networks[-2:]]  # the best average without a network, the average alone, and all of it
+    cells_by_number = measure_all(by_number, numbered, output / "results.json", levels=["high"])
+    text = tables(cells, methods) + "\n" + table_by_number(cells_by_number, by_number)
     write_atomically(output / "tables.md", lambda temporary: temporary.write_text(text, encoding="utf-8"))
     draw(output / "ablation.png", cells, methods)
+    draw_by_number(output / "frames.png", cells_by_number, by_number)
     print(text, end="")
     print(f"written to {output}")
 

@@ -22,7 +22,7 @@ def follow_neighbours(
     positions: Tensor,
     columns: int,
     size: int,
-    frame: tuple[int, int],
+    sides: Tensor,
 ) -> Tensor:
     """Replace the offset of a patch by one that more of the patches around it have, where that fits as well.
 
@@ -36,7 +36,7 @@ def follow_neighbours(
         positions: positions found, (B, P, N, 2), int64; the reference frame is N // 2.
         columns: columns of the grid.
         size: side of a window.
-        frame: height and width of a frame.
+        sides: height and width of a frame, (2,).
 
     Returns:
         Positions, some of which are others. Where nothing can be compared, those of the neighbours count.
@@ -45,7 +45,7 @@ def follow_neighbours(
     for _ in range(ROUNDS):
         theirs, more = _most_frequent(own, columns)
         distance, its_distance = (distances(origins.unsqueeze(2) + offsets) for offsets in (own, theirs))
-        area = _overlap(origins, theirs, size, frame)
+        area = _overlap(origins, theirs, size, sides)
         fits = its_distance <= distance * (1 + DOUBT / area.clamp_min(1).sqrt())
         own = torch.where((more & (fits | its_distance.isinf())).unsqueeze(-1), theirs, own)
     return origins.unsqueeze(2) + own
@@ -75,9 +75,8 @@ def _most_frequent(offsets: Tensor, columns: int) -> tuple[Tensor, Tensor]:
     )
 
 
-def _overlap(origins: Tensor, offsets: Tensor, size: int, frame: tuple[int, int]) -> Tensor:
+def _overlap(origins: Tensor, offsets: Tensor, size: int, sides: Tensor) -> Tensor:
     """Pixels that are inside the frame both in the reference windows and at the offsets, (B, P, N)."""
-    sides = torch.tensor(frame, device=origins.device)
     start = torch.maximum(origins.unsqueeze(2), -offsets).clamp_min(0)
     end = torch.minimum(torch.minimum(origins.unsqueeze(2) + size, sides - offsets), sides)
     return (end - start).clamp_min(0).prod(-1)

@@ -94,7 +94,7 @@ def refine_beyond(planes: Tensor, origins: Tensor, positions: Tensor, size: int,
         compared = distances(all_frames, inside.unsqueeze(3), 1).squeeze(-1)
         return compared.masked_fill((inside != places + before).any(-1), torch.inf)
 
-    return follow_neighbours(compare, origins - before, found, columns, size, tuple(planes.shape[-2:]))
+    return follow_neighbours(compare, origins - before, found, columns, size, sides)
 
 
 def _search_on(

@@ -132,3 +132,18 @@ def test_what_looks_at_one_frame_is_computed_for_one_shift(tmp_path: Path) -> No
     cells = measure_all([one, burst], scenes_in_motion, tmp_path / "results.json")
     assert len(cells) == 2 * 4 * len(NOISE)
     assert (one.calls, burst.calls) == (3 * len(NOISE), 4 * len(NOISE))
+
+
+def test_bursts_of_different_numbers_of_frames_are_told_apart(tmp_path: Path) -> None:
+    def grey(number: int) -> AblationScene:
+        def frames() -> Tensor:
+            return torch.full((number, 3, 64, 64), 100, dtype=torch.uint8)
+
+        return AblationScene("flat", "grey", 8, frames, number=number)
+
+    path = tmp_path / "results.json"
+    counted = Counted("a", 0.1)
+    cells = measure_all([counted], [grey(number) for number in (1, 2, 9)], path, levels=["high"])
+    assert [cell.frames for cell in cells] == [1, 2, 9]
+    assert measure_all([counted], [grey(9)], path, levels=["high"]) == cells[2:]
+    assert counted.calls == 3

@@ -5,7 +5,7 @@ import pytest
 
 from twostagealign.studies.ablation.cells import Cell
 from twostagealign.studies.ablation.methods import Method
-from twostagealign.studies.ablation.report import draw, tables
+from twostagealign.studies.ablation.report import draw, draw_by_number, table_by_number, tables
 from twostagealign.studies.ablation.scenes import NOISE
 from twostagealign.studies.classical import demosaicked
 
@@ -78,3 +78,33 @@ def test_plot_is_drawn(tmp_path: Path, methods: list[Method]) -> None:
     # The lines of networks are orange and black; without any, nothing but axes is drawn.
     orange = ((picture[..., 2] > 200) & (picture[..., 0] < 60)).sum()
     assert (orange > 100) == (len(methods) > 1)
+
+
+BY_NUMBER = [
+    cell(method.name, "moving", picture, 8, "high", 20 + i + frames + (picture == "q")).model_copy(
+        update={"frames": frames}
+    )
+    for i, method in enumerate(METHODS)
+    for picture in ("p", "q")
+    for frames in (1, 2, 9)
+]
+
+
+def test_a_table_by_the_number_of_frames() -> None:
+    assert table_by_number(BY_NUMBER, METHODS).splitlines() == [
+        "PSNR (dB) on moving at high noise, mean over 2, by the number of frames:",
+        "",
+        "|  | 1 | 2 | 9 |",
+        "| --- | --- | --- | --- |",
+        "| demosaicking | 21.50 | 22.50 | 29.50 |",
+        "| both stages | 22.50 | 23.50 | 30.50 |",
+        "| one | 23.50 | 24.50 | 31.50 |",
+    ]
+
+
+def test_a_plot_by_the_number_of_frames(tmp_path: Path) -> None:
+    for methods in (METHODS, METHODS[:1]):
+        draw_by_number(tmp_path / f"{len(methods)}.png", BY_NUMBER, methods)
+    pictures = [cv2.imread(str(tmp_path / f"{count}.png")) for count in (3, 1)]
+    orange = [((picture[..., 2] > 200) & (picture[..., 0] < 60)).sum() for picture in pictures]
+    assert orange[0] > 100 > orange[1]

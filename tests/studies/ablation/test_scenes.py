@@ -8,7 +8,7 @@ from twostagealign.data import bundled_picture, write_picture
 from twostagealign.isp import PROTOCOL_LEVELS, mosaic
 from twostagealign.runtime.errors import UserError
 from twostagealign.studies.ablation import scenes
-from twostagealign.studies.ablation.scenes import NOISE, SHIFTS, bundled_scenes, clip_scenes, middle
+from twostagealign.studies.ablation.scenes import NOISE, SHIFTS, bundled_scenes, clip_scenes, middle, scenes_by_number
 
 
 @pytest.fixture
@@ -86,3 +86,23 @@ def test_clips_that_are_too_small_are_refused(tmp_path: Path, number: int, side:
         write_picture(tmp_path / f"{k}.png", np.zeros((side, 600, 3), np.uint8))
     with pytest.raises(UserError, match=rf"found {number} pictures of 600x{side}, expected at least 5 of 512x512"):
         clip_scenes(tmp_path)
+
+
+def test_bursts_of_more_frames_add_frames_around_the_same_reference(clip: Path) -> None:
+    for k in (27, 28):
+        write_picture(clip / f"{k:08d}.png", np.full((516, 520, 3), 10 * (k - 20), np.uint8))
+    found = scenes_by_number(clip)
+    assert {scene.number for scene in found} == {1, 2, 3, 4, 5, 7, 9}
+    own = {scene.number: scene for scene in found if scene.group == scenes.CLIP_BY_NUMBER}
+    assert {scene.picture for scene in own.values()} == {"020/00000024"}
+    assert own[9].frames()[:, 0, 0, 0].tolist() == [10 * k for k in range(9)]
+    assert own[4].frames()[:, 0, 0, 0].tolist() == [20, 30, 40, 50]
+    references = {number: scene.burst(NOISE["high"]).reference.raw() for number, scene in own.items()}
+    assert all(torch.equal(raw, references[9]) for raw in references.values())
+    moving = {scene.number: scene for scene in found if (scene.picture, scene.shift) == ("coffee", 16)}
+    assert torch.equal(moving[2].frames(), moving[9].frames()[3:5])
+
+
+def test_bursts_of_nine_frames_need_nine(clip: Path) -> None:
+    with pytest.raises(UserError, match="found 7 pictures of 520x516, expected at least 9 of 512x512"):
+        scenes_by_number(clip)

@@ -15,7 +15,7 @@ from twostagealign.restoration.quality import develop, measure, measure_look
 from twostagealign.runtime.errors import UserError
 from twostagealign.runtime.files import read_regular
 from twostagealign.studies.ablation.methods import Method
-from twostagealign.studies.ablation.scenes import MEASURED, NOISE, SIZE, AblationScene, middle
+from twostagealign.studies.ablation.scenes import FRAMES, MEASURED, NOISE, SIZE, AblationScene, middle
 
 
 class Cell(Record):
@@ -27,6 +27,7 @@ class Cell(Record):
     picture: str
     shift: int | None = Field(description="shift from frame to frame, raw pixels; null for the motion of a clip")
     noise: str
+    frames: int = Field(FRAMES, description="number of frames of the burst")
     psnr: float = Field(description="PSNR in the middle of the frame, dB")
     ssim: float = Field(description="SSIM in the middle of the frame")
     chroma_error: float | None = Field(None, description="error of colour at low frequencies in even areas, levels")
@@ -82,6 +83,7 @@ def measure_all(
                     picture=scene.picture,
                     shift=scene.shift,
                     noise=noise,
+                    frames=scene.number,
                     **quality,
                 )
                 cells[_key(cell)] = cell
@@ -104,11 +106,11 @@ def _known(cells: Iterable[Cell], method: Method, scene: AblationScene, noise: s
 
 
 def _key(cell: Cell) -> tuple[str | int | None, ...]:
-    return cell.method, cell.group, cell.picture, cell.shift, cell.noise
+    return cell.method, cell.group, cell.picture, cell.shift, cell.noise, cell.frames
 
 
 def _key_of(method: Method, scene: AblationScene, noise: str) -> tuple[str | int | None, ...]:
-    return method.name, scene.group, scene.picture, scene.shift, noise
+    return method.name, scene.group, scene.picture, scene.shift, noise, scene.number
 
 
 def _measurements(cells: Iterable[Cell]) -> Measurements:

@@ -6,11 +6,14 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from twostagealign.archs import TwoStageNet
 from twostagealign.data import Burst
 from twostagealign.matching import Search
+from twostagealign.merging import align_to_reference, merge_reference
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import find_checkpoint, load_weights, open_restorer
 from twostagealign.options import load_options
@@ -90,6 +93,35 @@ def open_variant(option_file: Path, name: str, overrides: Sequence[str] = ()) ->
     return Method(name, _by_network(restorer), sha256(path), training, one_frame)
 
 
+class AverageAlone(nn.Module):
+    """A network that sees nothing of a burst but its average.
+
+    Args:
+        network: network with `dense_search` and `merge`.
+    """
+
+    merge = True
+
+    def __init__(self, network: TwoStageNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, lq: Tensor, noise_map: Tensor) -> Tensor:
+        """Restore the average (B, N, 4, H, W) of bursts as a burst of one frame."""
+        middle = slice(lq.shape[1] // 2, lq.shape[1] // 2 + 1)
+        average, its_noise = merge_reference(*align_to_reference(lq, noise_map))
+        return self.network(average[:, middle], its_noise[:, middle])
+
+
+def average_alone(checkpoint: str = "tiny") -> Method:
+    """Return the shipped checkpoint, given the average of the burst as its only frame."""
+    path = find_checkpoint(checkpoint)
+    restorer = open_restorer(path).to(pick_device("auto"))
+    network = AverageAlone(cast(TwoStageNet, restorer.network)).eval()
+    alone = TwoStageRestorer(network, restorer.features, restorer.matcher)
+    return Method(f"{checkpoint}, average alone", _by_network(alone), sha256(path))
+
+
 def shipped(checkpoint: str = "tiny") -> list[Method]:
     """Return the shipped checkpoint as it is, and with parts switched off."""
     path = find_checkpoint(checkpoint)
@@ -102,6 +134,7 @@ def shipped(checkpoint: str = "tiny") -> list[Method]:
         Method(f"{checkpoint}, reference frame alone", alone, weights, one_frame=True),
         Method(f"{checkpoint}, stage one off", _by_network(at_rest), weights),
         Method(f"{checkpoint}, stage one to four pixels", _by_network(coarse), weights),
+        average_alone(checkpoint),
         Method(checkpoint, _by_network(restorer), weights),
     ]
 

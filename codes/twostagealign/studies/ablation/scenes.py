@@ -35,8 +35,15 @@ PICTURES = ("astronaut", "coffee", "motorcycle_left")
 CLIP_PICTURES, CLIP_BURSTS = 2, 3
 """Number of frames of a clip that are set in motion, and number of bursts with its own motion."""
 
+NUMBERS = (1, 2, 3, 4, 5, 7, 9)
+"""Numbers of frames that one reference frame is restored from."""
+NUMBER_SHIFTS = (8, 16)
+"""Raw pixels from frame to frame of bursts of different numbers of frames. With the longer shift, the outer frames of
+nine no longer show all that is measured."""
+
 BUNDLED, CLIP, OWN_MOTION = "bundled pictures", "pictures of the clip", "the clip in its own motion"
-"""Groups of scenes; tables show the means over them."""
+BY_NUMBER, CLIP_BY_NUMBER = "bundled pictures in motion", "the middle frame of the clip in its own motion"
+"""Groups of scenes; tables show the means over them. Those of the second line differ in their number of frames."""
 
 NOISE = {
     "high": PROTOCOL_NOISE["high"],
@@ -54,8 +61,9 @@ class AblationScene:
         group: name of its group, see `BUNDLED`.
         picture: name of the reference frame.
         shift: shift from frame to frame, raw pixels; None for the motion of a clip.
-        frames: function that makes the frames, (FRAMES, 3, SIZE, SIZE) uint8.
+        frames: function that makes the frames, (number, 3, SIZE, SIZE) uint8.
         first_number: number of the first frame, from 1; it seeds the noise of the test protocol.
+        number: number of frames.
     """
 
     group: str
@@ -63,6 +71,7 @@ class AblationScene:
     shift: int | None
     frames: Callable[[], Tensor]
     first_number: int = 1
+    number: int = FRAMES
 
     def burst(self, noise: NoiseLevel) -> Burst:
         """Degrade the frames by the test protocol."""
@@ -85,28 +94,70 @@ def bundled_scenes() -> list[AblationScene]:
     return scenes
 
 
+def scenes_by_number(folder: Path | None = None) -> list[AblationScene]:
+    """Return the photographs `PICTURES` at `NUMBER_SHIFTS`, and a frame of a clip, from each of `NUMBERS` of frames.
+
+    The reference frame and its noise are the same in all bursts of a scene; smaller bursts are the middle of larger.
+    """
+    scenes: list[AblationScene] = []
+    for seed, name in enumerate(PICTURES):
+        for shift in NUMBER_SHIFTS:
+
+            def frames(name: str = name, shift: int = shift, seed: int = seed) -> Tensor:
+                return burst_from_picture(bundled_picture(name), max(NUMBERS), (SIZE, SIZE), (shift, shift), seed=seed)[
+                    0
+                ]
+
+            scenes += _of_numbers(BY_NUMBER, name, shift, frames, 1)
+    if folder is not None:
+        clip, names = _open(folder, max(NUMBERS))
+        first = (len(names) - max(NUMBERS)) // 2
+        name = names[first + max(NUMBERS) // 2]
+        scenes += _of_numbers(CLIP_BY_NUMBER, name, None, partial(_middles, clip, first, max(NUMBERS)), first + 1)
+    return scenes
+
+
+def _of_numbers(
+    group: str, picture: str, shift: int | None, frames: Callable[[], Tensor], first_number: int
+) -> Iterator[AblationScene]:
+    """Yield the middle of a long burst in each of `NUMBERS` of frames."""
+    for number in NUMBERS:
+        first = max(NUMBERS) // 2 - number // 2
+
+        def part(first: int = first, number: int = number) -> Tensor:
+            return frames()[first : first + number]
+
+        yield AblationScene(group, picture, shift, part, first_number + first, number)
+
+
 def clip_scenes(folder: Path) -> list[AblationScene]:
     """Return some frames of a clip, a folder of pictures, at all shifts, and bursts with its own motion."""
-    clip = open_clip(folder, NOISE["high"])  # only its clean pictures are used
+    clip, names = _open(folder, FRAMES)
+    scenes: list[AblationScene] = []
+    for number, index in enumerate(_spread(0, len(names) - 1, CLIP_PICTURES)):
+        scenes += _in_motion(CLIP, names[index], partial(_read_rgb, clip, index), len(PICTURES) + number)
+    for index in _spread(FRAMES // 2, len(names) - 1 - FRAMES // 2, CLIP_BURSTS):
+        first = index - FRAMES // 2
+        scenes.append(AblationScene(OWN_MOTION, names[index], None, partial(_middles, clip, first, FRAMES), first + 1))
+    return scenes
+
+
+def _open(folder: Path, least: int) -> tuple[Clip, list[str]]:
+    """Open a clip of at least so many large pictures; only these are used. Return it with the names of its frames."""
+    clip = open_clip(folder, NOISE["high"])
     count = len(clip.frames)
     height, width = (2 * side for side in clip.size)
-    if count < FRAMES or min(height, width) < SIZE:
+    if count < least or min(height, width) < SIZE:
         found = f"{count} pictures of {width}x{height}"
-        raise UserError(f"{folder}: found {found}, expected at least {FRAMES} of {SIZE}x{SIZE}")
-    names = [f"{folder.resolve().name}/{name}" for name in clip.frames]
-    scenes: list[AblationScene] = []
-    for number, index in enumerate(_spread(0, count - 1, CLIP_PICTURES)):
-        scenes += _in_motion(CLIP, names[index], partial(_read_rgb, clip, index), len(PICTURES) + number)
-    top, left = (height - SIZE) // 4 * 2, (width - SIZE) // 4 * 2
-    for index in _spread(FRAMES // 2, count - 1 - FRAMES // 2, CLIP_BURSTS):
-        first = index - FRAMES // 2
+        raise UserError(f"{folder}: found {found}, expected at least {least} of {SIZE}x{SIZE}")
+    return clip, [f"{folder.resolve().name}/{name}" for name in clip.frames]
 
-        def frames(first: int = first) -> Tensor:
-            pictures = [clip.picture(index) for index in range(first, first + FRAMES)]
-            return torch.stack(pictures)[..., top : top + SIZE, left : left + SIZE]
 
-        scenes.append(AblationScene(OWN_MOTION, names[index], None, frames, first + 1))
-    return scenes
+def _middles(clip: Clip, first: int, number: int) -> Tensor:
+    """Middles of successive pictures of a clip, (number, 3, SIZE, SIZE)."""
+    top, left = ((2 * side - SIZE) // 4 * 2 for side in clip.size)
+    pictures = [clip.picture(index) for index in range(first, first + number)]
+    return torch.stack(pictures)[..., top : top + SIZE, left : left + SIZE]
 
 
 def _in_motion(group: str, name: str, read: Callable[[], np.ndarray], seed: int) -> Iterator[AblationScene]:
