@@ -4,6 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+DRIFT = 0.03
+"""Squared error of the alignment that is expected for each frame of distance, and that noise hides; share of the
+variance of the noise."""
 UNKNOWN = 1.0
 """Standard deviation of the noise of samples that say nothing about the signal, on the [0, 1] scale."""
 SIDE = 5
@@ -20,8 +23,8 @@ def merge_reference(lq: Tensor, noise_map: Tensor) -> tuple[Tensor, Tensor]:
 
     A neighbour counts at a pixel as far as its difference to the reference, in a window around that pixel, is no larger
     than noise explains. With s the variance of the reference's noise, d the squared difference and e the sum of both
-    variances, each a mean over the window (d and e over the four planes too), its weight is
-    s / (s + 2 (N - 1) max(0, d - 1.1 e)); the reference's weight is 1. Pixels of a neighbour that are unknown in any
+    variances, each a mean over the window (d and e over the four planes too), the weight of a neighbour k frames away is
+    s / (s + 2 (N - 1) (max(0, d - 1.1 e) + 0.03 k s)); the reference's weight is 1. Pixels of a neighbour that are unknown in any
     plane do not count, and become those of the average.
 
     Args:
@@ -40,7 +43,7 @@ def merge_reference(lq: Tensor, noise_map: Tensor) -> tuple[Tensor, Tensor]:
     Example:
         >>> lq, noise_map = torch.rand(1, 1, 4, 8, 8), torch.full((1, 5, 4, 8, 8), 0.1)
         >>> merge_reference(lq.expand(1, 5, 4, 8, 8), noise_map)[1][0, :, 0, 0, 0]
-        tensor([0.1000, 0.1000, 0.0447, 0.1000, 0.1000])
+        tensor([0.1000, 0.1000, 0.0452, 0.1000, 0.1000])
     """
     number = lq.shape[1]
     reference = number // 2
@@ -63,8 +66,9 @@ def merge_reference(lq: Tensor, noise_map: Tensor) -> tuple[Tensor, Tensor]:
         counts = known[:, frame].to(values.dtype)
         excess = box_mean((difference - SLACK * explained) * counts, SIDE).clamp_min_(0)
         excess /= box_mean(counts, SIDE).clamp_min_(TINY)
+        drift = DRIFT * abs(frame - reference)
         # Where there is no noise, what agrees exactly counts.
-        weight = (allowed + TINY) / (allowed + TINY + strictness * excess) * counts
+        weight = (allowed + TINY) / ((1 + strictness * drift) * (allowed + TINY) + strictness * excess) * counts
         total.addcmul_(weight, values[:, frame])
         total_variance.addcmul_(weight.square(), variances[:, frame])
         weights += weight
