@@ -141,7 +141,7 @@ def test_frame_compares_dtypes(make_restorer) -> None:
 def test_script_restores_the_shipped_checkpoint_alike_both_ways(monkeypatch) -> None:
     monkeypatch.syspath_prepend(SCRIPTS)
     directly = runpy.run_path(str(SCRIPTS / "benchmark.py"), run_name="benchmark")["restore_frame_directly"]
-    restorer = benchmarks.subjects.tiny_restorer(refine=False)
+    restorer = benchmarks.subjects.tiny_restorer(parts_of_paper=True)
     suite = frame.compare_frame("small", restorer, directly, (32, 48), 1)
     assert measured(suite)["small, largest difference / largest value"].passes
 

@@ -23,9 +23,9 @@ def merge_reference(lq: Tensor, noise_map: Tensor) -> tuple[Tensor, Tensor]:
 
     A neighbour counts at a pixel as far as its difference to the reference, in a window around that pixel, is no larger
     than noise explains. With s the variance of the reference's noise, d the squared difference and e the sum of both
-    variances, each a mean over the window (d and e over the four planes too), the weight of a neighbour k frames away is
-    s / (s + 2 (N - 1) (max(0, d - 1.1 e) + 0.03 k s)); the reference's weight is 1. Pixels of a neighbour that are unknown in any
-    plane do not count, and become those of the average.
+    variances, each a mean over the window (d and e over the four planes too), the weight of a neighbour k frames away
+    is s / (s + 2 (N - 1) (max(0, d - 1.1 e) + 0.03 k s)); the reference's weight is 1. Pixels of a neighbour that are
+    unknown in any plane do not count, and become those of the average.
 
     Args:
         lq: aligned noisy raw planes, (B, N, 4, H, W); the reference frame is N // 2, and known everywhere.

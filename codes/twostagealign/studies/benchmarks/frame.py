@@ -14,7 +14,10 @@ from twostagealign.studies.benchmarks.measurement import Measurement, race
 from twostagealign.studies.benchmarks.subjects import FRAME_720P, burst, tiny_restorer, wide_restorer
 
 PROTOCOL = Tiling()
-PARTS = (("nf 64", wide_restorer, (64, 128), 1.5), ("nf 16", partial(tiny_restorer, refine=False), (128, 320), 1.3))
+PARTS = (
+    ("nf 64", wide_restorer, (64, 128), 1.5),
+    ("nf 16", partial(tiny_restorer, parts_of_paper=True), (128, 320), 1.3),
+)
 """Name, restorer, size of the part of a frame that is restored by default in raw pixels, and the bar of bfloat16."""
 
 

@@ -1,6 +1,7 @@
 """Networks and inputs for the benchmarks."""
 
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -35,10 +36,14 @@ def wide_restorer(search: Search | None = None) -> TwoStageRestorer:
     return TwoStageRestorer(wide_network(), tiny.features, Matcher(tiny.matcher.scale, search or Search())).eval()
 
 
-def tiny_restorer(refine: bool = True) -> TwoStageRestorer:
-    """The shipped narrow network, nf 16; without `refine`, matching ends where that of the paper does."""
+def tiny_restorer(parts_of_paper: bool = False) -> TwoStageRestorer:
+    """The shipped narrow network, nf 16; or what of it is in the paper: without search to the pixel and averages."""
     restorer = open_restorer(find_checkpoint("tiny"))
-    return restorer if refine else restorer.with_matcher(replace(restorer.matcher, refine=False))
+    if not parts_of_paper:
+        return restorer
+    network = cast(TwoStageNet, restorer.network)
+    network.dense_search = network.merge = False
+    return restorer.with_matcher(replace(restorer.matcher, refine=False))
 
 
 def random_features(height: int, width: int) -> Tensor:
