@@ -20,6 +20,7 @@ from twostagealign.data import (
 )
 from twostagealign.restoration.quality import develop, measure
 from twostagealign.studies.ablation import methods, scenes
+from twostagealign.studies.classical import demosaicked
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "ablation.py"
 
@@ -55,7 +56,7 @@ def photographs(tmp_path):
     folder = tmp_path / "some: pictures"  # a name that YAML would take for a mapping
     folder.mkdir()
     draw = np.random.default_rng(0)
-    for k in range(5):
+    for k in range(9):
         write_picture(folder / f"{k}.png", draw.integers(0, 255, (80, 80, 3), np.uint8))
     return folder
 
@@ -66,13 +67,13 @@ def test_variants_are_trained_measured_and_written_down(script, photographs, tmp
     code, out, err = script("--train", "--data", photographs, "--reds", photographs, "--variants", *names)
     assert code == 0, err
     folder = tmp_path / "results" / "ablation"
-    assert {path.name for path in folder.iterdir()} == {"results.json", "tables.md", "ablation.png"}
+    assert {path.name for path in folder.iterdir()} == {"results.json", "tables.md", "ablation.png", "frames.png"}
     assert out.startswith((folder / "tables.md").read_text())
     assert "| both stages | 6 of 6 iterations |" in out
     content = json.loads((folder / "results.json").read_text())
     pictures = {(cell["group"], cell["picture"]) for cell in content["cells"]}
-    assert len(pictures) == 1 + 2 + 1
-    assert len(content["cells"]) == (4 + 4 + 2) * 3 * (2 * 3 + 1)
+    assert len(pictures) == 1 + 2 + 3 + 1 + 1
+    assert len(content["cells"]) == (4 + 5 + 2) * 3 * (2 * 3 + 3) + 3 * 7 * (2 + 1)
     psnr = {
         (cell["method"], cell["shift"]): cell["psnr"]
         for cell in content["cells"]
@@ -101,15 +102,18 @@ def test_what_is_not_trained_is_left_out(script, tmp_path):
     assert len(tiny) == len(stage_one_off) == len(alone) == 3
     assert all(first == second for first, second in alone)
     assert all(at_rest > by_itself for (at_rest, _), (by_itself, _) in zip(tiny, alone, strict=True))
-    assert (tmp_path / "somewhere" / "ablation.png").is_file()
+    assert "in motion at high noise, mean over" in out
+    for name in ("ablation.png", "frames.png"):
+        assert (tmp_path / "somewhere" / name).is_file()
 
 
 def test_what_is_left_out_of_the_shipped_checkpoint():
-    frames, _ = burst_from_picture(bundled_picture("coffee"), size=(192, 192), speed=(16, 24), seed=0)
+    frames, _ = burst_from_picture(bundled_picture("coffee"), size=(192, 192), speed=(8, 12), seed=0)
     burst = read_burst(ClipInMemory("coffee", frames, PROTOCOL_NOISE["low"]), range(5))
-    alone, stage_one_off, coarse, whole = (method.restore(burst) for method in methods.shipped())
+    alone, stage_one_off, coarse, average, whole = (method.restore(burst) for method in methods.shipped())
     truth = develop(burst.target(), burst.camera)
     assert measure(whole, truth).psnr > measure(coarse, truth).psnr > measure(stage_one_off, truth).psnr
+    assert measure(whole, truth).psnr > measure(average, truth).psnr > measure(demosaicked(burst), truth).psnr
     of_one = replace(burst, frames=[burst.reference])
     assert torch.equal(methods.shipped()[-1].restore(of_one), alone)
     assert not torch.equal(alone, stage_one_off)

@@ -25,7 +25,7 @@ def merge_reference(lq: Tensor, noise_map: Tensor) -> tuple[Tensor, Tensor]:
     than noise explains. With s the variance of the reference's noise, d the squared difference and e the sum of both
     variances, each a mean over the window (d and e over the four planes too), the weight of a neighbour k frames away
     is s / (s + 2 (N - 1) (max(0, d - 1.1 e) + 0.03 k s)); the reference's weight is 1. Pixels of a neighbour that are
-    unknown in any plane do not count, and become those of the average.
+    unknown in any plane do not count; their values stay, and their noise becomes that of the average.
 
     Args:
         lq: aligned noisy raw planes, (B, N, 4, H, W); the reference frame is N // 2, and known everywhere.
@@ -73,8 +73,9 @@ def merge_reference(lq: Tensor, noise_map: Tensor) -> tuple[Tensor, Tensor]:
         total_variance.addcmul_(weight.square(), variances[:, frame])
         weights += weight
     average, deviation = total / weights, total_variance.sqrt_() / weights
-    known[:, reference] = False
-    return _fill(lq, known, average), _fill(noise_map, known, deviation)
+    merged, its_map = lq.clone(), torch.where(known, noise_map, deviation.to(noise_map.dtype).unsqueeze(1))
+    merged[:, reference], its_map[:, reference] = average, deviation
+    return merged, its_map
 
 
 TINY = 1e-12
@@ -93,8 +94,3 @@ def box_mean(maps: Tensor, side: int) -> Tensor:
     """
     columns = F.avg_pool2d(maps, (side, 1), 1, (side // 2, 0), count_include_pad=False)
     return F.avg_pool2d(columns, (1, side), 1, (0, side // 2), count_include_pad=False)
-
-
-def _fill(bursts: Tensor, known: Tensor, average: Tensor) -> Tensor:
-    """Replace what is not known (B, N, 1, H, W) by the average (B, 4, H, W)."""
-    return torch.where(known, bursts, average.to(bursts.dtype).unsqueeze(1))
