@@ -7,12 +7,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 ROUNDS = 2
-"""How often patches look at their neighbours: what they agree on gets so many patches far."""
+"""How often patches look at their neighbours. Each time, an offset can spread by one patch."""
 ALIKE = 2
 """Offsets that differ by at most so many raw pixels along each axis are alike."""
 DOUBT = 3.0
 """The mean absolute difference of n pixels that differ by noise alone has a relative deviation of 0.76 / sqrt(n). What
 is larger than another by at most four times that is no worse."""
+_FAR = -(2**20)
+"""Stands for an offset beyond the grid: it is far from all others."""
 
 
 @torch.no_grad()
@@ -41,13 +43,15 @@ def follow_neighbours(
     Returns:
         Positions, some of which are others. Where nothing can be compared, those of the neighbours count.
     """
-    own = positions - origins.unsqueeze(2)
+    own, distance = positions - origins.unsqueeze(2), distances(positions)
     for _ in range(ROUNDS):
         theirs, more = _most_frequent(own, columns)
-        distance, its_distance = (distances(origins.unsqueeze(2) + offsets) for offsets in (own, theirs))
+        its_distance = distances(origins.unsqueeze(2) + theirs)
         area = _overlap(origins, theirs, size, sides)
         fits = its_distance <= distance * (1 + DOUBT / area.clamp_min(1).sqrt())
-        own = torch.where((more & (fits | its_distance.isinf())).unsqueeze(-1), theirs, own)
+        follows = more & (fits | its_distance.isinf())
+        own = torch.where(follows.unsqueeze(-1), theirs, own)
+        distance = torch.where(follows, its_distance, distance)
     return origins.unsqueeze(2) + own
 
 
@@ -59,24 +63,21 @@ def _most_frequent(offsets: Tensor, columns: int) -> tuple[Tensor, Tensor]:
     """
     batch, _, number, _ = offsets.shape
     grid = offsets.unflatten(1, (-1, columns)).permute(0, 3, 4, 1, 2).flatten(1, 2)  # (B, N * 2, rows, columns)
-    # An offset far from all others stands for what is beyond the grid.
-    around = F.pad(grid, (1, 1, 1, 1), value=-(2**20))
+    around = F.pad(grid, (1, 1, 1, 1), value=_FAR)
     rows = grid.shape[2]
     places = [(1, 1)] + [(y, x) for y in range(3) for x in range(3) if (y, x) != (1, 1)]  # its own is the first
     nine = torch.stack([around[..., y : y + rows, x : x + columns] for y, x in places])
     nine = nine.unflatten(2, (number, 2))  # (9, B, N, 2, rows, columns)
     votes = torch.stack([((nine - each).abs().amax(3) <= ALIKE).sum(0) for each in nine])
-    votes = votes.masked_fill(nine[:, :, :, 0] <= -(2**20), 0)
+    votes = votes.masked_fill(nine[:, :, :, 0] == _FAR, 0)
     best = votes.argmax(0, keepdim=True)  # the first among equals
-    chosen = nine.take_along_dim(best.unsqueeze(3), 0).squeeze(0)
-    more = votes.amax(0) > votes[0]
-    return chosen.permute(0, 3, 4, 1, 2).reshape(batch, -1, number, 2), more.permute(0, 2, 3, 1).reshape(
-        batch, -1, number
-    )
+    chosen = nine.take_along_dim(best.unsqueeze(3), 0).squeeze(0).permute(0, 3, 4, 1, 2)
+    more = (votes.amax(0) > votes[0]).permute(0, 2, 3, 1)
+    return chosen.reshape(batch, -1, number, 2), more.reshape(batch, -1, number)
 
 
 def _overlap(origins: Tensor, offsets: Tensor, size: int, sides: Tensor) -> Tensor:
-    """Pixels that are inside the frame both in the reference windows and at the offsets, (B, P, N)."""
+    """Count the pixels of each window that lie inside the frame both before and after its displacement, (B, P, N)."""
     start = torch.maximum(origins.unsqueeze(2), -offsets).clamp_min(0)
     end = torch.minimum(torch.minimum(origins.unsqueeze(2) + size, sides - offsets), sides)
     return (end - start).clamp_min(0).prod(-1)

@@ -61,7 +61,7 @@ def find_displacements(lq: Tensor, variances: Tensor) -> Tensor:
     own = grey[:, number // 2, None]
     noise = variances.mean(dim=2) / 4
     side = 2 * RADIUS + 1
-    # At every displacement, the same pixels count: those that are known at all of them.
+    # All displacements are compared on the same pixels: those that are known at every one of them.
     known = 1 - F.max_pool2d(_unknown(variances), side, 1, RADIUS)
     shares = _blocks(known)
     # Beyond the border of a frame, patches may be filled with zeros, and so are their noise maps.

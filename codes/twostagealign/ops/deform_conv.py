@@ -147,7 +147,7 @@ def _sample_and_multiply(
         """Compute some rows of the output of some items of the batch."""
         items, rows = len(x), offset.shape[-2]
         # (B * G, 9, 2, rows * W): y comes before x here, but grid_sample expects x before y. So it samples the
-        # transposed map, which needs no copy. Each tap is a row of its output.
+        # transposed map, which needs no copy. The output has a row for each tap.
         offset = offset.reshape(items * groups, 9, 2, rows, width).to(dtype)
         grid = torch.addcmul(base, offset, pixel).flatten(3).mT
         x = x.reshape(items * groups, channels // groups, height, width).to(dtype).mT

@@ -95,7 +95,7 @@ def table_by_number(cells: Sequence[Cell], methods: Sequence[Method]) -> str:
 
 
 def draw_by_number(path: Path, cells: Sequence[Cell], methods: Sequence[Method]) -> None:
-    """Plot mean PSNR against the number of frames: a panel for each group of scenes."""
+    """Plot mean PSNR against the number of frames, in one panel for each group of scenes."""
     groups = list(dict.fromkeys(cell.group for cell in cells))
     figure = Figure(figsize=(1.5 + 4.5 * len(groups), 4.2), layout="constrained")
     for group, axis in zip(groups, figure.subplots(1, len(groups), squeeze=False)[0], strict=True):

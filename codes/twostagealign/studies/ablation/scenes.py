@@ -143,7 +143,7 @@ def clip_scenes(folder: Path) -> list[AblationScene]:
 
 
 def _open(folder: Path, least: int) -> tuple[Clip, list[str]]:
-    """Open a clip of at least so many large pictures; only these are used. Return it with the names of its frames."""
+    """Open a clip and list the names of its frames. UserError if it has fewer than `least`, or too small ones."""
     clip = open_clip(folder, NOISE["high"])
     count = len(clip.frames)
     height, width = (2 * side for side in clip.size)
