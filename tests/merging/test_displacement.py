@@ -105,7 +105,7 @@ def test_what_is_unknown_is_not_compared_and_stays_unknown() -> None:
     lq[..., :20, :] = 0.5 + 10 * (lq[:, 1:, ..., :20, :] - 0.5)  # agrees at rest, and contrasts
     noise_map[:, 0, 2, :20] = UNKNOWN
     found = find_displacements(lq, noise_map.square())[0, 0]
-    torch.testing.assert_close(found[:, 36:], known[:, 36:])
+    torch.testing.assert_close(found[:, 36:], known[:, 36:], atol=0.05, rtol=0)
     beside = found[:, 22:36, 4:-4] - torch.tensor(shift)[:, None, None]
     assert beside.abs().mean() < 0.25
     its_map = align_to_reference(lq, noise_map)[1][0, 0]

@@ -4,16 +4,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from twostagealign.merging.average import TINY, UNKNOWN
+from twostagealign.merging.average import TINY, UNKNOWN, box_mean
 
 BLOCK = 4
 """Side of the blocks that have a displacement each, raw pixels."""
-BLOCKS = 3
-"""Side of the window that is compared around a block, blocks."""
+WINDOWS = (27, 9, 3)
+"""Sides of the windows that are compared around a block, blocks, from the largest to the smallest."""
 RADIUS = 2
 """Largest whole displacement, raw pixels."""
-PENALTY = 0.05
-"""Cost of a displacement per pixel. The cost that noise alone explains is 1."""
+PENALTY = 0.6
+"""Cost of a displacement per pixel, times the side of the window in raw pixels. The cost that noise alone explains is
+1."""
+SIGNIFICANT = 1.0
+"""By how much a smaller window has to fit better to be believed, times its side in raw pixels. A cost at the right
+displacement has a standard deviation of sqrt(2), so multiplied."""
 
 
 def align_to_reference(lq: Tensor, noise_map: Tensor) -> tuple[Tensor, Tensor]:
@@ -43,9 +47,11 @@ def align_to_reference(lq: Tensor, noise_map: Tensor) -> tuple[Tensor, Tensor]:
 def find_displacements(lq: Tensor, variances: Tensor) -> Tensor:
     """Find where every pixel of the reference frame lies in the frames.
 
-    Windows of 12x12 grey raw pixels are compared at all whole displacements of up to `RADIUS` pixels. A parabola
-    through the mean squared differences around the least one gives the fraction of a pixel. The displacements of the
-    blocks are interpolated linearly.
+    Windows of grey raw pixels are compared at all whole displacements of up to `RADIUS` pixels, first large ones, in
+    which noise hides little, then smaller ones, which follow the motion more closely. A smaller window changes the
+    displacement only where it fits better by more than noise explains: the best of many displacements of a small window
+    is often the one whose noise is like that of the reference. The costs beside the least one give the fraction of a
+    pixel. The displacements of the blocks are interpolated linearly.
 
     Args:
         lq: noisy raw planes, (B, N, 4, H, W), float32; the reference frame is N // 2.
@@ -63,31 +69,53 @@ def find_displacements(lq: Tensor, variances: Tensor) -> Tensor:
     side = 2 * RADIUS + 1
     # All displacements are compared on the same pixels: those that are known at every one of them.
     known = 1 - F.max_pool2d(_unknown(variances), side, 1, RADIUS)
-    shares = _blocks(known)
     # Beyond the border of a frame, patches may be filled with zeros, and so are their noise maps.
-    explained = _blocks((noise + noise[:, number // 2, None]) * known).clamp_min_(TINY)
-    explained = torch.where(shares > 0, explained / shares, UNKNOWN**2)
+    explained = _blocks((noise + noise[:, number // 2, None]) * known).unsqueeze(2)
     around = F.pad(grey, [RADIUS] * 4, mode="replicate")
     places = [(y, x) for y in range(side) for x in range(side)]
-    costs = torch.stack(
-        [_blocks((around[..., y : y + height, x : x + width] - own).square_().mul_(known)) for y, x in places], dim=2
-    )  # (B, N, K, h, w)
-    costs = _windows(costs) / _windows(shares.unsqueeze(2)).clamp_min_(TINY)
-    costs /= explained.unsqueeze(2)
-    lengths = [PENALTY * ((y - RADIUS) ** 2 + (x - RADIUS) ** 2) ** 0.5 for y, x in places]
-    costs += torch.tensor(lengths, dtype=costs.dtype, device=costs.device)[:, None, None]
+    differences = torch.stack(
+        [_blocks((around[..., y : y + height, x : x + width] - own).square_().mul_(known)) for y, x in places], dim=-1
+    ).movedim(-1, 2)  # (B, N, K, h, w), in channels_last, which is several times as fast below
+    lengths = torch.tensor(places, dtype=grey.dtype, device=grey.device).sub_(RADIUS).norm(dim=1)[:, None, None]
 
+    displacements = torch.zeros_like(differences[:, :, :2])
+    for blocks in WINDOWS:
+        pixels = blocks * BLOCK
+        costs = _windows(differences, blocks) / _windows(explained, blocks).clamp_min_(TINY)
+        costs += PENALTY / pixels * lengths
+        found, gain = _compare(costs, displacements)
+        displacements = torch.where(gain > SIGNIFICANT / pixels, found, displacements)
+    smooth = F.interpolate(displacements.flatten(0, 1), scale_factor=BLOCK, mode="bilinear")
+    return smooth[..., :height, :width].unflatten(0, lq.shape[:2])
+
+
+def _compare(costs: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    """Find the displacements of least cost, to fractions of a pixel, and by how much they cost less than others.
+
+    Args:
+        costs: costs of all whole displacements, row by row, (B, N, K, h, w).
+        present: displacements to compare with, (B, N, 2, h, w).
+
+    Returns:
+        Displacements, (B, N, 2, h, w), and differences of costs, (B, N, 1, h, w).
+    """
+    side = 2 * RADIUS + 1
     best = costs.argmin(dim=2, keepdim=True)
     least = costs.gather(2, best)
-    axes = []
-    for place, step in ((best // side, side), (best % side, 1)):
-        before, after = (costs.gather(2, (best + away).clamp(0, len(places) - 1)) for away in (-step, step))
-        fraction = (before - after) / (2 * (before + after - 2 * least)).clamp_min(1e-6)
+    axes, gain = [], torch.zeros_like(least)
+    for axis, (place, step) in enumerate(((best // side, side), (best % side, 1))):
+        before, after = (costs.gather(2, (best + away).clamp(0, side**2 - 1)) for away in (-step, step))
+        # Around the least cost, that of smooth content is a parabola, that of edges has straight sides. Each has a
+        # formula for the place of the minimum; this one has the mean of their denominators.
+        bend = before + after - 2 * least
+        fraction = (before - after) / (bend + torch.maximum(before, after) - least).clamp_min(1e-6)
         inside = (place > 0) & (place < side - 1)
         axes.append(place - RADIUS + fraction.clamp(-0.5, 0.5) * inside)
-    displacements = torch.cat(axes, dim=2).flatten(0, 1)
-    smooth = F.interpolate(displacements, scale_factor=BLOCK, mode="bilinear")
-    return smooth[..., :height, :width].unflatten(0, lq.shape[:2])
+        away = (axes[-1] - present[:, :, axis, None]).clamp(-1, 1)
+        gain += inside * bend.clamp_min(0) / 2 * away.square()
+    near = present.round().long() + RADIUS
+    gain_of_whole = costs.gather(2, near[:, :, :1] * side + near[:, :, 1:]) - least
+    return torch.cat(axes, dim=2), torch.maximum(gain, gain_of_whole)
 
 
 def displace(lq: Tensor, variances: Tensor, displacements: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,10 +147,9 @@ def _unknown(variances: Tensor) -> Tensor:
     return (variances >= UNKNOWN**2).any(dim=2).to(variances.dtype)
 
 
-def _windows(costs: Tensor) -> Tensor:
-    """Means of windows of `BLOCKS` x `BLOCKS` blocks, (B, N, K, h, w)."""
-    means = F.avg_pool2d(costs.flatten(0, 1), BLOCKS, 1, BLOCKS // 2, count_include_pad=False)
-    return means.unflatten(0, costs.shape[:2])
+def _windows(maps: Tensor, blocks: int) -> Tensor:
+    """Means of windows of `blocks` x `blocks` blocks, of their part inside the map, (B, N, K, h, w)."""
+    return box_mean(maps.flatten(0, 1), blocks).unflatten(0, maps.shape[:2])
 
 
 def _blocks(maps: Tensor) -> Tensor:
