@@ -35,6 +35,33 @@ def test_displacements_are_found(shift: tuple[float, float], size: tuple[int, in
     assert errors.abs().mean() < 0.15
 
 
+def test_faint_texture_in_noise_moves_as_one() -> None:
+    """Small windows of it fit best where their noise is alike; large ones know where it lies."""
+    shift = (0.4, -1.3)
+    clean = 0.5 + 0.1 * (torch.cat((texture(72, 72, shift), texture(72, 72)), dim=1) - 0.5)
+    lq, noise_map = with_noise(clean, seed=2)
+    errors = find_displacements(lq, noise_map.square())[0, 0] - torch.tensor(shift)[:, None, None]
+    assert errors.square().mean().sqrt() < 0.2
+
+
+def test_an_object_keeps_its_own_motion() -> None:
+    lq, noise_map = with_noise(torch.cat((texture(72, 72, (1.0, 1.0)), texture(72, 72)), dim=1))
+    inside = (slice(24, 48), slice(24, 48))
+    lq[0, 0][:, *inside] = with_noise(texture(72, 72, (-1.0, 0.5)), seed=3)[0][0, 0][:, *inside]
+    found = find_displacements(lq, noise_map.square())[0, 0]
+    assert (found[:, 30:42, 30:42] - torch.tensor([-1.0, 0.5])[:, None, None]).abs().mean() < 0.2
+    assert (found[:, :12] - 1.0).abs().mean() < 0.1
+
+
+def test_fractions_of_edges() -> None:
+    """Squared differences of edges grow like the distance, not like its square."""
+    bars = (torch.arange(-1, 72) // 12 % 2).float().expand(1, 1, 4, 72, 73)
+    shifted = 0.7 * bars[..., 1:] + 0.3 * bars[..., :-1]  # the pixels at their edges are mixed
+    lq, noise_map = with_noise(0.25 + 0.5 * torch.cat((shifted, bars[..., 1:]), dim=1))
+    found = find_displacements(lq, noise_map.square())[0, 0, 1, 8:-8, 8:-8]
+    assert found.mean().item() == pytest.approx(0.3, abs=0.06)
+
+
 def test_the_reference_stays_and_neighbours_come_to_it() -> None:
     clean = torch.cat((texture(48, 48, (1.4, 0.0)), texture(48, 48), texture(48, 48, (-0.6, 1.8))), dim=1)
     lq, noise_map = with_noise(clean)
