@@ -43,7 +43,7 @@ from twostagealign.runtime.errors import UserError
 from twostagealign.training.schedule import CosineRestarts
 
 TOLERANCE = 1e-4
-# The norms in this file are in double precision.
+# These norms were computed in double precision, as they are here.
 TOLERANCES = {"network_nf8_grad.npz": 1e-12}
 
 Pairs = Iterator[tuple[str, object, object]]

@@ -1,14 +1,12 @@
 """Dense alignment: displacements to fractions of a pixel, and the noise of what was displaced."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from twostagealign.merging import UNKNOWN, align_to_reference, displace, find_displacements, merge_reference
+from twostagealign.studies.benchmarks.operations import OperationTimes
 
 DEVIATION = 0.01
 
@@ -21,18 +19,6 @@ def texture(height: int, width: int, shift: tuple[float, float] = (0.0, 0.0), se
     phases = 6.3 * torch.rand(60, generator=draw)
     picture = sum(torch.sin(a * y + b * x + phase) for (a, b), phase in zip(waves.tolist(), phases, strict=True))
     return (0.5 + 0.02 * picture).expand(1, 1, 4, height, width)
-
-
-class Operations(TorchDispatchMode):
-    """Names of the operations that run in its context."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.names.add(func.overloadpacket.__name__)
-        return func(*args, **(kwargs or {}))
 
 
 def with_noise(clean: Tensor, seed: int = 1) -> tuple[Tensor, Tensor]:
@@ -133,10 +119,10 @@ def test_bursts_do_not_depend_on_their_batch() -> None:
 def test_nothing_is_copied_to_the_device() -> None:
     """A CUDA graph cannot record the copy of a list of numbers."""
     lq, noise_map = with_noise(texture(16, 16).expand(1, 3, 4, 16, 16))
-    with Operations() as operations:
+    with OperationTimes() as operations:
         merge_reference(*align_to_reference(lq, noise_map))
-    assert "grid_sampler_2d" in operations.names
-    assert "lift_fresh" not in operations.names  # made by torch.tensor
+    assert "grid_sampler_2d" in operations.times
+    assert "lift_fresh" not in operations.times  # made by torch.tensor
 
 
 def test_what_has_no_noise_and_no_content_stays_finite() -> None:

@@ -16,8 +16,8 @@ PENALTY = 0.6
 """Cost of a displacement per pixel, times the side of the window in raw pixels. The cost that noise alone explains is
 1."""
 SIGNIFICANT = 1.0
-"""By how much a smaller window has to fit better to be believed, times its side in raw pixels. A cost at the right
-displacement has a standard deviation of sqrt(2), so multiplied."""
+"""Least gain of a smaller window that changes the displacement, times the side of the window in raw pixels. On the same
+scale, noise gives the cost at the right displacement a standard deviation of sqrt(2)."""
 
 
 def align_to_reference(lq: Tensor, noise_map: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,7 +91,7 @@ def find_displacements(lq: Tensor, variances: Tensor) -> Tensor:
 
 
 def _compare(costs: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-    """Find the displacements of least cost, to fractions of a pixel, and by how much they cost less than others.
+    """Find the displacements of least cost, to fractions of a pixel, and how much less they cost than the present ones.
 
     Args:
         costs: costs of all whole displacements, row by row, (B, N, K, h, w).
@@ -106,14 +106,14 @@ def _compare(costs: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
     axes, gain = [], torch.zeros_like(least)
     for axis, (place, step) in enumerate(((best // side, side), (best % side, 1))):
         before, after = (costs.gather(2, (best + away).clamp(0, side**2 - 1)) for away in (-step, step))
-        # Around the least cost, that of smooth content is a parabola, that of edges has straight sides. Each has a
-        # formula for the place of the minimum; this one has the mean of their denominators.
+        # Costs near the minimum form a parabola where the content is smooth, and two straight lines at edges. The
+        # formulas for the minimum of the two differ in the denominator. Both occur, so their mean is used.
         bend = before + after - 2 * least
         fraction = (before - after) / (bend + torch.maximum(before, after) - least).clamp_min(1e-6)
         inside = (place > 0) & (place < side - 1)
         axes.append(place - RADIUS + fraction.clamp(-0.5, 0.5) * inside)
-        away = (axes[-1] - present[:, :, axis, None]).clamp(-1, 1)
-        gain += inside * bend.clamp_min(0) / 2 * away.square()
+        distance = (axes[-1] - present[:, :, axis, None]).clamp(-1, 1)
+        gain += inside * bend.clamp_min(0) / 2 * distance.square()
     near = present.round().long() + RADIUS
     gain_of_whole = costs.gather(2, near[:, :, :1] * side + near[:, :, 1:]) - least
     return torch.cat(axes, dim=2), torch.maximum(gain, gain_of_whole)
