@@ -117,6 +117,25 @@ def test_shifts_are_bounded_and_small_ones_are_covered(folder):
     assert still.equal(still[2].expand_as(still))
 
 
+def test_a_share_of_the_bursts_is_at_rest_and_the_others_stay_as_they_are(folder):
+    arguments = {"size": 64, "foreground_probability": 0, "length": 60}
+    moving = StillsInMotion(folder, **arguments)
+    some = StillsInMotion(folder, **arguments, rest_probability=0.25)
+    at_rest = [index for index in range(60) if some[index].equal(some[index][2].expand_as(some[index]))]
+    assert 6 <= len(at_rest) <= 25
+    assert all(some[index].equal(moving[index]) for index in range(60) if index not in at_rest)
+    assert not any(some.walk(index).any() for index in at_rest)
+
+
+def test_a_foreground_moves_before_a_camera_at_rest(folder):
+    arguments = {"size": 128, "rest_probability": 1, "length": 5}
+    plain = StillsInMotion(folder, foreground_probability=0, **arguments)
+    covered = StillsInMotion(folder, foreground_probability=1, **arguments)
+    for background, burst in zip(plain, covered, strict=True):
+        changed = (background != burst).any(dim=1)
+        assert not changed[0].equal(changed[4])
+
+
 def test_foreground_moves_on_its_own(folder):
     arguments = {"size": 128, "max_rotation": 0, "max_zoom": 0, "length": 10, "scale_range": (1, 1)}
     plain = StillsInMotion(folder, foreground_probability=0, **arguments)
@@ -183,7 +202,8 @@ def test_survives_pickling_as_spawned_workers_need(folder):
     "argument",
     [
         {"frames": 0}, {"size": 63}, {"size": (64, 0)}, {"max_shift": -1.0}, {"max_shift": float("nan")},
-        {"max_rotation": 90.0}, {"max_zoom": -0.1}, {"foreground_probability": 1.5}, {"scale_range": (0.0, 1.0)},
+        {"max_rotation": 90.0}, {"max_zoom": -0.1}, {"foreground_probability": 1.5}, {"rest_probability": -0.5},
+        {"scale_range": (0.0, 1.0)},
         {"scale_range": (0.9, 0.6)}, {"scale_range": (0.5, 2.0)}, {"seed": -1}, {"length": 0}, {"cache_mb": -1},
     ],
     ids=str,

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from twostagealign.data.frame_files import list_pictures
 from twostagealign.data.pictures import BUNDLED, PictureCache, bundled_path, read_picture
-from twostagealign.data.stills.motion import RGB_PER_RAW, footprint, hand_held_motion, look, to_tensor
+from twostagealign.data.stills.motion import RGB_PER_RAW, footprint, hand_held_motion, look, no_motion, to_tensor
 from twostagealign.data.stills.on_device import StillsOnDevice
 from twostagealign.data.stills.procedural import COUNT, procedural_picture
 from twostagealign.data.stills.scenes import BurstPlan, Foreground, MovingView, random_blob, random_colours
@@ -43,6 +43,7 @@ class StillsInMotion(Dataset[Tensor]):
         max_rotation: largest turn from a frame to the next, in degrees.
         max_zoom: largest relative change of magnification from a frame to the next.
         foreground_probability: share of the bursts with a moving foreground.
+        rest_probability: share of the bursts whose camera does not move at all, as on a tripod; a foreground still does.
         scale_range: smallest and largest factor by which a picture is downscaled before use, within (0, 1].
             Where it then is smaller than a frame it is continued by its mirror image.
         augment: turn the picture by a multiple of 90 degrees and mirror it, at random.
@@ -71,6 +72,7 @@ class StillsInMotion(Dataset[Tensor]):
         max_rotation: float = 0.5,
         max_zoom: float = 0.005,
         foreground_probability: Probability = 0.3,
+        rest_probability: Probability = 0.0,
         scale_range: tuple[Scale, Scale] = (0.55, 1.0),
         augment: bool = True,
         recolour_probability: Probability = 0.0,
@@ -89,6 +91,7 @@ class StillsInMotion(Dataset[Tensor]):
             ("max_rotation", max_rotation, 0 <= max_rotation <= 10, "0 to 10 degrees"),
             ("max_zoom", max_zoom, 0 <= max_zoom <= 0.1, "0 to 0.1"),
             ("foreground_probability", foreground_probability, 0 <= foreground_probability <= 1, "0 to 1"),
+            ("rest_probability", rest_probability, 0 <= rest_probability <= 1, "0 to 1"),
             ("scale_range", scale_range, 0 < scale_range[0] <= scale_range[1] <= 1, "0 < smallest <= largest <= 1"),
             ("recolour_probability", recolour_probability, 0 <= recolour_probability <= 1, "0 to 1"),
             ("seed", seed, seed >= 0, "0 or more"),
@@ -104,6 +107,7 @@ class StillsInMotion(Dataset[Tensor]):
         self.max_rotation = max_rotation
         self.max_zoom = max_zoom
         self.foreground_probability = foreground_probability
+        self.rest_probability = rest_probability
         self.scale_range = scale_range
         self.augment = augment
         self.recolour_probability = recolour_probability
@@ -132,11 +136,15 @@ class StillsInMotion(Dataset[Tensor]):
         if not 0 <= index < self.length:
             raise IndexError(f"StillsInMotion: index: found {index}, expected 0 to {self.length - 1}")
         rng = np.random.default_rng([self.seed, index])
-        return BurstPlan(
+        plan = BurstPlan(
             scene=self._draw_scene(rng),
             foreground=self._draw_foreground(rng) if rng.random() < self.foreground_probability else None,
             colours=random_colours(rng) if rng.random() < self.recolour_probability else None,
         )
+        # Drawn last: the bursts that do move are the same whatever the share of those that do not.
+        if rng.random() < self.rest_probability:
+            return replace(plan, scene=replace(plan.scene, motion=no_motion(self.frames)))
+        return plan
 
     def walk(self, index: int) -> np.ndarray:
         """True motion of the background of burst `index`.
