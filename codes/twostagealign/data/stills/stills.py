@@ -141,7 +141,7 @@ class StillsInMotion(Dataset[Tensor]):
             foreground=self._draw_foreground(rng) if rng.random() < self.foreground_probability else None,
             colours=random_colours(rng) if rng.random() < self.recolour_probability else None,
         )
-        # Drawn last: the bursts that do move are the same whatever the share of those that do not.
+        # Drawn last: all else is as it was drawn before this choice existed.
         if rng.random() < self.rest_probability:
             return replace(plan, scene=replace(plan.scene, motion=no_motion(self.frames)))
         return plan
