@@ -43,7 +43,7 @@ class StillsInMotion(Dataset[Tensor]):
         max_rotation: largest turn from a frame to the next, in degrees.
         max_zoom: largest relative change of magnification from a frame to the next.
         foreground_probability: share of the bursts with a moving foreground.
-        rest_probability: share of the bursts whose camera does not move at all, as on a tripod; a foreground still does.
+        rest_probability: share of the bursts whose camera does not move, as on a tripod; a foreground still does.
         scale_range: smallest and largest factor by which a picture is downscaled before use, within (0, 1].
             Where it then is smaller than a frame it is continued by its mirror image.
         augment: turn the picture by a multiple of 90 degrees and mirror it, at random.
