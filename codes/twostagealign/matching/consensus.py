@@ -77,7 +77,7 @@ def _most_frequent(offsets: Tensor, columns: int) -> tuple[Tensor, Tensor]:
 
 
 def _overlap(origins: Tensor, offsets: Tensor, size: int, sides: Tensor) -> Tensor:
-    """Number of pixels of each window that are inside the frame before and after the displacement, (B, P, N)."""
+    """Count, for each window, the pixels that are inside the frame both before and after it is displaced, (B, P, N)."""
     start = torch.maximum(origins.unsqueeze(2), -offsets).clamp_min(0)
     end = torch.minimum(torch.minimum(origins.unsqueeze(2) + size, sides - offsets), sides)
     return (end - start).clamp_min(0).prod(-1)

@@ -203,8 +203,8 @@ def test_survives_pickling_as_spawned_workers_need(folder):
     [
         {"frames": 0}, {"size": 63}, {"size": (64, 0)}, {"max_shift": -1.0}, {"max_shift": float("nan")},
         {"max_rotation": 90.0}, {"max_zoom": -0.1}, {"foreground_probability": 1.5}, {"rest_probability": -0.5},
-        {"scale_range": (0.0, 1.0)},
-        {"scale_range": (0.9, 0.6)}, {"scale_range": (0.5, 2.0)}, {"seed": -1}, {"length": 0}, {"cache_mb": -1},
+        {"scale_range": (0.0, 1.0)}, {"scale_range": (0.9, 0.6)}, {"scale_range": (0.5, 2.0)},
+        {"seed": -1}, {"length": 0}, {"cache_mb": -1},
     ],
     ids=str,
 )  # fmt: skip

@@ -27,11 +27,6 @@ class Motion:
     zoom: np.ndarray
 
 
-def no_motion(frames: int) -> Motion:
-    """Return the motion of a camera at rest: the N frames lie exactly on one another."""
-    return Motion(np.zeros((frames, 2)), np.zeros(frames), np.ones(frames))
-
-
 def hand_held_motion(
     rng: np.random.Generator, frames: int, speed: tuple[float, float], max_rotation: float = 0.0, max_zoom: float = 0.0
 ) -> Motion:

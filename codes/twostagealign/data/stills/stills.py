@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from twostagealign.data.frame_files import list_pictures
 from twostagealign.data.pictures import BUNDLED, PictureCache, bundled_path, read_picture
-from twostagealign.data.stills.motion import RGB_PER_RAW, footprint, hand_held_motion, look, no_motion, to_tensor
+from twostagealign.data.stills.motion import RGB_PER_RAW, footprint, hand_held_motion, look, to_tensor
 from twostagealign.data.stills.on_device import StillsOnDevice
 from twostagealign.data.stills.procedural import COUNT, procedural_picture
 from twostagealign.data.stills.scenes import BurstPlan, Foreground, MovingView, random_blob, random_colours
@@ -141,9 +141,10 @@ class StillsInMotion(Dataset[Tensor]):
             foreground=self._draw_foreground(rng) if rng.random() < self.foreground_probability else None,
             colours=random_colours(rng) if rng.random() < self.recolour_probability else None,
         )
-        # Drawn last: all else is as it was drawn before this choice existed.
+        # Drawn last, so that the other draws, and with them the bursts of earlier runs, stay the same.
         if rng.random() < self.rest_probability:
-            return replace(plan, scene=replace(plan.scene, motion=no_motion(self.frames)))
+            at_rest = hand_held_motion(rng, self.frames, speed=(0, 0))
+            return replace(plan, scene=replace(plan.scene, motion=at_rest))
         return plan
 
     def walk(self, index: int) -> np.ndarray:
