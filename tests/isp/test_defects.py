@@ -1,4 +1,5 @@
 from functools import partial
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ import torch
 
 from twostagealign.data import bundled_picture, degrade_by_protocol
 from twostagealign.data.burst import NoiseLevel
-from twostagealign.isp import LEAST_FRAMES, find_defects, replace_defects
+from twostagealign.isp import LEAST_FRAMES, find_defects, pack, replace_defects, unpack
 
 SHOT, READ = 2e-3, 3e-3
 
@@ -101,6 +102,46 @@ def test_what_is_hot_in_one_frame_is_no_defect() -> None:
     places = some_places(frames[0], 60)
     frames[3][tuple(places.T)] = 1
     assert len(search(frames, SHOT, READ)) == 0
+
+
+def test_every_row_is_examined_once() -> None:
+    frames = flat(5, side=300)
+    rows = range(4, 298, 3)
+    places = torch.tensor([(row % 4, row, 4 + (7 * row) % 290) for row in rows])
+    for frame in frames:
+        frame[tuple(places.T)] = 0.8
+    assert sorted(search(frames, SHOT, READ).tolist()) == sorted(places.tolist())
+
+
+@pytest.mark.parametrize("bright", [2, 3])
+def test_defects_show_in_enough_frames(bright) -> None:
+    """A hot sample does not show where its surroundings are clipped."""
+    frames = flat(5)
+    places = some_places(frames[0], 60)
+    for number, frame in enumerate(frames):
+        if number >= len(frames) - bright:
+            frame.fill_(1)
+        frame[tuple(places.T)] = 1
+    assert found(frames, places) == ((60, 0) if 5 - bright >= LEAST_FRAMES else (0, 0))
+
+
+@pytest.mark.parametrize("plane", range(4))
+def test_what_a_lens_draws_is_no_defect(plane) -> None:
+    """Two of the four samples beside the middle one, which have other colours, stand out as it does."""
+    row, column = 20 + plane // 2, 20 + plane % 2  # in the mosaic
+    beside = [(row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)]
+    for pair in combinations(beside, 2):
+        assert [plane, 10, 10] not in search(with_points([(row, column), *pair]), SHOT, READ).tolist()
+    away = [(row + 1, column + 1), (row - 1, column - 1), beside[0]]
+    assert [plane, 10, 10] in search(with_points([(row, column), *away]), SHOT, READ).tolist()
+
+
+def with_points(places: list[tuple[int, int]]) -> list[torch.Tensor]:
+    """Frames of a flat scene, in whose mosaics some samples stand out."""
+    mosaics = unpack(torch.stack(flat(5, side=32)))
+    for row, column in places:
+        mosaics[:, row, column] = 0.5
+    return list(pack(mosaics))
 
 
 def test_defects_beside_each_other_do_not_replace_each_other() -> None:

@@ -19,8 +19,16 @@ _RANGE_OF_NOISE = 1.7  # from the second lowest to the second highest of eight n
 _OF_ADJACENT = 0.25  # how far the samples beside a defect may stand out, all but one, as a share of it
 _BRIGHT, _DARK = 0.9, 2.0  # surroundings in which a hot sample does not show; a dead one, as a multiple of the noise
 _MOST = 2e-3  # share of samples; more are texture
-_BAND = 64  # rows that are examined at a time
+_BAND = 128  # rows that are examined at a time
+_FEW = 0.01  # share of samples from which they are examined one by one
 _AROUND = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
+_BESIDE = [
+    [(1, 0, 0), (1, 0, -1), (2, 0, 0), (2, -1, 0)],
+    [(0, 0, 0), (0, 0, 1), (3, 0, 0), (3, -1, 0)],
+    [(3, 0, 0), (3, 0, -1), (0, 0, 0), (0, 1, 0)],
+    [(2, 0, 0), (2, 0, 1), (1, 0, 0), (1, 1, 0)],
+]
+"""Plane, and rows and columns from a sample of each plane, of the four samples of other colours beside it."""
 
 
 def find_defects(frames: Sequence[Rows], size: tuple[int, int], shot: float, read: float) -> Tensor:
@@ -46,12 +54,9 @@ def find_defects(frames: Sequence[Rows], size: tuple[int, int], shot: float, rea
     for top in range(0, height, _BAND):
         start, stop = max(top - 2, 0), min(top + _BAND + 2, height)
         band = _defects_of_band([rows(slice(start, stop)) for rows in frames], shot, read)
-        band = band[:, top - start : min(top + _BAND, height) - start]
-        found.append(band.nonzero() + torch.tensor([0, top, 0]))
+        band += torch.tensor([0, start, 0])
+        found.append(band[(band[:, 1] >= top) & (band[:, 1] < top + _BAND)])
     defects = torch.cat(found)
-    # The outermost samples have too few neighbours.
-    _, y, x = defects.T
-    defects = defects[(y > 0) & (y < height - 1) & (x > 0) & (x < width - 1)]
     return defects if len(defects) <= _MOST * 4 * height * width else defects[:0]
 
 
@@ -81,30 +86,90 @@ def replace_defects(planes: Tensor, defects: Tensor) -> None:
 
 
 def _defects_of_band(frames: Sequence[Tensor], shot: float, read: float) -> Tensor:
-    """Mask of defects, (4, rows, W)."""
-    shape = frames[0].shape
-    least = {sign: torch.full(shape, torch.inf) for sign in (1, -1)}
-    total = {sign: torch.zeros(shape) for sign in (1, -1)}
-    count = {sign: torch.zeros(shape) for sign in (1, -1)}
-    deviation = torch.zeros(shape)
+    """Plane, row and column of the defects of a band, but for its outermost samples, (K, 3)."""
+    points = _possible(frames, shot, read)
+    frames = [F.pad(frame[None], (1, 1, 1, 1), mode="reflect")[0] for frame in frames]
+    least = torch.full((2, len(points)), torch.inf)
+    total = torch.zeros(2, len(points))
+    count = torch.zeros(2, len(points))
     for frame in frames:
-        low, high = _second_extremes(frame)
-        noise = noise_map(high.clamp(0, 1), shot, read)  # grows with the signal
-        texture = _OF_TEXTURE / _ON_AVERAGE * (high - low - _RANGE_OF_NOISE * noise)
-        scale = torch.maximum(noise, texture)
-        # Where its surroundings are clipped, a hot or dead sample does not show.
-        for sign, beyond, shows in ((1, frame - high, high < _BRIGHT), (-1, low - frame, low > _DARK * noise)):
-            out = beyond / scale
-            total[sign] += out * shows
-            count[sign] += shows
-            torch.minimum(least[sign], out.masked_fill_(~shows, torch.inf), out=least[sign])
-        deviation += (frame - (low + high) / 2) / noise
-    alone = _adjacent(deviation.abs()) < _OF_ADJACENT * deviation.abs()
-    masks = [
-        (count[sign] >= LEAST_FRAMES) & (least[sign] > _EVERY_FRAME) & (total[sign] > _ON_AVERAGE * count[sign])
-        for sign in (1, -1)
-    ]
-    return (masks[0] | masks[1]) & alone
+        scale, *signs = _standing_out(*_at(frame, points), shot, read)
+        beyond, shows = (torch.stack(pair) for pair in zip(*signs, strict=True))
+        out = beyond / scale
+        total += out * shows
+        count += shows
+        least = torch.minimum(least, out.masked_fill(~shows, torch.inf))
+    clear = (count >= LEAST_FRAMES) & (least > _EVERY_FRAME) & (total > _ON_AVERAGE * count)
+    points = points[clear.any(dim=0)]
+    beside = (torch.tensor(_BESIDE)[points[:, 0]] + points[:, None] * torch.tensor([0, 1, 1])).flatten(0, 1)
+    beside = _deviation(frames, beside, shot, read).reshape(-1, 4)
+    second_highest = beside.sort(dim=1).values[:, 2]
+    return points[second_highest < _OF_ADJACENT * _deviation(frames, points, shot, read)]
+
+
+def _possible(frames: Sequence[Tensor], shot: float, read: float) -> Tensor:
+    """Plane, row and column of the samples that may be defects, but for the outermost ones, (K, 3).
+
+    Frames are looked at as a whole until few samples are left. Those are quicker examined one by one in all frames.
+    """
+    possible = torch.ones(2, *frames[0].shape, dtype=torch.bool)
+    hidden = torch.zeros(2, *frames[0].shape, dtype=torch.uint8)  # number of frames
+    for frame in frames:
+        scale, *signs = _standing_out(frame, *_second_extremes(frame), shot, read)
+        for sign, (beyond, shows) in enumerate(signs):
+            hides = ~shows
+            hidden[sign] += hides
+            possible[sign] &= (beyond > (_EVERY_FRAME * scale)).logical_or_(hides)
+            possible[sign] &= hidden[sign] <= len(frames) - LEAST_FRAMES
+        either = possible[0] | possible[1]
+        if either.sum() < _FEW * either.numel():
+            break
+    return either[:, 1:-1, 1:-1].nonzero() + torch.tensor([0, 1, 1])
+
+
+def _standing_out(
+    values: Tensor, low: Tensor, high: Tensor, shot: float, read: float
+) -> tuple[Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """How far samples stand out from their neighbours.
+
+    Args:
+        values: the samples, any shape.
+        low: the second lowest of their neighbours, the same shape.
+        high: the second highest of their neighbours, the same shape.
+        shot: shot noise.
+        read: read noise.
+
+    Returns:
+        What noise and texture explain. Then, first for hot and next for dead samples: how far they stand out, and where
+        they show, which is not where their surroundings are clipped.
+    """
+    noise = noise_map(high.clamp(0, 1), shot, read)  # grows with the signal
+    texture = _OF_TEXTURE / _ON_AVERAGE * (high - low - _RANGE_OF_NOISE * noise)
+    scale = torch.maximum(noise, texture)
+    return scale, (values - high, high < _BRIGHT), (low - values, low > _DARK * noise)
+
+
+def _deviation(frames: Sequence[Tensor], points: Tensor, shot: float, read: float) -> Tensor:
+    """How far samples are from their neighbours, over all frames, as a multiple of the noise, (K,)."""
+    deviation = torch.zeros(len(points))
+    for frame in frames:
+        value, low, high = _at(frame, points)
+        deviation += (value - (low + high) / 2) / noise_map(high.clamp(0, 1), shot, read)
+    return deviation.abs()
+
+
+def _at(padded: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Samples, and the second lowest and second highest of their neighbours, (K,) each.
+
+    Args:
+        padded: planes with one more sample on each side.
+        points: plane, row and column of the samples, without that, (K, 3).
+    """
+    _, height, width = padded.shape
+    plane, row, column = points.T
+    number = (plane * height + row + 1) * width + column + 1
+    around = padded.take(number[:, None] + torch.tensor([y * width + x for y, x in _AROUND])).sort(dim=1).values
+    return padded.take(number), around[:, 1], around[:, -2]
 
 
 def _second_extremes(planes: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,24 +201,3 @@ def _second(one: _Pair, two: _Pair, three: _Pair, first: _Choice, last: _Choice)
     """The second in order of three sorted pairs; of two tensors, `first` chooses what is first in this order."""
     second = first(last(one[0], two[0]), first(one[1], two[1]))  # of the first two pairs
     return first(last(first(one[0], two[0]), three[0]), first(second, three[1]))
-
-
-def _adjacent(values: Tensor) -> Tensor:
-    """Second highest of the four samples beside each one in the mosaic, which have other colours than it, (4, H, W)."""
-    red, green, green_of_blue, blue = F.pad(values[None], (1, 1, 1, 1), mode="replicate")[0]
-    here = (slice(1, -1), slice(1, -1))
-    left, right = (slice(1, -1), slice(None, -2)), (slice(1, -1), slice(2, None))
-    above, below = (slice(None, -2), slice(1, -1)), (slice(2, None), slice(1, -1))
-    beside = (
-        (green[here], green[left], green_of_blue[here], green_of_blue[above]),
-        (red[here], red[right], blue[here], blue[above]),
-        (blue[here], blue[left], red[here], red[below]),
-        (green_of_blue[here], green_of_blue[right], green[here], green[below]),
-    )
-    return torch.stack([_second_highest(four) for four in beside])
-
-
-def _second_highest(four: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
-    one, two, three, last = four
-    highest = torch.minimum(torch.maximum(one, two), torch.maximum(three, last))
-    return torch.maximum(highest, torch.maximum(torch.minimum(one, two), torch.minimum(three, last)))

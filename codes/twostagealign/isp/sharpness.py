@@ -47,7 +47,7 @@ class Sharpness:
         (grey, variance, exposed), (its_grey, its_variance, its_exposed) = some, others
         pairs = exposed & its_exposed
         energy = (grey - its_grey).square_().div_(variance + its_variance)
-        self._total += energy[pairs].sum(dtype=torch.float64).item()
+        self._total += energy.mul_(pairs).sum(dtype=torch.float64).item()
         self._count += int(pairs.sum())
 
     @property
