@@ -15,7 +15,7 @@ from torch import Tensor
 from twostagealign.cli.arguments import Parser
 from twostagealign.models import TwoStageRestorer
 from twostagealign.runtime.environment import environment
-from twostagealign.runtime.files import write_json
+from twostagealign.runtime.files import output_folder, prepare_output, write_json
 from twostagealign.studies import benchmarks
 from twostagealign.studies.benchmarks import Measurement
 
@@ -53,6 +53,10 @@ def main() -> None:
     for suite in arguments.suite:
         if suite not in SUITES:
             parser.error(f"SUITE: unknown suite {suite!r}; choose from {', '.join(SUITES)}")
+    if arguments.json:
+        prepare_output(arguments.json)
+    if arguments.plots:
+        output_folder(arguments.plots)
     results = []
     for suite in arguments.suite or SUITES:
         print(f"{suite} (float32, unless a name says otherwise)", flush=True)

@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 from twostagealign.cli.run import run
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import output_folder, write_json
+from twostagealign.runtime.files import output_folder, prepare_output, write_json
 
 OPTIONS = """
 name: undisturbed
@@ -274,6 +274,8 @@ def main() -> None:
         raise UserError("--kills must be at least 1 and --load at least 0")
     if not Path("/proc/self/environ").exists():
         raise UserError("this script finds the workers in /proc, which only Linux has")
+    if arguments.json:
+        prepare_output(arguments.json)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # its jobs end with it
     draw = random.Random(arguments.seed)
     kills: list[Kill] = []

@@ -35,7 +35,7 @@ from twostagealign.options.registry import DATASETS, build
 from twostagealign.runtime.bounds import Count, Positive
 from twostagealign.runtime.environment import environment
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import SHIPPED, read_regular, write_json
+from twostagealign.runtime.files import SHIPPED, prepare_output, read_regular, write_json
 from twostagealign.studies.benchmarks.data import make_clips
 from twostagealign.studies.scaling import Cluster, Numbers, Training, report, write_page
 from twostagealign.training.build import build_trainer
@@ -199,6 +199,7 @@ def main() -> None:
     arguments = vars(parser.parse_args())
     path, target, page, store = (arguments.pop(name) for name in ("numbers", "measure", "page", "store"))
     if target:
+        prepare_output(target)
         write_json(target, measure().model_dump(mode="json"))
     numbers = read_numbers(target or path)
     known = list(numbers.bursts_per_core)

@@ -258,18 +258,28 @@ def script(monkeypatch, capfd):
 
 
 def test_script(script, tmp_path) -> None:
-    code, out, _ = script("dcn", "data", "--json", tmp_path / "out.json")
+    code, out, _ = script("dcn", "data", "--json", tmp_path / "results" / "out.json")
     assert code == 0
     lines = [" ".join(line.split()) for line in out.splitlines()]
     heads = [f"{suite} (float32, unless a name says otherwise)" for suite in ("dcn", "data")]
     dcn, data = "slow 1.00 x >= 2 FAIL", "free 0.50 GB"
     time = "measured in 0 s"
     assert lines == [heads[0], dcn, time, heads[1], data, time, "1 bars are missed"]
-    written = json.loads((tmp_path / "out.json").read_text())
+    written = json.loads((tmp_path / "results" / "out.json").read_text())
     assert written["environment"]["cores"] >= 1
     bars = {"at_least": 2, "at_most": None}
     assert written["results"][0] == {"suite": "dcn", "name": "slow", "value": 1, "unit": "x", **bars, "passes": False}
     assert written["results"][1]["passes"]
+
+
+@pytest.mark.parametrize("option", ["--json", "--plots"])
+def test_script_refuses_an_output_that_cannot_be_written(script, tmp_path, option) -> None:
+    """Before anything is measured."""
+    (tmp_path / "file").touch()
+    code, out, err = script("dcn", option, tmp_path / "file" / "out")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {tmp_path}/file")
+    assert err.count("\n") == 1
 
 
 def test_script_refuses_an_unknown_suite(script) -> None:

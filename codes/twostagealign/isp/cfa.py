@@ -50,5 +50,6 @@ def extend_to_rggb(mosaics: Tensor, cfa: str) -> Tensor:
     for dim, before in zip((-2, -1), red_position(cfa), strict=True):
         length = mosaics.shape[dim]
         after = (before + length) % 2
-        mosaics = torch.cat((mosaics.narrow(dim, 1, before), mosaics, mosaics.narrow(dim, length - 2, after)), dim)
+        if before or after:
+            mosaics = torch.cat((mosaics.narrow(dim, 1, before), mosaics, mosaics.narrow(dim, length - 2, after)), dim)
     return mosaics

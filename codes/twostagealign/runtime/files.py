@@ -239,3 +239,10 @@ def output_folder(path: Path) -> Path:
         raise UserError(f"{path}: {error.strerror}, expected a folder that can be written to") from error
     check_output_folder(path)
     return path
+
+
+def prepare_output(path: Path) -> None:
+    """Create the folder of a file that long work ends with, before it begins; UserError if it cannot be written to."""
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder, expected the name of a file to write")
+    output_folder(path.parent)
