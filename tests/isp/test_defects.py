@@ -104,6 +104,12 @@ def test_what_is_hot_in_one_frame_is_no_defect() -> None:
     assert len(search(frames, SHOT, READ)) == 0
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (5, 2), (3, 3)])
+def test_small_frames(size) -> None:
+    """The outermost samples are not examined."""
+    assert search([torch.rand(4, *size) for _ in range(3)], SHOT, READ).shape[1:] == (3,)
+
+
 def test_every_row_is_examined_once() -> None:
     frames = flat(5, side=300)
     rows = range(4, 298, 3)

@@ -51,6 +51,8 @@ def find_defects(frames: Sequence[Rows], size: tuple[int, int], shot: float, rea
     """
     height, width = size
     found = []
+    if min(size) < 3:
+        return torch.zeros(0, 3, dtype=torch.int64)
     for top in range(0, height, _BAND):
         start, stop = max(top - 2, 0), min(top + _BAND + 2, height)
         band = _defects_of_band([rows(slice(start, stop)) for rows in frames], shot, read)
