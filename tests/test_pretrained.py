@@ -1,4 +1,4 @@
-"""The shipped checkpoint does what it is shipped for."""
+"""The shipped checkpoints do what they are shipped for."""
 
 import pytest
 import torch
@@ -6,13 +6,14 @@ import torch
 from twostagealign.data import PROTOCOL_NOISE, ClipInMemory, bundled_picture, burst_from_picture, read_burst
 from twostagealign.data.burst import NoiseLevel
 from twostagealign.matching import Search
-from twostagealign.models.checkpoint import find_checkpoint, open_restorer
+from twostagealign.models.checkpoint import find_checkpoint, open_restorer, shipped_checkpoints
 from twostagealign.restoration.frame import restore_frame
 from twostagealign.restoration.quality import develop, measure
 from twostagealign.restoration.tiling import FAST, Tiling
 from twostagealign.studies.classical import demosaicked
 
 TINY = find_checkpoint("tiny")
+each_checkpoint = pytest.mark.parametrize("checkpoint", shipped_checkpoints().values(), ids=shipped_checkpoints())
 
 
 @pytest.fixture(scope="module")
@@ -21,19 +22,21 @@ def burst():
     return read_burst(ClipInMemory("astronaut", frames, PROTOCOL_NOISE["high"]), range(5))
 
 
-def _psnr(burst, **search):
-    restored = restore_frame(open_restorer(TINY, search=Search(**search)), burst, Tiling()).image
+def _psnr(burst, checkpoint=TINY, **search):
+    restored = restore_frame(open_restorer(checkpoint, search=Search(**search)), burst, Tiling()).image
     return measure(develop(restored, burst.camera), develop(burst.target(), burst.camera)).psnr
 
 
-def test_it_is_small_and_has_a_card():
-    assert TINY.stat().st_size <= 4e6
-    assert TINY.with_suffix(".md").exists()
+@each_checkpoint
+def test_it_is_small_and_has_a_card(checkpoint):
+    assert checkpoint.stat().st_size <= 4e6
+    assert checkpoint.with_suffix(".md").exists()
 
 
-def test_it_removes_noise(burst):
+@each_checkpoint
+def test_it_removes_noise(burst, checkpoint):
     noisy = measure(demosaicked(burst), develop(burst.target(), burst.camera)).psnr
-    assert _psnr(burst) > noisy + 4
+    assert _psnr(burst, checkpoint) > noisy + 4
 
 
 @pytest.mark.parametrize("noise", [*PROTOCOL_NOISE.values(), NoiseLevel("least", 1e-5, 2e-4)], ids=lambda x: x.name)

@@ -308,7 +308,7 @@ class TestNames:
 
     @pytest.mark.parametrize("text", ["base", "tiny.safetensors", "two_stage_tiny"])
     def test_neither(self, text) -> None:
-        expected = f"{text}: no such file, and none of the shipped checkpoints: tiny"
+        expected = f"{text}: no such file, and none of the shipped checkpoints: tiny, tiny-free"
         assert message_of(find_checkpoint, text) == expected
 
     def test_it_does_not_depend_on_the_working_folder(self, tmp_path, monkeypatch) -> None:

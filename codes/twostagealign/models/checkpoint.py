@@ -31,9 +31,9 @@ MAX_BYTES = 2**34
 
 
 def shipped_checkpoints() -> dict[str, Path]:
-    """Checkpoints that come with the project: name, such as "tiny" -> file."""
-    files = sorted(PRETRAINED.glob("two_stage_*.safetensors"))
-    return {file.stem.removeprefix("two_stage_"): file for file in files}
+    """Checkpoints that come with the project, by name: name, such as "tiny" -> file."""
+    files = {file.stem.removeprefix("two_stage_"): file for file in PRETRAINED.glob("two_stage_*.safetensors")}
+    return dict(sorted(files.items()))
 
 
 def find_checkpoint(text: str) -> Path:
