@@ -272,13 +272,14 @@ def test_script(script, tmp_path) -> None:
     assert written["results"][1]["passes"]
 
 
-@pytest.mark.parametrize("option", ["--json", "--plots"])
-def test_script_refuses_an_output_that_cannot_be_written(script, tmp_path, option) -> None:
+@pytest.mark.parametrize(("option", "place"), [("--json", "file/out"), ("--json", "folder"), ("--plots", "file/out")])
+def test_script_refuses_an_output_that_cannot_be_written(script, tmp_path, option, place) -> None:
     """Before anything is measured."""
     (tmp_path / "file").touch()
-    code, out, err = script("dcn", option, tmp_path / "file" / "out")
+    (tmp_path / "folder").mkdir()
+    code, out, err = script("dcn", option, tmp_path / place)
     assert (code, out) == (2, "")
-    assert err.startswith(f"error: {tmp_path}/file")
+    assert err.startswith(f"error: {tmp_path}/f")
     assert err.count("\n") == 1
 
 

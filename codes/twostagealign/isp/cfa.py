@@ -38,7 +38,8 @@ def extend_to_rggb(mosaics: Tensor, cfa: str) -> Tensor:
         cfa: colours of the upper left 2 x 2 cell, one of `CFA_ORDERS`.
 
     Returns:
-        Mosaics in RGGB order, (N, 2H, 2W); the given samples start at `red_position(cfa)`.
+        Mosaics in RGGB order, (N, 2H, 2W); the given samples start at `red_position(cfa)`. Where nothing is missing,
+        the given tensor itself.
 
     Raises:
         ValueError: the order is unknown.
