@@ -7,15 +7,16 @@ memory. What fails is kept in a folder, with the command line that shows it agai
 """
 
 import argparse
-import json
 import os
-import sys
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: a process that has threads should not be forked
 
 from fuzzing.campaign import Campaign, report
 from fuzzing.kinds import KINDS
+
+from twostagealign.cli.run import run
+from twostagealign.runtime.files import prepare_output, write_json
 
 
 def main() -> int:
@@ -33,15 +34,15 @@ def main() -> int:
     add("--verbose", action="store_true", help="print what the programs answer")
     arguments = parser.parse_args()
     if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        prepare_output(arguments.json)
     campaign = Campaign(arguments.output, arguments.seed, arguments.only or list(KINDS))
     numbers = [arguments.number] if arguments.number is not None else range(arguments.inputs)
     found = campaign.run(numbers, arguments.jobs, arguments.minutes, arguments.verbose)
     print(report(found))
     if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=2) + "\n")
+        write_json(arguments.json, found)
     return int(any(entry["failed"] for entry in found["kinds"].values()))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

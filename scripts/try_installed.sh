@@ -10,7 +10,7 @@ unset PYTHONPATH
 twostagealign --version
 twostagealign list-models | tee models.txt
 grep -q '^tiny .*non-commercial research' models.txt
-grep -q '^tiny-free .* as the code' models.txt
+grep -q '^tiny-free .* MIT, ' models.txt
 
 picture=$(python -c 'import importlib.resources as r; print(r.files("skimage") / "data" / "chelsea.png")')
 twostagealign restore --simulate high --input "$picture" --output by_command --device cpu

@@ -10,7 +10,7 @@ from pathlib import Path
 from twostagealign.cli.arguments import Parser
 from twostagealign.data.camera.calibration import calibrate
 from twostagealign.runtime.errors import UserError
-from twostagealign.runtime.files import write_atomically
+from twostagealign.runtime.files import prepare_output, write_atomically
 from twostagealign.studies.calibration_figure import draw_calibration
 
 
@@ -28,6 +28,7 @@ def main() -> None:
             raise UserError(f"{path}: exists; remove it, or choose another name")
     if options.output.suffix not in (".yml", ".yaml"):
         raise UserError(f"{options.output}: expected a name that ends in .yml")
+    prepare_output(options.output)
     found = calibrate(options.flats, options.darks)
     text = found.camera_file()
     write_atomically(options.output, lambda temporary: temporary.write_text(text, encoding="utf-8"))

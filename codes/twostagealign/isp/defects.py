@@ -20,7 +20,7 @@ _OF_ADJACENT = 0.25  # how far the samples beside a defect may stand out, all bu
 _BRIGHT, _DARK = 0.9, 2.0  # surroundings in which a hot sample does not show; a dead one, as a multiple of the noise
 _MOST = 2e-3  # share of samples; more are texture
 _BAND = 128  # rows that are examined at a time
-_FEW = 0.01  # share of samples from which they are examined one by one
+_FEW = 0.01  # share of samples that may be left when whole frames are no longer examined
 _AROUND = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
 _BESIDE = [
     [(1, 0, 0), (1, 0, -1), (2, 0, 0), (2, -1, 0)],
@@ -28,7 +28,7 @@ _BESIDE = [
     [(3, 0, 0), (3, 0, -1), (0, 0, 0), (0, 1, 0)],
     [(2, 0, 0), (2, 0, 1), (1, 0, 0), (1, 1, 0)],
 ]
-"""Plane, and rows and columns from a sample of each plane, of the four samples of other colours beside it."""
+"""For a sample of each plane, the four samples beside it, which have other colours: plane, and steps in y and x."""
 
 
 def find_defects(frames: Sequence[Rows], size: tuple[int, int], shot: float, read: float) -> Tensor:
@@ -88,7 +88,7 @@ def replace_defects(planes: Tensor, defects: Tensor) -> None:
 
 
 def _defects_of_band(frames: Sequence[Tensor], shot: float, read: float) -> Tensor:
-    """Plane, row and column of the defects of a band, but for its outermost samples, (K, 3)."""
+    """Find the defects of a band: plane, row and column of each, (K, 3). Its outermost samples are not examined."""
     points = _possible(frames, shot, read)
     frames = [F.pad(frame[None], (1, 1, 1, 1), mode="reflect")[0] for frame in frames]
     least = torch.full((2, len(points)), torch.inf)
@@ -110,9 +110,9 @@ def _defects_of_band(frames: Sequence[Tensor], shot: float, read: float) -> Tens
 
 
 def _possible(frames: Sequence[Tensor], shot: float, read: float) -> Tensor:
-    """Plane, row and column of the samples that may be defects, but for the outermost ones, (K, 3).
+    """Find the samples that may be defects: plane, row and column of each, (K, 3). The outermost ones are left out.
 
-    Frames are looked at as a whole until few samples are left. Those are quicker examined one by one in all frames.
+    Whole frames are examined until few samples are left. It is then quicker to examine those alone in all frames.
     """
     possible = torch.ones(2, *frames[0].shape, dtype=torch.bool)
     hidden = torch.zeros(2, *frames[0].shape, dtype=torch.uint8)  # number of frames
@@ -142,8 +142,8 @@ def _standing_out(
         read: read noise.
 
     Returns:
-        What noise and texture explain. Then, first for hot and next for dead samples: how far they stand out, and where
-        they show, which is not where their surroundings are clipped.
+        The difference that noise and texture explain. Then two pairs, for hot and for dead samples: how far each sample
+        stands out, and whether it could show, which it cannot where its surroundings are clipped.
     """
     noise = noise_map(high.clamp(0, 1), shot, read)  # grows with the signal
     texture = _OF_TEXTURE / _ON_AVERAGE * (high - low - _RANGE_OF_NOISE * noise)
@@ -161,11 +161,11 @@ def _deviation(frames: Sequence[Tensor], points: Tensor, shot: float, read: floa
 
 
 def _at(padded: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Samples, and the second lowest and second highest of their neighbours, (K,) each.
+    """Read samples, and the second lowest and second highest of their neighbours, (K,) each.
 
     Args:
         padded: planes with one more sample on each side.
-        points: plane, row and column of the samples, without that, (K, 3).
+        points: plane, row and column of the samples in the planes before padding, (K, 3).
     """
     _, height, width = padded.shape
     plane, row, column = points.T

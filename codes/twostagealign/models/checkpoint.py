@@ -31,7 +31,7 @@ MAX_BYTES = 2**34
 
 
 def shipped_checkpoints() -> dict[str, Path]:
-    """Checkpoints that come with the project, by name: name, such as "tiny" -> file."""
+    """List the checkpoints that come with the project: the file of each name, such as "tiny", sorted by name."""
     files = {file.stem.removeprefix("two_stage_"): file for file in PRETRAINED.glob("two_stage_*.safetensors")}
     return dict(sorted(files.items()))
 

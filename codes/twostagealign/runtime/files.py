@@ -242,7 +242,7 @@ def output_folder(path: Path) -> Path:
 
 
 def prepare_output(path: Path) -> None:
-    """Create the folder of a file that long work ends with, before it begins; UserError if it cannot be written to."""
+    """Create the folder of a file that long work will write. UserError if the file cannot be written there."""
     if path.is_dir():
         raise UserError(f"{path}: is a folder, expected the name of a file to write")
     output_folder(path.parent)

@@ -65,6 +65,7 @@ def test_what_cannot_be_used_is_explained(write_frames) -> None:
 
 
 def test_the_command_writes_a_camera_file_and_a_plot(write_frames, tmp_path) -> None:
+    output = tmp_path / "of this camera"  # not there yet
     flats = write_frames("flats", [level for level in EXPOSURES for _ in range(2)])
     arguments = [
         "--flats",
@@ -72,16 +73,16 @@ def test_the_command_writes_a_camera_file_and_a_plot(write_frames, tmp_path) -> 
         "--darks",
         str(write_frames("dark", [0, 0])),
         "--output",
-        str(tmp_path / "c.yml"),
+        str(output / "c.yml"),
     ]
     command = [sys.executable, "-m", "twostagealign", "calibrate", *arguments]
     assert subprocess.run(command, check=False).returncode == 0
-    assert yaml.safe_load((tmp_path / "c.yml").read_text()).keys() == {"black_level", "white_level", "noise"}
-    with Image.open(tmp_path / "c.png") as plot:
+    assert yaml.safe_load((output / "c.yml").read_text()).keys() == {"black_level", "white_level", "noise"}
+    with Image.open(output / "c.png") as plot:
         assert plot.format == "PNG"
-    (tmp_path / "c.yml").rename(flats / "camera.yml")
+    (output / "c.yml").rename(flats / "camera.yml")
     assert open_raw_folder(flats).metadata(0).noise.shot == pytest.approx(SHOT, rel=0.03)
-    (tmp_path / "c.yml").write_text("mine")
+    (output / "c.yml").write_text("mine")
     again = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert (again.returncode, (tmp_path / "c.yml").read_text()) == (2, "mine")
-    assert again.stderr == f"error: {tmp_path}/c.yml: exists; remove it, or choose another name\n"
+    assert (again.returncode, (output / "c.yml").read_text()) == (2, "mine")
+    assert again.stderr == f"error: {output}/c.yml: exists; remove it, or choose another name\n"
