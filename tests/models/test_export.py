@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from twostagealign.archs import KPN, LowResolutionFeatures, ModulatedDeformConv
 from twostagealign.archs.frames import BurstNetwork
 from twostagealign.matching import Matcher, Search
+from twostagealign.merging import align_to_reference, merge_reference
 from twostagealign.models import TwoStageRestorer
 from twostagealign.models.checkpoint import find_checkpoint, open_restorer, save_weights
 from twostagealign.models.export import METADATA_FILE, export_checkpoint
@@ -30,7 +31,7 @@ OWN = ("TwoStageNet", "SingleFrameNet", "GCPNet", "EDVR", "KPN")
 SIZES = ((1, 2, 3), (2, 3, 2), (3, 2, 5))
 """Batch size, and height and width in units of what they must be multiples of."""
 ARGUMENTS = {
-    "TwoStageNet": {"nf": 8, "groups": 4, "residual": True},
+    "TwoStageNet": {"nf": 8, "groups": 4, "residual": True, "dense_search": True, "merge": True},
     "SingleFrameNet": {"nf": 8, "residual": True},
     "GCPNet": {"nf": 8, "groups": 4, "frames": FRAMES, "residual": True},
     "EDVR": {"nf": 8, "groups": 4, "frames": FRAMES, "front_blocks": 1, "back_blocks": 1},
@@ -41,7 +42,7 @@ ARGUMENTS = {
 
 
 class Shallow(BurstNetwork):
-    """A network with a deformable convolution whose graph is recorded in seconds."""
+    """A network with what the shipped one has that is hard to export, whose graph is recorded in seconds."""
 
     residual = True
 
@@ -50,6 +51,10 @@ class Shallow(BurstNetwork):
         self.first = nn.Conv2d(8, 8, 3, padding=1)
         self.deform = ModulatedDeformConv(8, groups=4)
         self.last = nn.Sequential(nn.Conv2d(8, 12, 3, padding=1), nn.PixelShuffle(2))
+
+    def forward(self, lq: Tensor, noise_map: Tensor, interpolation: bool = False) -> Tensor:
+        """Restore the average of the burst."""
+        return super().forward(*merge_reference(*align_to_reference(lq, noise_map)), interpolation)
 
     def restore(self, images: Tensor, burst: torch.Size, interpolation: bool) -> Tensor:
         """See `BurstNetwork`."""

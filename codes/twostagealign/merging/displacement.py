@@ -77,7 +77,7 @@ def find_displacements(lq: Tensor, variances: Tensor) -> Tensor:
         [_blocks((around[..., y : y + height, x : x + width] - own).square_().mul_(known)) for y, x in places], dim=-1
     ).movedim(-1, 2)  # (B, N, K, h, w), in channels_last, which is several times as fast below
     steps = torch.arange(-RADIUS, RADIUS + 1, dtype=grey.dtype, device=grey.device)
-    lengths = torch.hypot(steps[:, None], steps).reshape(-1, 1, 1)
+    lengths = (steps[:, None] ** 2 + steps**2).sqrt().reshape(-1, 1, 1)
 
     displacements = torch.zeros_like(differences[:, :, :2])
     for blocks in WINDOWS:
